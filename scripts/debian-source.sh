@@ -29,7 +29,9 @@ for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
 	[ -f "$f" ] && grep -E '^deb[[:space:]].*debian' "$f" | sed 's/^deb/deb-src/'
 done > "$apt/sources.list.d/lines.list" || true
 for f in /etc/apt/sources.list.d/*.sources; do
-	[ -f "$f" ] && grep -q '^URIs:.*debian' "$f" || continue
+	if ! grep -qs '^URIs:.*debian' "$f"; then
+		continue
+	fi
 	sed 's/^Types:.*/Types: deb-src/' "$f" > "$apt/sources.list.d/$(basename "$f")"
 done
 
@@ -45,6 +47,6 @@ cd "$dir"
 aptget source --download-only "$package=$version" >> "$log" 2>&1 ||
 	{ cat "$log" >&2; die "no source package $package $version: its binary is installed, but the \
 configured Debian mirrors no longer have its source; upgrade $package and run set-up again"; }
-dsc=$(ls "$dir/$package"_*.dsc | head -n 1)
+dsc=$(find "$dir" -maxdepth 1 -name "${package}_*.dsc" | head -n 1)
 dpkg-source -x "$dsc" "$dir/src" >> "$log" 2>&1 || { cat "$log" >&2; die "cannot unpack $dsc"; }
 rm -rf "$apt"

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# A thin face of meson. `make help` lists the targets.
+
+BUILD ?= build/gcc
+PREFIX ?= /usr/local
+PYTHON ?= /usr/bin/python3
+JOBS ?= $(shell nproc)
+export HV_BUILD = $(abspath $(BUILD))
+
+stamp = build/.setup-done
+
+.PHONY: all setup demo test unit-test e2e-test install lint format clean help bench
+.DEFAULT_GOAL := all
+
+## all: build everything into $(BUILD)
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD) -j $(JOBS)
+
+## setup: install Debian packages and the DPDK driver SDK headers
+setup:
+	@mkdir -p build
+	@scripts/setup.sh
+	@touch $(stamp)
+
+$(stamp): scripts/setup.sh scripts/packages.txt scripts/sdk-headers.sh
+	@$(MAKE) --no-print-directory setup
+
+$(BUILD)/build.ninja: | $(stamp)
+	meson setup $(BUILD) --prefix $(PREFIX)
+
+## demo: forward real traffic through the software host and the driver, about 20 s
+demo: all
+	@scripts/demo.sh
+
+## test: unit tests and end-to-end tests
+test: unit-test e2e-test
+
+unit-test: all
+	meson test -C $(BUILD) --suite unit --print-errorlogs
+
+e2e-test: all
+	$(PYTHON) -m pytest -q test/host test/e2e test/regress
+
+## install: the plug-ins where EAL finds them, the programs into $(PREFIX)
+install: all
+	meson install -C $(BUILD) --no-rebuild
+
+## lint: style, spelling, licences; changes nothing
+lint: | $(stamp)
+	@scripts/lint.sh
+
+## format: apply clang-format
+format: | $(stamp)
+	@git ls-files -z '*.c' '*.h' | xargs -0 -r clang-format -i
+
+## clean: remove every build
+clean:
+	rm -rf build
+
+help:
+	@sed -n 's/^## /  make /p' Makefile
