@@ -9,7 +9,7 @@ export HV_BUILD = $(abspath $(BUILD))
 
 stamp = build/.setup-done
 
-.PHONY: all setup demo test unit-test e2e-test install lint format clean help bench
+.PHONY: all setup demo test unit-test e2e-test install lint format clean help doc
 .DEFAULT_GOAL := all
 
 ## all: build everything into $(BUILD)
@@ -52,6 +52,10 @@ lint: | $(stamp)
 ## format: apply clang-format
 format: | $(stamp)
 	@git ls-files -z '*.c' '*.h' | xargs -0 -r clang-format -i
+
+## doc: HTML of doc/ into build/doc
+doc: | $(stamp)
+	$(PYTHON) -m sphinx -q -W -b html doc build/doc
 
 ## clean: remove every build
 clean:
