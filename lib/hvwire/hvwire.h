@@ -25,6 +25,30 @@
 #define HVWIRE_OFF(type, field, off) \
 	static_assert(offsetof(type, field) == (off), "offset of " #type "." #field)
 
+/*
+ * Load a field, at any alignment, from memory that the other side may be writing: exactly one
+ * load, so that what was checked is what is used.
+ */
+static inline uint32_t
+hv_load32(const void *p)
+{
+	const struct {
+		uint32_t v;
+	} HVWIRE_PACKED volatile *at = p;
+
+	return at->v;
+}
+
+static inline uint64_t
+hv_load64(const void *p)
+{
+	const struct {
+		uint64_t v;
+	} HVWIRE_PACKED volatile *at = p;
+
+	return at->v;
+}
+
 /* The unit of guest physical memory in every VMBus structure, whatever the CPU's page. */
 #define HV_PAGE_SHIFT 12
 #define HV_PAGE_SIZE  (1u << HV_PAGE_SHIFT)

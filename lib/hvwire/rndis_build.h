@@ -12,7 +12,6 @@
 #include "rndis_wire.h"
 
 /* PACKET header with hash value, VLAN, checksum or LSO, hash info and packet id. */
-#define RNDIS_PPI_U32_SIZE     16u
 #define RNDIS_BUILD_PACKET_MAX (44u + 6u * RNDIS_PPI_U32_SIZE)
 
 /* Start a PACKET header at p: everything zero but the type. */

@@ -54,8 +54,8 @@ enum rndis_parse_error {
  * ignored; unknown records are skipped. Returns RNDIS_PARSE_OK and fills info, else the
  * reason (info is then undefined).
  */
-enum rndis_parse_error rndis_parse_packet(const void *msg, uint32_t len, unsigned int flags,
-					  struct rndis_pkt_info *info);
+static inline enum rndis_parse_error
+rndis_parse_packet(const void *msg, uint32_t len, unsigned int flags, struct rndis_pkt_info *info);
 
 /* Name of a reason, for logs and statistics. Never NULL. */
 const char *rndis_parse_strerror(enum rndis_parse_error err);
@@ -74,5 +74,97 @@ int rndis_parse_request(const void *msg, uint32_t len, uint32_t *off, uint32_t *
  * the range, not of the message. As above; a missing buffer gives *size 0.
  */
 int rndis_parse_indicate(const void *msg, uint32_t len, uint32_t *off, uint32_t *size);
+
+/* --- the inline half ------------------------------------------------------------------------ */
+
+/*
+ * Take the records in the len bytes at rec into info: any size, order and type. Used behind
+ * the common records that rndis_parse_packet() reads itself.
+ */
+enum rndis_parse_error rndis_parse_ppis(const uint8_t *rec, uint32_t len,
+					struct rndis_pkt_info *info);
+
+/* Keep a value unless one of its type was there before. */
+#define RNDIS_INFO_SET(info, bit, field, value)     \
+	do {                                        \
+		if (((info)->present & (bit)) == 0) \
+			(info)->field = (value);    \
+		(info)->present |= (bit);           \
+	} while (0)
+
+/* Take a record of one u32; false if its type is not one of those. */
+static inline int
+rndis_parse_ppi_u32(uint32_t type, uint32_t value, struct rndis_pkt_info *info)
+{
+	if (type == RNDIS_PPI_CHECKSUM)
+		RNDIS_INFO_SET(info, RNDIS_INFO_CHECKSUM, checksum, value);
+	else if (type == RNDIS_PPI_HASH_VALUE)
+		RNDIS_INFO_SET(info, RNDIS_INFO_HASH_VALUE, hash_value, value);
+	else if (type == RNDIS_PPI_VLAN)
+		RNDIS_INFO_SET(info, RNDIS_INFO_VLAN, vlan, value);
+	else if (type == RNDIS_PPI_LSO)
+		RNDIS_INFO_SET(info, RNDIS_INFO_LSO, lso, value);
+	else if (type == RNDIS_PPI_HASH_INFO)
+		RNDIS_INFO_SET(info, RNDIS_INFO_HASH_INFO, hash_info, value);
+	else
+		return 0;
+	return 1;
+}
+
+static inline enum rndis_parse_error
+rndis_parse_packet(const void *msg, uint32_t len, unsigned int flags, struct rndis_pkt_info *info)
+{
+	/* What every host sends: size 16, data at 12, one u32. Two loads for a record. */
+	const uint8_t *p = msg;
+	uint32_t off, size, room, left;
+	uint64_t a, b;
+
+	if (len < sizeof(struct rndis_packet))
+		return RNDIS_PARSE_SHORT;
+	a = hv_load64(p);
+	if ((uint32_t)a != RNDIS_PACKET)
+		return RNDIS_PARSE_TYPE;
+	info->msg_len = (uint32_t)(a >> 32);
+	if (info->msg_len < sizeof(struct rndis_packet) || info->msg_len > len)
+		return RNDIS_PARSE_LENGTH;
+	/* From here on every offset counts from byte 8 and has room bytes. */
+	room = info->msg_len - RNDIS_OFFSET_BASE;
+
+	a = hv_load64(p + offsetof(struct rndis_packet, data_off));
+	off = (uint32_t)a;
+	size = (uint32_t)(a >> 32);
+	if (off < RNDIS_PPI_OFF || off > room || size == 0 || size > room - off)
+		return RNDIS_PARSE_DATA;
+	info->data_off = off + RNDIS_OFFSET_BASE;
+	info->data_len = size;
+
+	if ((flags & RNDIS_PARSE_F_STRICT) != 0 &&
+	    (hv_load64(p + offsetof(struct rndis_packet, oob_off)) != 0 ||
+	     hv_load32(p + offsetof(struct rndis_packet, oob_count)) != 0 ||
+	     hv_load32(p + offsetof(struct rndis_packet, vc_handle)) != 0))
+		return RNDIS_PARSE_OOB;
+
+	info->present = 0;
+	a = hv_load64(p + offsetof(struct rndis_packet, ppi_off));
+	off = (uint32_t)a;
+	left = (uint32_t)(a >> 32);
+	if (left == 0)
+		return RNDIS_PARSE_OK;
+	if (off < RNDIS_PPI_OFF || off > room || left > room - off)
+		return RNDIS_PARSE_PPI;
+	p += off + RNDIS_OFFSET_BASE;
+	do {
+		if (left < RNDIS_PPI_U32_SIZE)
+			return rndis_parse_ppis(p, left, info);
+		a = hv_load64(p);
+		b = hv_load64(p + 8);
+		if ((uint32_t)a != RNDIS_PPI_U32_SIZE || (uint32_t)b != sizeof(struct rndis_ppi) ||
+		    !rndis_parse_ppi_u32((uint32_t)(a >> 32), (uint32_t)(b >> 32), info))
+			return rndis_parse_ppis(p, left, info);
+		p += RNDIS_PPI_U32_SIZE;
+		left -= RNDIS_PPI_U32_SIZE;
+	} while (left != 0);
+	return RNDIS_PARSE_OK;
+}
 
 #endif /* RNDIS_PARSE_H */

@@ -143,6 +143,8 @@ struct rndis_ppi {
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct rndis_ppi, 12);
 
+#define RNDIS_PPI_U32_SIZE 16u /* a record that carries one u32, or a packet id */
+
 enum rndis_ppi_type {
 	RNDIS_PPI_CHECKSUM = 0,
 	RNDIS_PPI_LSO = 2,

@@ -10,6 +10,9 @@
  * its pending size) is validated here; a bad value makes the ring unusable (-EIO, sticky
  * in ->error) and no memory outside the data area is ever touched.
  *
+ * What runs per packet is inline (vmbus_ring_inline.h); what runs once per ring, per wrap or
+ * never is in vmbus_ring.c.
+ *
  * Signal rules: Linux drivers/hv/ring_buffer.c (hv_signal_on_write, hv_pkt_iter_close),
  * OpenVMM vmbus_ring/src/lib.rs.
  */
@@ -38,8 +41,8 @@ struct vmbus_ring {
  * (header page of hdr_bytes: HV_PAGE_SIZE, or the guest's page size where larger).
  * init_tx starts as the producer at the shared write index, init_rx as the consumer at the
  * shared read index; neither writes to the memory.
- * Returns 0, -EINVAL if the size is unusable (data area not a multiple of 4096, or none),
- * or -EIO if the indices in the memory are invalid.
+ * Returns 0, -EINVAL if the memory is unusable (data area not a multiple of 4096, none, or
+ * above 1 GiB; mem not aligned to 64), or -EIO if the indices in the memory are invalid.
  */
 int vmbus_ring_init_tx(struct vmbus_ring *r, void *mem, uint32_t bytes, uint32_t hdr_bytes);
 int vmbus_ring_init_rx(struct vmbus_ring *r, void *mem, uint32_t bytes, uint32_t hdr_bytes);
@@ -59,7 +62,7 @@ vmbus_ring_footprint(uint32_t len)
  * Bytes that can be reserved now, footprint included: reads the other side's index.
  * 0 if the ring is corrupt.
  */
-uint32_t vmbus_ring_tx_space(struct vmbus_ring *r);
+static inline uint32_t vmbus_ring_tx_space(struct vmbus_ring *r);
 
 /* A reserved packet: in one piece, or in two where it wraps. */
 struct vmbus_ring_span {
@@ -72,23 +75,25 @@ struct vmbus_ring_span {
  * padding) behind those already committed. Nothing is visible to the other side yet, and
  * nothing is consumed until vmbus_ring_tx_commit(): reserving again replaces it.
  * The read index of the other side is loaded only when the cached one leaves no room.
- * Returns 0, -EAGAIN if there is no room now, -EMSGSIZE if there never can be, -EIO.
+ * Returns 0, -EAGAIN if there is no room now, -EMSGSIZE if there never can be, -EINVAL if len
+ * is no multiple of 8, -EIO.
  */
-int vmbus_ring_tx_reserve(struct vmbus_ring *r, uint32_t len, struct vmbus_ring_span *span);
+static inline int vmbus_ring_tx_reserve(struct vmbus_ring *r, uint32_t len,
+					struct vmbus_ring_span *span);
 
 /* Copy into a reserved packet at an offset, across the wrap. off + len must lie inside. */
-void vmbus_ring_tx_fill(const struct vmbus_ring_span *span, uint32_t off, const void *src,
-			uint32_t len);
+static inline void vmbus_ring_tx_fill(const struct vmbus_ring_span *span, uint32_t off,
+				      const void *src, uint32_t len);
 
 /* Commit the packet of len bytes reserved last: writes its trailer, advances the private index. */
-void vmbus_ring_tx_commit(struct vmbus_ring *r, uint32_t len);
+static inline void vmbus_ring_tx_commit(struct vmbus_ring *r, uint32_t len);
 
 /*
  * Publish all committed packets with one store of the write index. Returns true if the
  * other side must be signalled: its mask is clear and the ring was empty before.
  * Returns false without a store if nothing was committed.
  */
-bool vmbus_ring_tx_publish(struct vmbus_ring *r);
+static inline bool vmbus_ring_tx_publish(struct vmbus_ring *r);
 
 /* Reserve, fill and commit one packet: descriptor, extension, payload, zero padding. As reserve. */
 int vmbus_ring_tx_put(struct vmbus_ring *r, uint16_t type, uint16_t flags, uint64_t tid,
@@ -118,8 +123,11 @@ struct vmbus_ring_pkt {
 	const uint8_t *body;
 };
 
-/* Is there anything to read beyond what was peeked and released? Reads one cache line. */
-bool vmbus_ring_rx_ready(struct vmbus_ring *r);
+/*
+ * Is there anything to read beyond what was released? Reads one cache line, and that only when
+ * everything seen before was released. Also true when the ring is corrupt: peek then says so.
+ */
+static inline bool vmbus_ring_rx_ready(struct vmbus_ring *r);
 
 /*
  * Look at the packet at the private read index. A packet that wraps is copied into scratch.
@@ -129,17 +137,17 @@ bool vmbus_ring_rx_ready(struct vmbus_ring *r);
  * -EIO if the ring is corrupt (sticky).
  * Unknown packet types are not an error here.
  */
-int vmbus_ring_rx_peek(struct vmbus_ring *r, struct vmbus_ring_pkt *pkt, void *scratch,
-		       uint32_t scratch_len);
+static inline int vmbus_ring_rx_peek(struct vmbus_ring *r, struct vmbus_ring_pkt *pkt,
+				     void *scratch, uint32_t scratch_len);
 
 /* Advance the private read index behind a peeked packet of pkt->len bytes. */
-void vmbus_ring_rx_release(struct vmbus_ring *r, const struct vmbus_ring_pkt *pkt);
+static inline void vmbus_ring_rx_release(struct vmbus_ring *r, const struct vmbus_ring_pkt *pkt);
 
 /*
  * Publish the private read index with one store. Returns true if the producer is blocked and
  * must be signalled: its pending size was not free before and is free now.
  */
-bool vmbus_ring_rx_publish(struct vmbus_ring *r);
+static inline bool vmbus_ring_rx_publish(struct vmbus_ring *r);
 
 /* Consumer wants no "not empty" signals (the normal state of a polling driver). */
 void vmbus_ring_rx_mask(struct vmbus_ring *r);
@@ -149,5 +157,7 @@ void vmbus_ring_rx_mask(struct vmbus_ring *r);
  * been suppressed, so the caller must drain (or mask again) instead of sleeping.
  */
 bool vmbus_ring_rx_unmask(struct vmbus_ring *r);
+
+#include "vmbus_ring_inline.h"
 
 #endif /* VMBUS_RING_H */
