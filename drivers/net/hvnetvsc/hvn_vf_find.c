@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,8 @@
 
 #define PCI_CLASS_ETHERNET 0x0200u /* base class and sub-class of sysfs "class" */
 #define SLOT_SUFFIXES	   10	   /* names the kernel may have moved on to */
+#define DEV_LEN		   512	   /* path of a device directory: sysfs paths are short */
+#define PATH_LEN	   (DEV_LEN + 300)
 
 /* First line of a sysfs file without its newline; false if it cannot be read. */
 static bool
@@ -56,7 +57,7 @@ is_dir(const char *path)
 static unsigned int
 match_netdevs(const char *dev, const uint8_t mac[6], struct hvn_vf_pci *vf)
 {
-	char path[PATH_MAX], line[64];
+	char path[PATH_LEN], line[64];
 	struct dirent *e;
 	unsigned int n = 0;
 	DIR *d;
@@ -82,7 +83,7 @@ match_netdevs(const char *dev, const uint8_t mac[6], struct hvn_vf_pci *vf)
 static void
 read_driver(const char *dev, struct hvn_vf_pci *vf)
 {
-	char path[PATH_MAX], target[PATH_MAX];
+	char path[PATH_LEN], target[PATH_LEN];
 	const char *base;
 	ssize_t n;
 
@@ -111,7 +112,7 @@ static int
 examine(const char *sysfs, const char *addr, const uint8_t mac[6], bool by_serial,
 	struct hvn_vf_pci *vf)
 {
-	char dev[PATH_MAX], path[PATH_MAX + 16], line[32];
+	char dev[DEV_LEN], path[PATH_LEN], line[32];
 	unsigned int netdevs;
 
 	snprintf(dev, sizeof(dev), "%s/bus/pci/devices/%s", sysfs, addr);
@@ -142,7 +143,7 @@ examine(const char *sysfs, const char *addr, const uint8_t mac[6], bool by_seria
 static int
 try_slot(const char *sysfs, const char *slot, const uint8_t mac[6], struct hvn_vf_pci *vf)
 {
-	char path[PATH_MAX], line[32], addr[HVN_PCI_ADDR_LEN];
+	char path[PATH_LEN], line[32], addr[HVN_PCI_ADDR_LEN];
 	int rc, best = -ENODEV;
 
 	snprintf(path, sizeof(path), "%s/bus/pci/slots/%s/address", sysfs, slot);
@@ -162,7 +163,7 @@ try_slot(const char *sysfs, const char *slot, const uint8_t mac[6], struct hvn_v
 static int
 by_mac(const char *sysfs, const uint8_t mac[6], struct hvn_vf_pci *vf)
 {
-	char path[PATH_MAX];
+	char path[PATH_LEN];
 	struct dirent *e;
 	int rc = -ENODEV;
 	DIR *d;
