@@ -12,14 +12,16 @@ fail() {
 
 sources=$(git ls-files '*.c' '*.h')
 scripts=$(git ls-files '*.sh' .ci/run)
-python=$(git ls-files '*.py'; git grep -lI '^#!.*python3' -- tools bench test 2>/dev/null | grep -v '\.py$')
+python=$(git ls-files '*.py'
+	git grep -lI '^#!.*python3' -- tools bench test 2>/dev/null | grep -v '\.py$')
 
 # shellcheck disable=SC2086 # lists of names without blanks
 clang-format --dry-run --Werror $sources || fail "clang-format: run make format"
 # shellcheck disable=SC2086
 shellcheck $scripts || fail "shellcheck"
 # shellcheck disable=SC2086
-pycodestyle --max-line-length=100 --ignore=E741,W503,W504 $python || fail "pycodestyle"
+/usr/bin/python3 -m pycodestyle --max-line-length=100 --ignore=E741,W503,W504 $python ||
+	fail "pycodestyle"
 git ls-files -z | grep -zv '^test/data/' |
 	xargs -0 codespell --ignore-words scripts/codespell-ignore.txt || fail "codespell"
 
