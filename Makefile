@@ -39,7 +39,7 @@ unit-test: all
 	meson test -C $(BUILD) --suite unit --print-errorlogs
 
 e2e-test: all
-	$(PYTHON) -m pytest -q test/host test/e2e test/regress
+	$(PYTHON) -m pytest -q test --ignore=test/guest
 
 ## install: the plug-ins where EAL finds them, the programs into $(PREFIX)
 install: all

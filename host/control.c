@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "report.h"
+#include "vm/partition.h"
+
+#define LINE_LEN 4096
+#define CLIENTS	 8
+
+struct client {
+	struct event_source src;
+	size_t have;
+	char line[LINE_LEN];
+};
+
+static struct event_source listener = { .fd = -1 };
+static struct client clients[CLIENTS];
+static const char *control_path;
+
+static int
+run(const char *cmd, json_t *request, json_t *reply)
+{
+	json_int_t index = json_integer_value(json_object_get(request, "nic"));
+	struct nic *nic = index >= 0 && index < 64 ? host_nic((unsigned int)index) : NULL;
+	struct vdev *vdev;
+
+	if (strcmp(cmd, "stats") == 0)
+		return json_object_set_new(reply, "stats", host_stats());
+	if (strcmp(cmd, "violations") == 0)
+		return json_object_set_new(reply, "violations", report_violations_json());
+	if (strcmp(cmd, "version") == 0)
+		return json_object_set_new(reply, "version", json_string("0.1.0"));
+	if (strcmp(cmd, "quit") == 0) {
+		host_quit();
+		return 0;
+	}
+	if (nic == NULL)
+		return -ENODEV;
+	if (strcmp(cmd, "offer") != 0 && strcmp(cmd, "rescind") != 0)
+		return nic_command(nic, cmd, request, reply);
+	vdev = host_nic_vdev((unsigned int)index);
+	if (vdev == NULL)
+		return -ENOTCONN;
+	if (strcmp(cmd, "offer") == 0)
+		return vdev_offer(vdev);
+	vdev_rescind(vdev);
+	return 0;
+}
+
+static void
+answer(struct client *c, const char *line)
+{
+	json_error_t err;
+	json_t *request = json_loads(line, 0, &err), *reply = json_object();
+	const char *cmd = json_string_value(json_object_get(request, "cmd"));
+	char *text;
+	int rc = cmd == NULL ? -EINVAL : run(cmd, request, reply);
+
+	json_object_set_new(reply, "ok", json_boolean(rc == 0));
+	if (rc != 0 && json_object_get(reply, "error") == NULL)
+		json_object_set_new(reply, "error",
+				    json_string(cmd == NULL	  ? "no JSON object with a \"cmd\""
+						: rc == -ENOENT	  ? "unknown command"
+						: rc == -ENODEV	  ? "no such NIC"
+						: rc == -ENOTCONN ? "no guest has this NIC"
+								  : strerror(-rc)));
+	text = json_dumps(reply, JSON_COMPACT);
+	if (text != NULL) {
+		/* A client that does not read its reply loses it. */
+		send(c->src.fd, text, strlen(text), MSG_NOSIGNAL | MSG_MORE);
+		send(c->src.fd, "\n", 1, MSG_NOSIGNAL);
+	}
+	free(text);
+	json_decref(request);
+	json_decref(reply);
+}
+
+static void
+client_close(struct client *c)
+{
+	int fd = c->src.fd;
+
+	loop_del(&c->src);
+	close(fd);
+}
+
+static void
+client_ready(struct event_source *src, uint32_t events)
+{
+	struct client *c = (struct client *)src;
+	ssize_t n = recv(src->fd, c->line + c->have, LINE_LEN - 1 - c->have, MSG_DONTWAIT);
+	char *end;
+
+	(void)events;
+	if (n <= 0) {
+		if (n == 0 || errno != EAGAIN)
+			client_close(c);
+		return;
+	}
+	c->have += (size_t)n;
+	c->line[c->have] = '\0';
+	while ((end = strchr(c->line, '\n')) != NULL) {
+		*end = '\0';
+		answer(c, c->line);
+		c->have -= (size_t)(end + 1 - c->line);
+		memmove(c->line, end + 1, c->have + 1);
+	}
+	if (c->have == LINE_LEN - 1)
+		client_close(c);
+}
+
+static void
+client_accept(struct event_source *src, uint32_t events)
+{
+	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC);
+
+	(void)events;
+	for (unsigned int i = 0; fd >= 0 && i < CLIENTS; i++) {
+		if (clients[i].src.fd >= 0)
+			continue;
+		clients[i].have = 0;
+		clients[i].src.ready = client_ready;
+		if (loop_add(&clients[i].src, fd, EPOLLIN) == 0)
+			return;
+		clients[i].src.fd = -1;
+		break;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+int
+control_open(const char *path)
+{
+	control_path = path;
+	for (unsigned int i = 0; i < CLIENTS; i++)
+		clients[i].src.fd = -1;
+	listener.ready = client_accept;
+	return listen_open(path, &listener, SOCK_STREAM);
+}
+
+void
+control_close(void)
+{
+	if (control_path == NULL)
+		return;
+	for (unsigned int i = 0; i < CLIENTS; i++)
+		if (clients[i].src.fd >= 0)
+			client_close(&clients[i]);
+	listen_close(control_path, &listener);
+}
