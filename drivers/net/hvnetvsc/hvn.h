@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The driver's state, and what its files call in each other.
+ *
+ *   hvn_ethdev.c  probe, remove, ops table        hvn_chan.c  a channel: scan, send, acknowledge
+ *   hvn_port.c    configure, start, stop, reset   hvn_rx.c    receive bursts
+ *   hvn_ctrl.c    control thread, transactions    hvn_tx.c    transmit bursts
+ *   hvn_nvsp.c    handshake, buffers, channels    hvn_txd.c   descriptors and sections
+ *   hvn_rndis.c   OIDs, filter, link, offloads    hvn_path.c  failover state machine (pure)
+ *   hvn_rss.c hvn_stats.c hvn_devargs.c hvn_intr.c hvn_vf.c ...
+ *
+ * Everything reachable from struct hvn_port lives in memory shared with secondary processes,
+ * except what is marked private to a process.
+ *
+ * Locks, in order: ctrl_lock (control functions of the application, one at a time), in_lock of a
+ * channel, out_lock of a channel. A burst takes the two channel locks, uncontended unless receive
+ * and transmit of one queue run on different lcores, for a bounded time; never ctrl_lock.
+ */
+#ifndef HVN_H
+#define HVN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_ethdev.h>
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+#include <rte_spinlock.h>
+#include <ethdev_driver.h>
+
+#include "hvn_log.h"
+#include "ndis_wire.h"
+#include "nvsp_wire.h"
+#include "rndis_parse.h"
+#include "vmbus.h"
+
+#define HVN_QUEUES_MAX	   64
+#define HVN_BURST_DEFAULT  32
+#define HVN_MTU_MAX	   9202 /* OpenVMM's limit of 9216 with the Ethernet header */
+#define HVN_GPA_RANGES_MAX 32	/* Linux MAX_PAGE_BUFFER_COUNT */
+#define HVN_RX_SCRATCH	   8192 /* a packet that wraps: at most 24 + 8 * 562 + 40 bytes */
+#define HVN_CTRL_MSG_MAX   4352
+
+/* Transaction ids: bit 63 says control; else queue << 32 | generation << 16 | descriptor, + 1 << 48 */
+#define HVN_TID_CTRL (UINT64_C(1) << 63)
+
+struct hvn_port;
+
+/* --- counters: written by one thread each, read by anybody ----------------------------------- */
+
+/* Why something the host sent was refused: index of hvn_chan.invalid[]. */
+enum hvn_invalid {
+	HVN_INV_DESC,	    /* malformed ring descriptor */
+	HVN_INV_PKT_TYPE,   /* unknown packet type */
+	HVN_INV_NVSP,	    /* NVSP message too short, unexpected or of the wrong type */
+	HVN_INV_XFER,	    /* transfer-page header: set id, range count, lengths */
+	HVN_INV_RANGE,	    /* range outside the receive buffer or longer than a slot */
+	HVN_INV_RNDIS,	    /* refused by rndis_parse_packet() */
+	HVN_INV_COMPLETION, /* id never issued, or completed twice */
+	HVN_INV_RSC,	    /* coalesced pieces out of order */
+	HVN_INV_COUNT
+};
+
+struct hvn_rx_stats {
+	uint64_t packets, bytes, errors, nombuf,
+		dropped; /* dropped: nobody polled, or port stopped */
+	uint64_t multicast, broadcast;
+	uint64_t messages; /* transfer-page packets taken */
+};
+
+struct hvn_tx_stats {
+	uint64_t packets, bytes, errors;
+	uint64_t ring_full, section_full, desc_full; /* bursts cut short, by reason */
+	uint64_t messages, copied, direct;	     /* NVSP messages; packets by way of sending */
+	uint64_t completions, failed; /* failed: completed with a status other than success */
+};
+
+/* --- channel ------------------------------------------------------------------------------------ */
+
+/*
+ * One VMBus channel. Its inbound ring carries received frames, transmit completions and
+ * notifications. in_lock serialises its consumers: the receive burst, a transmit burst that needs
+ * descriptors, the control thread.
+ *
+ * Frames stay in the ring until the application takes them. What is not a frame can be taken out
+ * of order: a scan runs ahead of the read index, over frames left in place, handles everything
+ * else and remembers how far it came (scanned, in bytes beyond ring.rx.index); the receive burst
+ * then skips what was handled.
+ */
+struct hvn_chan {
+	struct hv_vmbus_channel *vc;
+	struct hvn_port *port;
+	uint16_t index; /* = queue */
+	rte_spinlock_t in_lock;
+	rte_spinlock_t out_lock; /* of the outbound ring */
+	uint32_t scanned;
+
+	/* the transfer-page message being consumed, when msg_ranges != 0 */
+	struct vmbus_ring_pkt msg;
+	uint32_t msg_ranges;
+	uint32_t msg_next;
+	uint32_t msg_status; /* NVSP_STATUS_* of its completion */
+
+	uint32_t acks_pending; /* completions written but not published */
+	uint64_t rx_polls;     /* heartbeat: a transmit burst sees that nobody receives */
+	uint64_t rx_polls_seen;
+	uint32_t starved; /* transmit bursts without a descriptor since the last rx poll */
+
+	uint64_t invalid[HVN_INV_COUNT];
+	uint64_t parse_errors[RNDIS_PARSE_ERRORS];
+	uint64_t in_signals, out_signals;
+	uint8_t scratch[HVN_RX_SCRATCH] __rte_cache_aligned;
+};
+
+/* --- queues ------------------------------------------------------------------------------------- */
+
+/*
+ * Which path a queue uses: read once per burst. The control thread changes vf_port, makes every
+ * other thread pass a full barrier (membarrier), and waits while busy is set.
+ */
+struct hvn_queue_path {
+	uint32_t busy;	  /* 1 while a burst may be inside the VF's functions */
+	uint16_t vf_port; /* RTE_MAX_ETHPORTS: synthetic */
+};
+
+struct hvn_rxq {
+	struct hvn_port *port;
+	struct hvn_chan *chan; /* NULL while stopped */
+	struct rte_mempool *pool;
+	uint64_t mbuf_init; /* rearm data of rte_mbuf */
+	uint64_t offloads;
+	uint16_t queue_id;
+	uint16_t port_id;
+	uint16_t nb_desc;
+	uint16_t buf_len; /* data room behind the headroom */
+	bool started;
+	bool deferred;
+	bool ptypes; /* application asked for packet types */
+	bool vlan_strip;
+	struct hvn_queue_path path;
+	struct hvn_rx_stats stats __rte_cache_aligned;
+	struct hvn_rx_stats base; /* subtracted since the last reset */
+} __rte_cache_aligned;
+
+struct hvn_txd; /* hvn_txd.h */
+
+struct hvn_txq {
+	struct hvn_port *port;
+	struct hvn_chan *chan;
+	struct hvn_txd *txd; /* descriptors, sections, done ring: hvn_txd.h */
+	uint64_t offloads;
+	uint16_t queue_id;
+	uint16_t port_id;
+	uint16_t nb_desc;
+	uint16_t free_thresh;
+	bool started;
+	bool deferred;
+	struct hvn_queue_path path;
+	struct hvn_tx_stats stats __rte_cache_aligned;
+	struct hvn_tx_stats base;
+} __rte_cache_aligned;
+
+/* --- port --------------------------------------------------------------------------------------- */
+
+struct hvn_devargs {
+	uint32_t latency_us;   /* doorbell latency, "latency", 50 */
+	uint32_t rx_copybreak; /* with rx_extmbuf_enable: shorter frames are copied, 256 */
+	uint32_t
+		tx_copybreak; /* shorter packets are copied into sections, 0 = decided by measurement */
+	bool rx_extmbuf;      /* "rx_extmbuf_enable", 0 */
+	bool numa_aware;      /* 1 */
+	struct rte_ether_addr mac; /* "mac": probe only the NIC with this address */
+	bool mac_set;
+	char vf[256];	     /* "vf": devargs of a DPDK device to use as VF */
+	uint32_t ring_bytes; /* "ring_size", one direction, back end permitting */
+	uint32_t nvsp_max;   /* "nvsp": newest version to offer */
+};
+
+/* What the host granted; constant between open and close of the channel. */
+struct hvn_host_caps {
+	uint32_t nvsp_version;
+	uint32_t ndis_major, ndis_minor;
+	uint32_t mtu;	       /* L3 */
+	uint32_t max_packets;  /* RNDIS messages in one NVSP message */
+	uint32_t max_transfer; /* bytes of them */
+	uint32_t align;	       /* 1 << alignment factor */
+	uint32_t slot_size, slot_count;
+	uint32_t section_size, section_count;
+	uint32_t rx_queues; /* by RSS capabilities; 1 without RSS */
+	uint16_t reta_size;
+	uint32_t rss_caps;	     /* NDIS_RSS_CAP_* */
+	struct ndis_offload offload; /* hardware capabilities, 0 where absent */
+	uint32_t lso4_max, lso6_max; /* bytes, 0: none */
+	bool rsc;
+};
+
+struct hvn_rss {
+	uint8_t key[NDIS_RSS_KEY_SIZE];
+	uint64_t hf; /* RTE_ETH_RSS_* in force */
+	uint16_t reta[NDIS_RSS_RETA_MAX];
+	bool reta_set; /* by the application: kept over restart */
+};
+
+struct hvn_ctrl; /* private to the primary process: hvn_ctrl.h */
+struct hvn_vf;	 /* private to the primary process: hvn_vf.h */
+
+struct hvn_port {
+	struct rte_eth_dev_data *data;
+	struct hv_vmbus_device *vdev; /* private to a process: use hvn_vdev() */
+	uint16_t port_id;
+	bool opened;	  /* channel open, NVSP and RNDIS are up */
+	bool running;	  /* dev_start succeeded: frames are delivered, else dropped */
+	uint32_t removed; /* rescind or host death: bursts return 0 and touch no ring */
+	struct hvn_host_caps caps;
+	struct hvn_devargs args;
+	struct hvn_rss rss;
+	uint64_t tx_offloads; /* port-wide, configured */
+	uint64_t rx_offloads;
+	uint32_t filter;     /* packet filter in force */
+	uint32_t link_speed; /* Mb/s */
+	bool link_up;
+	bool want_link_up; /* dev_set_link_down() clears it */
+	struct rte_ether_addr mac;
+
+	const uint8_t *recv_buf; /* of the host's slots; same address in every process */
+	uint64_t recv_len;
+	uint8_t *send_buf;
+	uint64_t send_len;
+
+	uint16_t n_chans; /* open channels: queues that exist on the wire */
+	struct hvn_chan *chan[HVN_QUEUES_MAX];
+
+	struct hvn_ctrl *ctrl;
+	struct hvn_vf *vf;
+	rte_spinlock_t ctrl_lock;
+};
+
+static inline struct hvn_port *
+hvn_port(const struct rte_eth_dev *dev)
+{
+	return (struct hvn_port *)dev->data->dev_private;
+}
+
+static inline bool
+hvn_removed(const struct hvn_port *p)
+{
+	return __atomic_load_n(&p->removed, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* --- hvn_chan.c: used by bursts and by the control thread ---------------------------------------- */
+
+/* Allocate the state of a channel, on the device's node. 0 or -ENOMEM. */
+int hvn_chan_create(struct hvn_port *p, struct hv_vmbus_channel *vc, struct hvn_chan **chan);
+void hvn_chan_free(struct hvn_chan *ch);
+
+/*
+ * Write one packet, publish and signal. -EAGAIN if the ring is full, -EIO if it is corrupt, -ENODEV
+ * if the device is gone. Any thread. For control messages; data has its own way.
+ */
+int hvn_chan_send(struct hvn_chan *ch, uint16_t type, uint16_t flags, uint64_t tid, const void *ext,
+		  uint32_t ext_len, const void *payload, uint32_t payload_len);
+
+/*
+ * Handle everything in the inbound ring that is not a frame: completions and notifications, also
+ * behind frames that nobody has taken yet. Frames are dropped (and acknowledged) only while the
+ * port is not running, or when the ring is nearly full and nobody receives. Bounded. Returns the
+ * number of packets handled, -EBUSY if another thread is at it, -EIO, -ENODEV. Caller holds no lock.
+ */
+int hvn_chan_scan(struct hvn_chan *ch);
+
+/* The same by a holder of in_lock. */
+int hvn_chan_scan_locked(struct hvn_chan *ch);
+
+/* Acknowledge a transfer-page packet: caller holds out_lock and has seen that there is room. */
+void hvn_chan_ack_locked(struct hvn_chan *ch, uint64_t tid, uint32_t status);
+
+/* Bytes an acknowledgement takes in the outbound ring: descriptor, 8 bytes (K4), trailer. */
+#define HVN_ACK_FOOTPRINT 32u
+
+/* --- hvn_rx.c, hvn_tx.c --------------------------------------------------------------------------- */
+
+uint16_t hvn_rx_burst(void *rxq, struct rte_mbuf **pkts, uint16_t n);
+uint16_t hvn_tx_burst(void *txq, struct rte_mbuf **pkts, uint16_t n);
+uint16_t hvn_tx_prepare(void *txq, struct rte_mbuf **pkts, uint16_t n);
+/* What bursts point to while the port is stopped or gone: 0 packets. */
+uint16_t hvn_rx_burst_none(void *rxq, struct rte_mbuf **pkts, uint16_t n);
+uint16_t hvn_tx_burst_none(void *txq, struct rte_mbuf **pkts, uint16_t n);
+int hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned int socket,
+		       const struct rte_eth_rxconf *conf, struct rte_mempool *pool);
+void hvn_rx_queue_release(struct rte_eth_dev *dev, uint16_t id);
+int hvn_tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned int socket,
+		       const struct rte_eth_txconf *conf);
+void hvn_tx_queue_release(struct rte_eth_dev *dev, uint16_t id);
+void hvn_rxq_info(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_rxq_info *info);
+void hvn_txq_info(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_txq_info *info);
+int hvn_rx_burst_mode(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_burst_mode *mode);
+int hvn_tx_burst_mode(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_burst_mode *mode);
+int hvn_rx_descriptor_status(void *rxq, uint16_t offset);
+int hvn_tx_descriptor_status(void *txq, uint16_t offset);
+uint32_t hvn_rx_queue_count(void *rxq);
+int hvn_tx_done_cleanup(void *txq, uint32_t free_cnt);
+
+/* Attach a queue to its channel after the port's channels are open, before traffic; and back. */
+int hvn_rxq_start(struct hvn_rxq *q);
+int hvn_txq_start(struct hvn_txq *q);
+/*
+ * No burst is inside q. Stop: frames that the channel still holds are dropped by scans. For
+ * transmit: waits up to timeout_ms for completions in flight; -EBUSY if some are still missing
+ * (their descriptors and mbufs are then kept until the channel is closed).
+ */
+void hvn_rxq_stop(struct hvn_rxq *q);
+int hvn_txq_stop(struct hvn_txq *q, unsigned int timeout_ms);
+/* The channel is closed and the host has let go: free every mbuf still in flight. */
+void hvn_txq_reclaim(struct hvn_txq *q);
+
+/* A transmit completion came in on ch, which may not be the queue's own. Caller holds in_lock. */
+void hvn_tx_completed(struct hvn_chan *ch, uint64_t tid, uint32_t status);
+
+/* --- hvn_ctrl.c: called by hvn_chan.c --------------------------------------------------------------- */
+
+enum hvn_ctrl_kind {
+	HVN_CTRL_COMPLETION, /* of a request with HVN_TID_CTRL; payload of the packet */
+	HVN_CTRL_INBAND,     /* NVSP message from the host */
+	HVN_CTRL_RNDIS,	     /* a control message from the receive buffer */
+};
+
+/*
+ * Copy a message for the control thread and wake it. Called by bursts too: it does not block and
+ * makes no system call but a wake-up when the queue was empty. false: no room, the caller leaves
+ * the packet in the ring. len is already cut to HVN_CTRL_MSG_MAX.
+ */
+bool hvn_ctrl_inbound(struct hvn_port *p, enum hvn_ctrl_kind kind, uint64_t tid, const void *msg,
+		      uint32_t len);
+
+#endif /* HVN_H */
