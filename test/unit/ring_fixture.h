@@ -70,7 +70,7 @@ fx_teardown(void **state)
 static inline int
 fx_put(struct fixture *f, uint64_t tid, uint32_t len)
 {
-	uint8_t body[FX_DATA];
+	uint8_t body[FX_DATA] = { 0 };
 	uint32_t i;
 
 	for (i = 0; i < len - 16; i++)

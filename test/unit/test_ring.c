@@ -184,7 +184,7 @@ static void
 test_one_step_short(void **state)
 {
 	struct fixture *f = *state;
-	struct vmbus_ring_span span;
+	struct vmbus_ring_span span = { 0 };
 	uint32_t used;
 
 	for (used = 24; used < FX_DATA - 40; used += 8) {
