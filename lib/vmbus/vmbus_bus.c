@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The DPDK bus "hv_vmbus": devices of all back ends, drivers by class GUID.
+ *
+ * The list of devices changes only in scan, probe, unplug and cleanup, which EAL calls one at a
+ * time. What a back end notices on its own thread is put off to the interrupt thread.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_alarm.h>
+#include <rte_devargs.h>
+#include <rte_eal.h>
+
+#include "hv_guid.h"
+#include "vmbus_bus.h"
+
+RTE_LOG_REGISTER(vmbus_logtype, bus.hv_vmbus, NOTICE);
+
+bool vmbus_memory_ready;
+
+static RTE_TAILQ_HEAD(, hv_vmbus_device) devices = TAILQ_HEAD_INITIALIZER(devices);
+static RTE_TAILQ_HEAD(, hv_vmbus_driver) drivers = TAILQ_HEAD_INITIALIZER(drivers);
+
+static const struct vmbus_backend_ops *const backends[] = {
+#ifdef VMBUS_HAVE_UIO
+	&vmbus_uio_ops,
+#endif
+	&vmbus_user_ops,
+};
+
+static struct rte_bus bus;
+
+void
+hv_vmbus_register(struct hv_vmbus_driver *drv)
+{
+	TAILQ_INSERT_TAIL(&drivers, drv, next);
+}
+
+void
+hv_vmbus_unregister(struct hv_vmbus_driver *drv)
+{
+	TAILQ_REMOVE(&drivers, drv, next);
+}
+
+struct hv_vmbus_device *
+vmbus_bus_find(const struct hv_guid *instance_id)
+{
+	struct hv_vmbus_device *dev;
+
+	TAILQ_FOREACH (dev, &devices, next) {
+		if (hv_guid_equal(&dev->instance_id, instance_id))
+			return dev;
+	}
+	return NULL;
+}
+
+/* --- devices come and go ------------------------------------------------------------------------ */
+
+int
+vmbus_bus_add(const struct vmbus_backend_ops *ops, const struct vmbus_found *found,
+	      struct hv_vmbus_device **out)
+{
+	struct hv_vmbus_device *dev = vmbus_bus_find(&found->instance_id);
+	struct vmbus_dev *priv;
+
+	*out = dev;
+	if (dev != NULL) {
+		if (dev->ops == ops && !dev->opened) {
+			dev->relid = found->relid;
+			dev->device.numa_node = found->numa_node;
+		}
+		return -EEXIST;
+	}
+	priv = calloc(1, sizeof(*priv));
+	if (priv == NULL)
+		return -ENOMEM;
+	dev = &priv->pub;
+	dev->intr_handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+	if (dev->intr_handle == NULL) {
+		free(priv);
+		return -ENOMEM;
+	}
+	rte_intr_fd_set(dev->intr_handle, -1);
+	rte_intr_type_set(dev->intr_handle, RTE_INTR_HANDLE_EXT);
+	dev->class_id = found->class_id;
+	dev->instance_id = found->instance_id;
+	dev->relid = found->relid;
+	dev->hw_device_id = found->hw_device_id;
+	dev->ops = ops;
+	hv_guid_format(&dev->instance_id, dev->name);
+	dev->device.name = dev->name;
+	dev->device.bus = &bus;
+	dev->device.numa_node = found->numa_node;
+	priv->found_devargs = found->devargs;
+	TAILQ_INSERT_TAIL(&devices, dev, next);
+	VMBUS_LOG(DEBUG, "%s: found, relid %u, back end %s", dev->name, dev->relid, ops->name);
+	*out = dev;
+	return 0;
+}
+
+static void
+tell_driver_gone(void *arg)
+{
+	struct hv_vmbus_device *dev = arg;
+	struct vmbus_dev *priv = arg;
+
+	if (priv->gone_told)
+		return;
+	priv->gone_told = true;
+	vmbus_shared_tell_gone(dev);
+	if (dev->driver == NULL)
+		return;
+	VMBUS_LOG(NOTICE, "%s: the host took the device away", dev->name);
+	if (dev->driver->gone != NULL)
+		dev->driver->gone(dev);
+}
+
+void
+vmbus_bus_gone(struct hv_vmbus_device *dev)
+{
+	if (__atomic_exchange_n(&dev->gone, true, __ATOMIC_ACQ_REL))
+		return;
+	if (rte_eal_alarm_set(1, tell_driver_gone, dev) != 0)
+		VMBUS_LOG(ERR, "%s: cannot tell the driver that the device is gone", dev->name);
+}
+
+static void
+device_free(struct hv_vmbus_device *dev)
+{
+	TAILQ_REMOVE(&devices, dev, next);
+	dev->ops->release(dev);
+	rte_eal_alarm_cancel(tell_driver_gone, dev);
+	vmbus_shared_put((struct vmbus_dev *)dev);
+	rte_intr_instance_free(dev->intr_handle);
+	free(dev);
+}
+
+/* --- drivers meet devices ------------------------------------------------------------------------- */
+
+static bool
+driver_wants(const struct hv_vmbus_driver *drv, const struct hv_vmbus_device *dev)
+{
+	static const struct hv_guid end;
+
+	for (const struct hv_guid *c = drv->classes; !hv_guid_equal(c, &end); c++)
+		if (hv_guid_equal(c, &dev->class_id))
+			return true;
+	return false;
+}
+
+static int
+probe_with(struct hv_vmbus_driver *drv, struct hv_vmbus_device *dev)
+{
+	int rc = vmbus_shared_get((struct vmbus_dev *)dev);
+
+	if (rc != 0)
+		return rc;
+	dev->driver = drv;
+	rc = drv->probe(drv, dev);
+	if (rc != 0) {
+		dev->driver = NULL;
+		hv_vmbus_close(dev);
+		return rc;
+	}
+	dev->device.driver = &drv->driver;
+	vmbus_claim_device(dev);
+	return 0;
+}
+
+/* 0, 1 if no driver wants it, or a negative errno. */
+static int
+probe_device(struct hv_vmbus_device *dev)
+{
+	struct hv_vmbus_driver *drv;
+
+	if (hv_vmbus_device_gone(dev))
+		return -ENODEV;
+	if (rte_dev_is_probed(&dev->device))
+		return -EEXIST;
+	TAILQ_FOREACH (drv, &drivers, next) {
+		int rc;
+
+		if (!driver_wants(drv, dev))
+			continue;
+		if (!vmbus_devargs_apply(&bus, (struct vmbus_dev *)dev)) {
+			VMBUS_LOG(INFO, "%s: not probed: the command line excludes it", dev->name);
+			return 1;
+		}
+		if (vmbus_claim_taken(dev)) {
+			VMBUS_LOG(ERR, "%s: DPDK's own vmbus driver has it", dev->name);
+			return -EBUSY;
+		}
+		rc = probe_with(drv, dev);
+		if (rc <= 0)
+			return rc;
+	}
+	return 1;
+}
+
+static int
+bus_plug(struct rte_device *rdev)
+{
+	int rc = probe_device(HV_VMBUS_DEV(rdev));
+
+	/* The caller of rte_dev_probe() frees its devargs when this fails. */
+	if (rc != 0 && rc != -EEXIST)
+		rdev->devargs = NULL;
+	return rc;
+}
+
+static int
+bus_unplug(struct rte_device *rdev)
+{
+	struct hv_vmbus_device *dev = HV_VMBUS_DEV(rdev);
+	int rc;
+
+	if (dev->driver == NULL)
+		return -ENODEV;
+	rte_eal_alarm_cancel(tell_driver_gone, dev);
+	rc = dev->driver->remove(dev);
+	if (rc != 0 && !hv_vmbus_device_gone(dev))
+		return rc;
+	vmbus_unclaim_device(dev);
+	hv_vmbus_close(dev);
+	dev->driver = NULL;
+	rdev->driver = NULL;
+	rdev->devargs = NULL;
+	if (hv_vmbus_device_gone(dev))
+		device_free(dev);
+	else
+		vmbus_shared_put((struct vmbus_dev *)dev);
+	return 0;
+}
+
+/* --- the bus ---------------------------------------------------------------------------------------- */
+
+static int
+bus_scan(void)
+{
+	struct hv_vmbus_device *dev, *next;
+
+	vmbus_claim_order();
+	RTE_TAILQ_FOREACH_SAFE (dev, &devices, next, next) {
+		if (hv_vmbus_device_gone(dev) && dev->driver == NULL)
+			device_free(dev);
+	}
+	for (unsigned int i = 0; i < RTE_DIM(backends); i++) {
+		int rc = backends[i]->scan();
+
+		if (rc != 0)
+			VMBUS_LOG(DEBUG, "scan of back end %s: %s", backends[i]->name,
+				  strerror(-rc));
+	}
+	return 0;
+}
+
+static int
+bus_probe(void)
+{
+	struct hv_vmbus_device *dev;
+	unsigned int failed = 0;
+
+	vmbus_memory_ready = true;
+	vmbus_shared_listen();
+	bus_scan();
+	TAILQ_FOREACH (dev, &devices, next) {
+		int rc;
+
+		if (dev->driver != NULL)
+			continue;
+		rc = probe_device(dev);
+		if (rc < 0) {
+			VMBUS_LOG(ERR, "%s: probe failed: %s", dev->name, strerror(-rc));
+			failed++;
+		}
+	}
+	return failed != 0 ? -1 : 0;
+}
+
+static struct rte_device *
+bus_find_device(const struct rte_device *start, rte_dev_cmp_t cmp, const void *data)
+{
+	bool behind = start == NULL;
+	struct hv_vmbus_device *dev;
+
+	TAILQ_FOREACH (dev, &devices, next) {
+		if (behind && cmp(&dev->device, data) == 0)
+			return &dev->device;
+		if (&dev->device == start)
+			behind = true;
+	}
+	return NULL;
+}
+
+/* A socket's host sees the addresses of this process; the kernel's devices take either. */
+static enum rte_iova_mode
+bus_iommu_class(void)
+{
+	return vmbus_user_wanted() ? RTE_IOVA_VA : RTE_IOVA_DC;
+}
+
+static int
+bus_cleanup(void)
+{
+	struct hv_vmbus_device *dev;
+	int error = 0;
+
+	vmbus_shared_unlisten();
+	while ((dev = TAILQ_FIRST(&devices)) != NULL) {
+		if (dev->driver != NULL) {
+			rte_eal_alarm_cancel(tell_driver_gone, dev);
+			if (dev->driver->remove(dev) != 0)
+				error = -1;
+			dev->driver = NULL;
+		}
+		hv_vmbus_close(dev);
+		device_free(dev);
+	}
+	for (unsigned int i = 0; i < RTE_DIM(backends); i++)
+		if (backends[i]->cleanup != NULL)
+			backends[i]->cleanup();
+	return error;
+}
+
+static struct rte_bus bus = {
+	.scan = bus_scan,
+	.probe = bus_probe,
+	.find_device = bus_find_device,
+	.plug = bus_plug,
+	.unplug = bus_unplug,
+	.parse = vmbus_devargs_parse_name,
+	.get_iommu_class = bus_iommu_class,
+	.cleanup = bus_cleanup,
+};
+
+RTE_REGISTER_BUS(hv_vmbus, bus);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of the bus itself know of each other. Private to lib/vmbus. */
+#ifndef VMBUS_BUS_H
+#define VMBUS_BUS_H
+
+#include "vmbus_backend.h"
+
+#define VMBUS_BUS_NAME	 "hv_vmbus"
+#define VMBUS_STOCK_NAME "vmbus" /* DPDK's own bus for the same devices */
+
+/* --- vmbus_devargs.c: what the command line says of devices ------------------------------------- */
+
+/* rte_bus.parse: a GUID, with or without "vmbus:" before it, or "socket...". */
+int vmbus_devargs_parse_name(const char *name, void *addr);
+
+/* The user's choice for a device: may it be probed? Sets dev->pub.device.devargs. */
+bool vmbus_devargs_apply(const struct rte_bus *bus, struct vmbus_dev *dev);
+
+/* The i-th "-a hv_vmbus:socket..." of the command line, or NULL. */
+struct rte_devargs *vmbus_devargs_socket(unsigned int i);
+
+/* --- vmbus_claim.c: living beside the stock bus --------------------------------------------------- */
+
+/* See to it that the stock bus probes after ours. */
+void vmbus_claim_order(void);
+
+/* Our driver drives this device: let the stock bus believe that it is taken. */
+void vmbus_claim_device(const struct hv_vmbus_device *dev);
+void vmbus_unclaim_device(const struct hv_vmbus_device *dev);
+
+/* Is a driver of the stock bus bound to it? */
+bool vmbus_claim_taken(const struct hv_vmbus_device *dev);
+
+/* --- vmbus_shared.c ------------------------------------------------------------------------------- */
+
+/* In the primary: create the shared state of a device. In a secondary: find it. 0 or -errno. */
+int vmbus_shared_get(struct vmbus_dev *dev);
+
+/* Forget it; the primary frees it. The device is closed. */
+void vmbus_shared_put(struct vmbus_dev *dev);
+
+/* Tell the secondaries that a device is gone, and listen for that in a secondary. */
+void vmbus_shared_tell_gone(const struct hv_vmbus_device *dev);
+void vmbus_shared_listen(void);
+void vmbus_shared_unlisten(void);
+
+/* --- vmbus_user.c: is any socket named, by devargs or by the environment? ----------------------------- */
+bool vmbus_user_wanted(void);
+
+/* --- vmbus_bus.c ---------------------------------------------------------------------------------- */
+
+struct hv_vmbus_device *vmbus_bus_find(const struct hv_guid *instance_id);
+
+#endif /* VMBUS_BUS_H */

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Devices as primary and secondary processes share them. */
+#include <errno.h>
+#include <string.h>
+
+#include <rte_eal.h>
+#include <rte_malloc.h>
+#include <rte_memzone.h>
+#include <rte_spinlock.h>
+
+#include "hv_guid.h"
+#include "vmbus_bus.h"
+
+#define SHARED_ZONE "hv_vmbus_devices"
+#define GONE_MSG    "hv_vmbus_gone"
+
+struct shared_list {
+	rte_spinlock_t lock;
+	struct vmbus_shared *first;
+};
+
+static bool listening;
+
+static struct shared_list *
+shared_list(bool create)
+{
+	const struct rte_memzone *mz = rte_memzone_lookup(SHARED_ZONE);
+
+	if (mz == NULL && create) {
+		mz = rte_memzone_reserve(SHARED_ZONE, sizeof(struct shared_list), SOCKET_ID_ANY, 0);
+		if (mz != NULL)
+			memset(mz->addr, 0, sizeof(struct shared_list));
+	}
+	return mz != NULL ? mz->addr : NULL;
+}
+
+struct vmbus_shared *
+vmbus_shared_next(const struct vmbus_shared *prev)
+{
+	struct shared_list *list = shared_list(false);
+
+	if (list == NULL)
+		return NULL;
+	return prev != NULL ? prev->next : list->first;
+}
+
+static struct vmbus_shared *
+shared_find(const struct hv_guid *instance_id)
+{
+	struct vmbus_shared *s = NULL;
+
+	while ((s = vmbus_shared_next(s)) != NULL)
+		if (hv_guid_equal(&s->instance_id, instance_id))
+			break;
+	return s;
+}
+
+int
+vmbus_shared_get(struct vmbus_dev *dev)
+{
+	bool primary = rte_eal_process_type() == RTE_PROC_PRIMARY;
+	struct shared_list *list = shared_list(primary);
+	struct vmbus_shared *s;
+
+	if (dev->shared != NULL)
+		return 0;
+	if (!primary) {
+		dev->shared = shared_find(&dev->pub.instance_id);
+		return dev->shared != NULL ? 0 : -ENODEV;
+	}
+	if (list == NULL)
+		return -ENOMEM;
+	s = rte_zmalloc("hv_vmbus", sizeof(*s), RTE_CACHE_LINE_SIZE);
+	if (s == NULL) {
+		VMBUS_LOG(ERR, "%s: no memory for its shared state", dev->pub.name);
+		return -ENOMEM;
+	}
+	s->class_id = dev->pub.class_id;
+	s->instance_id = dev->pub.instance_id;
+	s->relid = dev->pub.relid;
+	s->hw_device_id = dev->pub.hw_device_id;
+	s->numa_node = dev->pub.device.numa_node;
+	strncpy(s->backend, dev->pub.ops->name, sizeof(s->backend) - 1);
+	rte_spinlock_lock(&list->lock);
+	s->next = list->first;
+	list->first = s;
+	rte_spinlock_unlock(&list->lock);
+	dev->shared = s;
+	return 0;
+}
+
+void
+vmbus_shared_put(struct vmbus_dev *dev)
+{
+	struct vmbus_shared *s = dev->shared, **at;
+	struct shared_list *list;
+
+	dev->shared = NULL;
+	if (s == NULL || rte_eal_process_type() != RTE_PROC_PRIMARY)
+		return;
+	list = shared_list(false);
+	if (list == NULL)
+		return;
+	rte_spinlock_lock(&list->lock);
+	for (at = &list->first; *at != NULL; at = &(*at)->next) {
+		if (*at == s) {
+			*at = s->next;
+			break;
+		}
+	}
+	rte_spinlock_unlock(&list->lock);
+	rte_free(s);
+}
+
+/* --- removal, from the primary to the secondaries --------------------------------------------------- */
+
+void
+vmbus_shared_tell_gone(const struct hv_vmbus_device *dev)
+{
+	struct rte_mp_msg msg = { .len_param = sizeof(dev->instance_id) };
+	struct vmbus_shared *s = vmbus_shared_of(dev);
+
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY || s == NULL)
+		return;
+	__atomic_store_n(&s->gone, true, __ATOMIC_RELEASE);
+	strncpy(msg.name, GONE_MSG, sizeof(msg.name) - 1);
+	memcpy(msg.param, &dev->instance_id, sizeof(dev->instance_id));
+	/* Fails without secondaries, or without shared configuration: nobody to tell then. */
+	rte_mp_sendmsg(&msg);
+}
+
+static int
+on_gone(const struct rte_mp_msg *msg, const void *peer)
+{
+	struct hv_vmbus_device *dev;
+	struct hv_guid guid;
+
+	(void)peer;
+	if (msg->len_param != sizeof(guid))
+		return -EINVAL;
+	memcpy(&guid, msg->param, sizeof(guid));
+	dev = vmbus_bus_find(&guid);
+	if (dev != NULL)
+		vmbus_bus_gone(dev);
+	return 0;
+}
+
+void
+vmbus_shared_listen(void)
+{
+	if (rte_eal_process_type() == RTE_PROC_PRIMARY || listening)
+		return;
+	listening = rte_mp_action_register(GONE_MSG, on_gone) == 0;
+}
+
+void
+vmbus_shared_unlisten(void)
+{
+	if (listening)
+		rte_mp_action_unregister(GONE_MSG);
+	listening = false;
+}
