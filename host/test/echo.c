@@ -37,6 +37,7 @@ echo_poll(struct channel *chan)
 	struct vmbus_ring_pkt pkt;
 	uint8_t scratch[4096];
 	unsigned int n = 0;
+	bool signal;
 	int rc = 0;
 
 	while (n < 32 &&
@@ -57,7 +58,8 @@ echo_poll(struct channel *chan)
 		channel_fail(chan);
 		return 0;
 	}
-	if (vmbus_ring_tx_publish(&chan->tx) | vmbus_ring_rx_publish(&chan->rx))
+	signal = vmbus_ring_tx_publish(&chan->tx);
+	if (vmbus_ring_rx_publish(&chan->rx) || signal)
 		channel_signal(chan);
 	return n;
 }
