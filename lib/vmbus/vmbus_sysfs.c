@@ -182,6 +182,17 @@ vmbus_sysfs_scan(int (*fn)(const struct vmbus_sysfs_dev *dev, void *arg), void *
 	return rc;
 }
 
+int
+vmbus_sysfs_state(const char *name, unsigned int *state)
+{
+	uint64_t v;
+	int rc = read_number(name, "state", UINT_MAX, &v);
+
+	if (rc == 0)
+		*state = (unsigned int)v;
+	return rc;
+}
+
 const char *
 vmbus_sysfs_map_name(unsigned int i)
 {

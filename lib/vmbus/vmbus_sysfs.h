@@ -39,6 +39,9 @@ int vmbus_sysfs_scan(int (*fn)(const struct vmbus_sysfs_dev *dev, void *arg), vo
 /* Read one device by the name of its directory. -ENOENT if there is none. */
 int vmbus_sysfs_read(const char *name, struct vmbus_sysfs_dev *dev);
 
+/* State of a device's primary channel: 2 closed, 3 open. */
+int vmbus_sysfs_state(const char *name, unsigned int *state);
+
 /* The maps of uio_hv_generic, in the order that is its ABI. */
 enum vmbus_sysfs_map_index {
 	VMBUS_MAP_RINGS,

@@ -235,8 +235,9 @@ expect_bad_map(unsigned int map, const char *file, const char *content)
 static void
 test_bad_maps(void **state)
 {
-	static const char *const sizes[] = {"0x0|", "0x1001|", "", "-4096|", "big|",
-					    "0x100000000000|", "0x4000 0x4000|"};
+	static const char *const sizes[] = { "0x0|",	      "0x1001|", "",
+					     "-4096|",	      "big|",	 "0x100000000000|",
+					     "0x4000 0x4000|" };
 	struct vmbus_sysfs_map maps[VMBUS_MAP_COUNT];
 	unsigned int i, bad;
 

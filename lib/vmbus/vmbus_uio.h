@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of the back end "uio" share. */
+#ifndef VMBUS_UIO_H
+#define VMBUS_UIO_H
+
+#include <rte_spinlock.h>
+
+#include "vmbus_backend.h"
+
+/* Private to a process. */
+struct uio_dev {
+	char name[HV_GUID_STRLEN]; /* of the sysfs directory */
+	int uio;		   /* N of /dev/uioN */
+	int fd;			   /* holds the channels open; tells of removal */
+	int intr_fd;		   /* has its own count of interrupts, so it is a second open */
+	struct rte_intr_handle *watch;
+	struct vmbus_monitor_page *monitor;
+	bool map_here[VMBUS_MAPS_MAX];	    /* of shared->maps[], in this process */
+	bool ring_here[VMBUS_CHANNELS_MAX]; /* of sub-channels, by index */
+};
+
+/* The same for all processes: shared->backend_data. */
+struct uio_shared {
+	rte_spinlock_t lock;
+	bool intr_wanted[VMBUS_CHANNELS_MAX]; /* by channel index */
+};
+
+/* Open /dev/uioN once more; the reason of a failure is logged. 0 or -errno. */
+int uio_open_node(const struct hv_vmbus_device *dev, int *fd);
+
+/* vmbus_uio_intr.c; see struct vmbus_backend_ops. */
+void uio_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
+int uio_intr_prepare(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan, bool on);
+int uio_intr_fd(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
+void uio_intr_ack(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
+void uio_set_latency(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan,
+		     uint32_t microseconds);
+
+#endif /* VMBUS_UIO_H */
