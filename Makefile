@@ -9,7 +9,8 @@ export HV_BUILD = $(abspath $(BUILD))
 
 stamp = build/.setup-done
 
-.PHONY: all setup demo test unit-test e2e-test install lint format clean help doc
+.PHONY: all setup demo test unit-test e2e-test install lint format clean help doc \
+	guest-test guest-shell guest-setup
 .DEFAULT_GOAL := all
 
 ## all: build everything into $(BUILD)
@@ -40,6 +41,18 @@ unit-test: all
 
 e2e-test: all
 	$(PYTHON) -m pytest -q test --ignore=test/guest
+
+## guest-test: Linux guests in QEMU against hv-host, everything from nothing
+guest-test: all guest-setup
+	$(PYTHON) -m pytest -q test/guest
+
+## guest-shell: a shell in such a guest; KERNEL=6.12, NIC=KEY=VALUE,... choose
+guest-shell: all guest-setup
+	@$(PYTHON) test/guest/shell.py $(if $(KERNEL),--kernel $(KERNEL)) $(if $(NIC),--nic $(NIC))
+
+guest-setup:
+	@scripts/setup.sh test/guest/packages.txt
+	@test/guest/build-qemu.sh > /dev/null
 
 ## install: the plug-ins where EAL finds them, the programs into $(PREFIX)
 install: all

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Install what building, testing and the demonstration need: Debian packages by name, and
 # the DPDK driver SDK headers. Says what it does; does nothing the second time.
+#
+#   setup.sh [LIST...]   packages of scripts/packages.txt and of further lists
 set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 
-packages=$(sed 's/#.*//' "$top/scripts/packages.txt")
+packages=$(sed 's/#.*//' "$top/scripts/packages.txt" "$@")
 missing=
 for p in $packages; do
 	state=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)

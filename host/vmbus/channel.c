@@ -421,6 +421,9 @@ channel_on_released(struct partition *part, uint32_t relid)
 {
 	struct vchan *c = channel_by_relid(part, relid);
 
+	/* Before 3.0 Linux unloads its bus driver without UNLOAD, and releases what it had. */
+	if (c != NULL && !c->pub.open && part->vmbus->version < VMBUS_VERSION_3_0)
+		return;
 	if (c == NULL || !c->rescinded) {
 		host_violation(part, "channel.released", NULL, 0,
 			       "RELID_RELEASED for %u, which was not rescinded", relid);

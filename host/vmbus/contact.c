@@ -297,6 +297,9 @@ vmbus_post(struct partition *part, uint32_t conn_id, const void *msg, uint32_t l
 		host_trace('G', "VMBUS", vmbus_msg_name(hdr->type), conn_id, msg, len);
 	if (hdr->type == VMBUS_MSG_INITIATE_CONTACT)
 		return on_contact(part, conn_id, (const void *)copy);
+	/* Linux releases its relids when its bus driver is unloaded: after UNLOAD. */
+	if (part->vmbus->version == 0 && hdr->type == VMBUS_MSG_RELID_RELEASED)
+		return HV_STATUS_SUCCESS;
 	if (part->vmbus->version == 0) {
 		host_violation(part, "vmbus.before-contact", msg, len, "%s before contact",
 			       vmbus_msg_name(hdr->type));

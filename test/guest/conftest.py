@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fixtures of the guest tests: hosts and guests that end, and are checked, with the test."""
+import contextlib
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import guest as g  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "smoke: the selection that CI runs on each submission")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built():
+    """QEMU is built before the first test's clock runs."""
+    g.image.qemu()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """start(host arguments, guest=keywords) -> (host, guest); both are checked at the end."""
+    with contextlib.ExitStack() as stack:
+        def begin(*args, program="hv-host", kernel="6.1", **guest):
+            host = stack.enter_context(g.Host(tmp_path, *args, program=program))
+            return host, stack.enter_context(g.Guest(tmp_path, host, kernel, **guest))
+        yield begin
