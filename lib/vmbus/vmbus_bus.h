@@ -44,7 +44,9 @@ void vmbus_shared_tell_gone(const struct hv_vmbus_device *dev);
 void vmbus_shared_listen(void);
 void vmbus_shared_unlisten(void);
 
-/* --- vmbus_user.c: is any socket named, by devargs or by the environment? ----------------------------- */
+/* --- vmbus_user_conn.c ---------------------------------------------------------------------------- */
+
+/* Is a socket named by devargs or environment? */
 bool vmbus_user_wanted(void);
 
 /* --- vmbus_bus.c ---------------------------------------------------------------------------------- */

@@ -1,33 +1,383 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Back end "user": VMBus spoken by this process, over a vmbus-user socket. */
+/* Back end "user": channels over memory of this process, VMBus spoken by ourselves. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_memory.h>
+#include <rte_memzone.h>
 
 #include "vmbus_bus.h"
-#include "vmbus_user.h"
+#include "vmbus_user_conn.h"
 
-bool
-vmbus_user_wanted(void)
+/* --- shared memory ------------------------------------------------------------------------------ */
+
+static int
+share_gpadl(struct user_conn *conn, uint32_t relid, struct user_share *sh)
 {
-	const char *env = getenv(VMU_SOCKET_ENV);
+	uint32_t n = (uint32_t)(sh->mz->len / HV_PAGE_SIZE);
+	uint64_t *pfn = calloc(n, sizeof(*pfn));
+	int rc;
 
-	return (env != NULL && *env != '\0') || vmbus_devargs_socket(0) != NULL;
+	if (pfn == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		const void *page = RTE_PTR_ADD(sh->mz->addr, (size_t)i * HV_PAGE_SIZE);
+
+		/* Pages are looked up one by one: contiguous in memory is all they have to be. */
+		pfn[i] = hv_vmbus_gpa(rte_mem_virt2iova(page)) >> HV_PAGE_SHIFT;
+	}
+	rc = vmbus_client_gpadl_create(conn->client, relid, pfn, n, &sh->gpadl);
+	free(pfn);
+	return rc;
+}
+
+/* Zeroed memory, shared with the host under a channel's GPADL. */
+static int
+share_new(struct user_dev *ud, uint32_t relid, uint32_t bytes, struct user_share *sh)
+{
+	static unsigned int zones;
+	char name[RTE_MEMZONE_NAMESIZE];
+	int rc;
+
+	bytes = RTE_ALIGN_CEIL(bytes, HV_PAGE_SIZE);
+	snprintf(name, sizeof(name), "hv_vmbus_%u",
+		 __atomic_fetch_add(&zones, 1, __ATOMIC_RELAXED));
+	sh->mz = rte_memzone_reserve_aligned(name, bytes, ud->dev->device.numa_node, 0,
+					     HV_PAGE_SIZE);
+	if (sh->mz == NULL) {
+		VMBUS_LOG(ERR, "%s: no %u bytes of DPDK memory: give it more (-m, hugepages)",
+			  ud->dev->name, bytes);
+		return -ENOMEM;
+	}
+	memset(sh->mz->addr, 0, bytes);
+	rc = share_gpadl(ud->conn, relid, sh);
+	if (rc != 0)
+		VMBUS_LOG(ERR, "%s: the host does not take %u bytes of memory: %s", ud->dev->name,
+			  bytes, strerror(-rc));
+	return rc;
+}
+
+static void
+share_free(struct user_dev *ud, uint32_t relid, struct user_share *sh)
+{
+	int rc = 0;
+
+	if (sh->gpadl != 0)
+		rc = vmbus_client_gpadl_teardown(ud->conn->client, relid, sh->gpadl);
+	sh->gpadl = 0;
+	if (rc == 0 || rc == -ENOTCONN)
+		rte_memzone_free(sh->mz);
+	else if (sh->mz != NULL)
+		VMBUS_LOG(ERR, "%s: the host does not give back %zu bytes: %s; they are lost",
+			  ud->dev->name, sh->mz->len, strerror(-rc));
+	sh->mz = NULL;
+}
+
+/* --- channels -------------------------------------------------------------------------------------- */
+
+/* Close a channel as far as it got. */
+static void
+channel_close(struct user_dev *ud, struct user_chan *uc)
+{
+	struct user_conn *conn = ud->conn;
+	int rc;
+
+	if (uc == NULL)
+		return;
+	if (uc->opened) {
+		rc = vmbus_client_close(conn->client, uc->relid);
+		if (rc != 0 && rc != -ENOTCONN)
+			VMBUS_LOG(WARNING, "%s: closing channel %u: %s", ud->dev->name, uc->relid,
+				  strerror(-rc));
+	}
+	uc->opened = false;
+	share_free(ud, uc->relid, &uc->ring);
+	vmbus_client_forget(conn->client, uc->relid, uc->conn_id);
+	pthread_mutex_lock(&conn->lock);
+	if (conn->event_fd[uc->relid] >= 0)
+		close(conn->event_fd[uc->relid]);
+	conn->event_fd[uc->relid] = -1;
+	pthread_mutex_unlock(&conn->lock);
+}
+
+static int
+channel_open(struct user_dev *ud, struct user_chan *uc, struct hv_vmbus_channel *chan,
+	     uint32_t ring_bytes, uint8_t monitor_id)
+{
+	struct user_conn *conn = ud->conn;
+	struct vmbus_ring_hdr *hdr[2];
+	int rc;
+
+	rc = share_new(ud, uc->relid, 2 * ring_bytes, &uc->ring);
+	if (rc != 0)
+		return rc;
+	hdr[0] = uc->ring.mz->addr;
+	hdr[1] = RTE_PTR_ADD(uc->ring.mz->addr, ring_bytes);
+	/* Both sides may rely on being woken when a full ring has room. */
+	hdr[0]->feature = hdr[1]->feature = VMBUS_RING_FEAT_PENDING_SEND;
+	rc = vmbus_channel_attach(chan, uc->ring.mz->addr, ring_bytes, HV_PAGE_SIZE);
+	if (rc != 0)
+		return rc;
+	chan->relid = uc->relid;
+	vmbus_channel_monitor(chan, RTE_PTR_ADD(conn->monitor->addr, HV_PAGE_SIZE), monitor_id);
+	rc = vmbus_client_open(conn->client, uc->relid, uc->ring.gpadl, chan->index % USER_VPS,
+			       ring_bytes / HV_PAGE_SIZE);
+	/* A late answer may still open it. */
+	uc->opened = rc == 0 || rc == -ETIMEDOUT;
+	if (rc != 0)
+		VMBUS_LOG(ERR, "%s: the host does not open channel %u: %s", ud->dev->name,
+			  chan->index, strerror(-rc));
+	return rc;
+}
+
+static struct user_chan *
+channel_new(struct user_dev *ud, uint16_t index, uint8_t *monitor_id, int *rc)
+{
+	struct user_chan *uc = calloc(1, sizeof(*uc));
+
+	*rc = -ENOMEM;
+	if (uc == NULL)
+		return NULL;
+	*rc = user_offer_take(ud->conn, &ud->dev->instance_id, index, uc, monitor_id);
+	if (*rc == 0)
+		return uc;
+	free(uc);
+	return NULL;
+}
+
+static void
+channel_free(struct user_dev *ud, uint16_t index)
+{
+	if (ud->chan[index] != NULL)
+		user_offer_drop(ud->conn, ud->chan[index]);
+	free(ud->chan[index]);
+	ud->chan[index] = NULL;
+}
+
+static void
+user_close(struct hv_vmbus_device *dev)
+{
+	bool late = false;
+	struct user_dev *ud = dev->backend;
+	uint32_t relid = dev->relid;
+
+	for (uint16_t i = VMBUS_CHANNELS_MAX - 1; i > 0; i--) {
+		channel_close(ud, ud->chan[i]);
+		channel_free(ud, i);
+	}
+	/* Buffers outlive the channel since VMBus 4.0, and no longer than it before. */
+	late = vmbus_client_version(ud->conn->client) >= VMBUS_VERSION_4_0;
+	if (!late) {
+		share_free(ud, relid, &ud->recv);
+		share_free(ud, relid, &ud->send);
+	}
+	channel_close(ud, ud->chan[0]);
+	if (late) {
+		share_free(ud, relid, &ud->recv);
+		share_free(ud, relid, &ud->send);
+	}
+	channel_free(ud, 0);
+}
+
+static int
+buffer_new(struct user_dev *ud, uint32_t relid, uint32_t bytes, struct user_share *sh,
+	   struct hv_vmbus_buffer *buf)
+{
+	int rc;
+
+	memset(buf, 0, sizeof(*buf));
+	if (bytes == 0)
+		return 0;
+	rc = share_new(ud, relid, bytes, sh);
+	if (rc != 0)
+		return rc;
+	buf->addr = sh->mz->addr;
+	buf->len = sh->mz->len;
+	buf->gpadl = sh->gpadl;
+	return 0;
+}
+
+static int
+user_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *params,
+	  struct hv_vmbus_channel *chan)
+{
+	struct vmbus_shared *s = vmbus_shared_of(dev);
+	struct user_dev *ud = dev->backend;
+	uint8_t monitor_id;
+	struct user_chan *uc;
+	int rc;
+
+	uc = channel_new(ud, 0, &monitor_id, &rc);
+	if (uc == NULL) {
+		VMBUS_LOG(ERR, "%s: the host does not offer the device any more", dev->name);
+		return rc;
+	}
+	ud->chan[0] = uc;
+	dev->relid = uc->relid;
+	rc = buffer_new(ud, uc->relid, params->recv_buf_bytes, &ud->recv, &s->recv);
+	if (rc == 0)
+		rc = buffer_new(ud, uc->relid, params->send_buf_bytes, &ud->send, &s->send);
+	if (rc == 0)
+		rc = channel_open(ud, uc, chan, params->ring_bytes, monitor_id);
+	if (rc != 0)
+		user_close(dev);
+	return rc == -ENOTCONN ? -ENODEV : rc;
+}
+
+static int
+user_subchannel_open(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
+{
+	struct vmbus_shared *s = vmbus_shared_of(dev);
+	struct user_dev *ud = dev->backend;
+	uint8_t monitor_id;
+	struct user_chan *uc;
+	int rc;
+
+	uc = channel_new(ud, chan->index, &monitor_id, &rc);
+	if (uc == NULL)
+		return rc == -ENODEV ? -EAGAIN : rc;
+	ud->chan[chan->index] = uc;
+	rc = channel_open(ud, uc, chan, s->chan[0]->ring_bytes, monitor_id);
+	if (rc != 0) {
+		channel_close(ud, uc);
+		channel_free(ud, chan->index);
+	}
+	return rc == -ENOTCONN ? -ENODEV : rc;
+}
+
+/* --- signals ------------------------------------------------------------------------------------------ */
+
+static void
+user_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
+{
+	struct user_dev *ud = dev->backend;
+	struct user_chan *uc = ud != NULL ? ud->chan[chan->index] : NULL;
+	uint64_t one = 1;
+	int fd;
+
+	if (uc == NULL)
+		return;
+	fd = vmbus_client_signal_fd(ud->conn->client, uc->conn_id);
+	/* A counter that is full has been rung already. */
+	if (fd < 0 || (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN))
+		vmbus_client_signal(ud->conn->client, uc->conn_id);
+}
+
+static int
+user_intr_fd(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
+{
+	struct user_dev *ud = dev->backend;
+	struct user_conn *conn;
+	int fd;
+
+	if (ud == NULL || ud->chan[chan->index] == NULL)
+		return -ENOTSUP;
+	conn = ud->conn;
+	fd = vmbus_client_event_fd(conn->client, chan->relid);
+	if (fd >= 0)
+		return fd;
+	pthread_mutex_lock(&conn->lock);
+	fd = conn->event_fd[chan->relid];
+	if (fd < 0) {
+		fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		conn->event_fd[chan->relid] = fd;
+	}
+	pthread_mutex_unlock(&conn->lock);
+	return fd < 0 ? -ENOTSUP : fd;
+}
+
+static int
+user_intr_prepare(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan, bool on)
+{
+	int fd;
+
+	if (!on)
+		return 0;
+	fd = user_intr_fd(dev, chan);
+	return fd < 0 ? fd : 0;
+}
+
+static void
+user_intr_ack(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
+{
+	int fd = user_intr_fd(dev, chan);
+	uint64_t n;
+
+	if (fd >= 0 && read(fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		VMBUS_LOG(DEBUG, "%s: event descriptor: %s", dev->name, strerror(errno));
+}
+
+/* --- the rest --------------------------------------------------------------------------------------------- */
+
+/* A secondary has no connection: it finds what the primary drives, in memory it has as well. */
+static int
+scan_secondary(void)
+{
+	struct vmbus_shared *s = NULL;
+
+	if (!vmbus_memory_ready)
+		return 0;
+	while ((s = vmbus_shared_next(s)) != NULL) {
+		struct vmbus_found found = {
+			.class_id = s->class_id,
+			.instance_id = s->instance_id,
+			.relid = s->relid,
+			.hw_device_id = s->hw_device_id,
+			.numa_node = s->numa_node,
+			.devargs = vmbus_devargs_socket(0),
+		};
+		struct hv_vmbus_device *dev;
+
+		if (strcmp(s->backend, vmbus_user_ops.name) == 0)
+			vmbus_bus_add(&vmbus_user_ops, &found, &dev);
+	}
+	return 0;
 }
 
 static int
 user_scan(void)
 {
-	return 0;
+	return rte_eal_process_type() == RTE_PROC_PRIMARY ? user_conn_scan() : scan_secondary();
 }
 
 static void
 user_release(struct hv_vmbus_device *dev)
 {
+	if (dev->backend != NULL)
+		user_dev_release(dev->backend);
 	dev->backend = NULL;
+}
+
+static int
+user_attach(struct hv_vmbus_device *dev)
+{
+	(void)dev; /* all of it is DPDK memory */
+	return 0;
+}
+
+static void
+user_detach(struct hv_vmbus_device *dev)
+{
+	(void)dev;
 }
 
 const struct vmbus_backend_ops vmbus_user_ops = {
 	.name = "user",
 	.scan = user_scan,
 	.release = user_release,
+	.open = user_open,
+	.subchannel_open = user_subchannel_open,
+	.close = user_close,
+	.attach = user_attach,
+	.detach = user_detach,
+	.signal = user_signal,
+	.intr_prepare = user_intr_prepare,
+	.intr_fd = user_intr_fd,
+	.intr_ack = user_intr_ack,
+	.cleanup = user_conn_cleanup,
 };

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a VMBus client asks of its host: one function per exchange of messages. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "vmbus_client_wait.h"
+
+#define POST_TRIES 12 /* 1 ms, doubled each time: about 4 s in all */
+
+int
+vmbus_client_hello(struct vmbus_client *c, const char *name, uint32_t n_vps, char *host_name)
+{
+	struct vmu_hello h = {
+		.version = VMU_VERSION,
+		.features = VMU_FEAT_SIGNAL_FD | VMU_FEAT_EVENT_FD,
+		.n_vps = n_vps,
+	};
+	struct answer a;
+	int rc;
+
+	strncpy(h.name, name, sizeof(h.name) - 1);
+	client_expect(c, &a, ANSWER_VMU(VMU_HELLO_ACK), 0, 0);
+	rc = client_send(c, VMU_HELLO, 0, client_seq(c), &h, sizeof(h), -1);
+	if (rc != 0) {
+		client_unexpect(c, &a);
+		return rc;
+	}
+	rc = client_await(c, &a, VMBUS_CLIENT_TIMEOUT_MS);
+	if (rc != 0)
+		return rc;
+	if (a.status != 0 || a.value != VMU_VERSION)
+		return a.status == EPROTONOSUPPORT || a.status == 0 ? -EPROTONOSUPPORT : -EPROTO;
+	if (host_name != NULL) {
+		memcpy(host_name, a.name, VMU_NAME_LEN);
+		host_name[VMU_NAME_LEN - 1] = '\0';
+		for (char *s = host_name; *s != '\0'; s++)
+			if (*s < ' ' || *s > '~')
+				*s = '?';
+	}
+	return 0;
+}
+
+int
+vmbus_client_mem_add(struct vmbus_client *c, uint64_t gpa, uint64_t size, uint64_t offset, int fd)
+{
+	struct vmu_mem m = { .gpa = gpa, .size = size, .offset = offset };
+
+	return -client_request(c, VMU_MEM_ADD, &m, sizeof(m), fd);
+}
+
+int
+vmbus_client_mem_del(struct vmbus_client *c, uint64_t gpa, uint64_t size)
+{
+	struct vmu_mem m = { .gpa = gpa, .size = size };
+
+	return -client_request(c, VMU_MEM_DEL, &m, sizeof(m), -1);
+}
+
+/* HvPostMessage. 0, the hypercall's status, or -errno. */
+static int
+post_on(struct vmbus_client *c, uint32_t conn_id, const void *msg, uint32_t len)
+{
+	struct vmu_post p = { .conn_id = conn_id, .msg_type = VMBUS_MSGTYPE_CHANNEL, .size = len };
+	struct timespec pause = { .tv_nsec = 1000000 };
+	int rc = 0;
+
+	memcpy(p.payload, msg, len);
+	for (unsigned int i = 0; i < POST_TRIES; i++) {
+		rc = client_request(c, VMU_POST_MESSAGE, &p,
+				    offsetof(struct vmu_post, payload) + len, -1);
+		/* The host is short of buffers: it says so and expects the message again. */
+		if (rc != HV_STATUS_INSUFFICIENT_BUFFERS && rc != HV_STATUS_INSUFFICIENT_MEMORY)
+			break;
+		nanosleep(&pause, NULL);
+		pause.tv_nsec = pause.tv_nsec < 500000000 ? pause.tv_nsec * 2 : 999999999;
+	}
+	return rc;
+}
+
+static int
+post(struct vmbus_client *c, const void *msg, uint32_t len)
+{
+	int rc = post_on(c, c->msg_conn_id, msg, len);
+
+	return rc > 0 ? -EPROTO : rc;
+}
+
+/* Post a message and wait for its answer, which *a describes. 0 or -errno. */
+static int
+ask(struct vmbus_client *c, const void *msg, uint32_t len, struct answer *a, uint32_t type,
+    uint32_t id, uint32_t relid)
+{
+	int rc;
+
+	client_expect(c, a, type, id, relid);
+	rc = post(c, msg, len);
+	if (rc != 0) {
+		client_unexpect(c, a);
+		return rc;
+	}
+	return client_await(c, a, VMBUS_CLIENT_TIMEOUT_MS);
+}
+
+/* --- bus ------------------------------------------------------------------------------------------ */
+
+/* 1 the host has this version, 0 it has not, or -errno. */
+static int
+contact_with(struct vmbus_client *c, uint32_t version, uint64_t p2c, uint64_t c2p)
+{
+	bool modern = version >= VMBUS_VERSION_5_0;
+	struct vmbus_msg_initiate_contact m = {
+		.hdr.type = VMBUS_MSG_INITIATE_CONTACT,
+		.version = version,
+		.monitor_p2c = p2c,
+		.monitor_c2p = c2p,
+	};
+	struct answer a;
+	int rc;
+
+	if (modern)
+		m.sint = VMBUS_SINT;
+	client_expect(c, &a, VMBUS_MSG_VERSION_RESPONSE, 0, 0);
+	rc = post_on(c, modern ? VMBUS_CONN_ID_CONTACT : VMBUS_CONN_ID_LEGACY, &m, sizeof(m));
+	if (rc != 0) {
+		client_unexpect(c, &a);
+		/* A host older than 5.0 does not have that connection. */
+		return rc > 0 ? 0 : rc;
+	}
+	rc = client_await(c, &a, VMBUS_CLIENT_TIMEOUT_MS);
+	if (rc != 0 || a.status != 0)
+		return rc;
+	c->version = version;
+	c->msg_conn_id = modern ? a.value : VMBUS_CONN_ID_LEGACY;
+	return 1;
+}
+
+int
+vmbus_client_contact(struct vmbus_client *c, uint64_t monitor_p2c, uint64_t monitor_c2p)
+{
+	static const uint32_t versions[] = { VMBUS_VERSION_5_3, VMBUS_VERSION_5_2,
+					     VMBUS_VERSION_5_1, VMBUS_VERSION_5_0,
+					     VMBUS_VERSION_4_1, VMBUS_VERSION_4_0,
+					     VMBUS_VERSION_3_0, VMBUS_VERSION_2_4 };
+
+	for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
+		int rc = contact_with(c, versions[i], monitor_p2c, monitor_c2p);
+
+		if (rc != 0)
+			return rc < 0 ? rc : 0;
+	}
+	return -EPROTONOSUPPORT;
+}
+
+int
+vmbus_client_request_offers(struct vmbus_client *c)
+{
+	struct vmbus_msg_hdr m = { .type = VMBUS_MSG_REQUESTOFFERS };
+	struct answer a;
+
+	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_ALLOFFERS_DELIVERED, 0, 0);
+}
+
+int
+vmbus_client_unload(struct vmbus_client *c)
+{
+	struct vmbus_msg_hdr m = { .type = VMBUS_MSG_UNLOAD };
+	struct answer a;
+
+	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_UNLOAD_RESPONSE, 0, 0);
+}
+
+/* --- channels --------------------------------------------------------------------------------------- */
+
+static int
+post_gpadl(struct vmbus_client *c, uint32_t relid, uint32_t gpadl, const uint64_t *pfn, uint32_t n)
+{
+	union {
+		struct vmbus_msg_gpadl_header head;
+		struct vmbus_msg_gpadl_body body;
+		uint8_t room[VMBUS_MSG_MAX];
+	} m = { .head = { .hdr.type = VMBUS_MSG_GPADL_HEADER,
+			  .relid = relid,
+			  .gpadl = gpadl,
+			  .range_bytes = (uint16_t)(8 + 8 * n),
+			  .range_count = 1,
+			  .byte_count = n * HV_PAGE_SIZE } };
+	uint32_t k = n < VMBUS_GPADL_HDR_PFNS ? n : VMBUS_GPADL_HDR_PFNS;
+	int rc;
+
+	memcpy(m.room + sizeof(m.head), pfn, 8 * k);
+	rc = post(c, &m, sizeof(m.head) + 8 * k);
+	for (uint32_t at = k; at < n && rc == 0; at += k) {
+		memset(&m, 0, sizeof(m));
+		m.body.hdr.type = VMBUS_MSG_GPADL_BODY;
+		m.body.gpadl = gpadl;
+		k = n - at < VMBUS_GPADL_BODY_PFNS ? n - at : VMBUS_GPADL_BODY_PFNS;
+		memcpy(m.room + sizeof(m.body), pfn + at, 8 * k);
+		rc = post(c, &m, sizeof(m.body) + 8 * k);
+	}
+	return rc;
+}
+
+int
+vmbus_client_gpadl_create(struct vmbus_client *c, uint32_t relid, const uint64_t *pfn, uint32_t n,
+			  uint32_t *gpadl)
+{
+	uint32_t id;
+	struct answer a;
+	int rc;
+
+	*gpadl = 0;
+	if (n == 0 || n > VMBUS_GPADL_MAX_PFNS)
+		return -EINVAL;
+	id = __atomic_fetch_add(&c->next_gpadl, 1, __ATOMIC_RELAXED);
+	client_expect(c, &a, VMBUS_MSG_GPADL_CREATED, id, relid);
+	rc = post_gpadl(c, relid, id, pfn, n);
+	if (rc != 0)
+		client_unexpect(c, &a);
+	else
+		rc = client_await(c, &a, VMBUS_CLIENT_TIMEOUT_MS);
+	if (rc == 0 && a.status != 0)
+		return -EPROTO;
+	*gpadl = id;
+	return rc;
+}
+
+int
+vmbus_client_gpadl_teardown(struct vmbus_client *c, uint32_t relid, uint32_t gpadl)
+{
+	struct vmbus_msg_gpadl_teardown m = { .hdr.type = VMBUS_MSG_GPADL_TEARDOWN,
+					      .relid = relid,
+					      .gpadl = gpadl };
+	struct answer a;
+
+	/* Answered for a rescinded channel, too: the wait does not end with the channel. */
+	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_GPADL_TORNDOWN, gpadl, 0);
+}
+
+int
+vmbus_client_open(struct vmbus_client *c, uint32_t relid, uint32_t ring_gpadl, uint32_t target_vp,
+		  uint32_t downstream_page)
+{
+	struct vmbus_msg_open m = {
+		.hdr.type = VMBUS_MSG_OPENCHANNEL,
+		.relid = relid,
+		.open_id = relid,
+		.ring_gpadl = ring_gpadl,
+		.target_vp = target_vp,
+		.downstream_page = downstream_page,
+	};
+	struct answer a;
+	int rc = ask(c, &m, sizeof(m), &a, VMBUS_MSG_OPENCHANNEL_RESULT, relid, relid);
+
+	if (rc == 0 && a.status != 0)
+		return -EPROTO;
+	return rc;
+}
+
+int
+vmbus_client_close(struct vmbus_client *c, uint32_t relid)
+{
+	struct vmbus_msg_relid m = { .hdr.type = VMBUS_MSG_CLOSECHANNEL, .relid = relid };
+
+	return post(c, &m, sizeof(m));
+}
+
+int
+vmbus_client_released(struct vmbus_client *c, uint32_t relid)
+{
+	struct vmbus_msg_relid m = { .hdr.type = VMBUS_MSG_RELID_RELEASED, .relid = relid };
+	struct vmu_post p = { .conn_id = c->msg_conn_id,
+			      .msg_type = VMBUS_MSGTYPE_CHANNEL,
+			      .size = sizeof(m) };
+
+	memcpy(p.payload, &m, sizeof(m));
+	return client_send(c, VMU_POST_MESSAGE, 0, client_seq(c), &p,
+			   offsetof(struct vmu_post, payload) + sizeof(m), -1);
+}
+
+int
+vmbus_client_signal(struct vmbus_client *c, uint32_t conn_id)
+{
+	struct vmu_signal s = { .conn_id = conn_id };
+
+	return client_send(c, VMU_SIGNAL_EVENT, 0, client_seq(c), &s, sizeof(s), -1);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Inside the back end "user": connections, the memory they share, devices. */
+#ifndef VMBUS_USER_CONN_H
+#define VMBUS_USER_CONN_H
+
+#include <pthread.h>
+#include <sys/queue.h>
+#include <rte_devargs.h>
+
+#include "vmbus_backend.h"
+#include "vmbus_client.h"
+
+#define USER_VPS 64 /* virtual processors we claim: targets of interrupts, nothing else */
+
+/* --- vmbus_user_mem.c ------------------------------------------------------------------------- */
+
+struct user_region {
+	uint64_t gpa;
+	uint64_t size;
+	uint64_t freed; /* bytes of it that DPDK has given back */
+};
+
+/* What of DPDK's memory a host has. */
+struct user_mem {
+	TAILQ_ENTRY(user_mem) link;
+	struct vmbus_client *client;
+	const char *path; /* for messages */
+	struct user_region *regions;
+	unsigned int n_regions;
+	bool complained;
+};
+
+/* Share all memory, and what DPDK allocates or frees from now on. 0 or -errno. */
+int user_mem_share(struct user_mem *mem, struct vmbus_client *client, const char *path);
+void user_mem_forget(struct user_mem *mem);
+
+/* --- vmbus_user_conn.c ------------------------------------------------------------------------ */
+
+struct user_offer {
+	TAILQ_ENTRY(user_offer) link;
+	struct vmbus_msg_offer msg;
+	bool used;	/* its channel is being opened, is open, is being closed */
+	bool rescinded; /* used, so that the relid is not released yet */
+	bool announce;	/* came after the first ones: a hot-plug event is due */
+};
+
+struct user_dev;
+
+/* One socket: one connection, one partition. */
+struct user_conn {
+	TAILQ_ENTRY(user_conn) link;
+	char path[108];
+	struct rte_devargs devargs; /* arguments for its devices */
+	bool has_devargs;
+	bool up;	/* there is a client and its thread */
+	int last_error; /* said already */
+	struct vmbus_client *client;
+	pthread_t thread;
+	struct user_mem mem;
+	const struct rte_memzone *monitor; /* two pages: parent to child, child to parent */
+	pthread_mutex_t lock;		   /* of all below */
+	bool settled;			   /* the first offers are complete */
+	bool dead;			   /* the host hung up */
+	TAILQ_HEAD(, user_offer) offers;
+	TAILQ_HEAD(, user_dev) devs;
+	int event_fd[VMBUS_RELID_MAX + 1]; /* ours, where the host gives none; else -1 */
+};
+
+/* Memory shared by a GPADL. */
+struct user_share {
+	const struct rte_memzone *mz;
+	uint32_t gpadl;
+};
+
+struct user_chan {
+	struct user_share ring;
+	uint32_t relid;
+	uint32_t conn_id;
+	bool opened;
+	bool has_offer;
+};
+
+struct user_dev {
+	TAILQ_ENTRY(user_dev) link; /* of conn->devs */
+	struct user_conn *conn;
+	struct hv_vmbus_device *dev;
+	struct user_share recv;
+	struct user_share send;
+	struct user_chan *chan[VMBUS_CHANNELS_MAX];
+};
+
+/* Read the list of sockets, connect those that are not, report what they offer. */
+int user_conn_scan(void);
+
+/* Close every connection. */
+void user_conn_cleanup(void);
+
+/*
+ * Take the offer of a channel for use: fills relid, connection id and monitor (0xFF if none).
+ * -ENODEV if there is none, or it is rescinded.
+ */
+int user_offer_take(struct user_conn *conn, const struct hv_guid *instance_id, uint16_t index,
+		    struct user_chan *uc, uint8_t *monitor_id);
+
+/* The channel is closed: a rescinded relid goes back to the host. */
+void user_offer_drop(struct user_conn *conn, struct user_chan *uc);
+
+/* Device bookkeeping. */
+void user_dev_release(struct user_dev *ud);
+
+#endif /* VMBUS_USER_CONN_H */
