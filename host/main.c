@@ -254,11 +254,12 @@ finish(int rc)
 	control_close();
 	listen_close(host_opt.socket, &guests);
 	partitions_free();
-	for (unsigned int i = 0; i < n_nics; i++) {
+	/* Verdicts first: a sink's depends on what another NIC's generator sent. */
+	for (unsigned int i = 0; i < n_nics; i++)
 		if (rc == 0 && nic_failed(nics[i]))
 			rc = HOST_EXIT_TRAFFIC;
+	for (unsigned int i = 0; i < n_nics; i++)
 		nic_destroy(nics[i]);
-	}
 	if (rc == 0 && host_opt.strict && report_violations() != 0)
 		rc = HOST_EXIT_VIOLATIONS;
 	if (rc != HOST_EXIT_USAGE) {
