@@ -147,10 +147,11 @@ class Qmp:
 
 
 def command(directory, host, kernel, cpus, memory, initrd=None, append="",
-            serial=("null", "stdio")):
+            serial=("null", "stdio"), reboot=False):
     """QEMU's command line: the first serial port has the kernel's log, the second a shell."""
     rom = pathlib.Path(image.qemu()).parent / "pc-bios" / "optionrom"
-    cmd = [image.qemu(), "-nodefaults", "-display", "none", "-no-reboot",
+    cmd = [image.qemu(), "-nodefaults", "-display", "none",
+           "-action", f"reboot={'reset' if reboot else 'shutdown'}",
            "-L", "/usr/share/seabios", "-L", rom,
            "-machine", "pc,accel=tcg,memory-backend=ram,hpet=off,i8042=off",
            "-cpu", "max", "-smp", cpus, "-m", memory,
@@ -169,14 +170,14 @@ class Guest:
     marks = itertools.count(1)
 
     def __init__(self, tmp, host, kernel="6.1", cpus=1, memory=256, initrd=None, append="",
-                 qemu=(), boot=True):
+                 qemu=(), boot=True, reboot=False):
         self.dir = pathlib.Path(tmp) / f"guest{next(self.count)}"
         self.dir.mkdir()
         self.host, self.kernel = host, image.kernel(kernel)
         self.console_path = self.dir / "console.log"
         self.transcript = open(self.dir / "shell.log", "wb")
         cmd = command(self.dir, host, self.kernel, cpus, memory, initrd, append,
-                      (f"file:{self.console_path}", "stdio"))
+                      (f"file:{self.console_path}", "stdio"), reboot)
         cmd += [str(a) for a in qemu]
         self.errors = open(self.dir / "qemu.log", "wb")
         self.proc = subprocess.Popen(cmd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -260,8 +261,9 @@ class Guest:
             time.sleep(0.2)
 
     def clean(self):
-        """No oops, warning or hung task in the kernel's log."""
-        bad = [line for line in self.console().splitlines() if any(w in line for w in TROUBLE)]
+        """No oops, warning or hung task in the kernel's log since the last (re)boot."""
+        log = self.console().rsplit("Linux version ", 1)[-1]
+        bad = [line for line in log.splitlines() if any(w in line for w in TROUBLE)]
         if bad:
             self.fail("the kernel's log is not clean: " + "; ".join(bad[:5]))
 
