@@ -4,10 +4,11 @@
  *
  *   hvn_ethdev.c  probe, remove, ops table        hvn_chan.c  a channel: scan, send, acknowledge
  *   hvn_port.c    configure, start, stop, reset   hvn_rx.c    receive bursts
- *   hvn_ctrl.c    control thread, transactions    hvn_tx.c    transmit bursts
- *   hvn_nvsp.c    handshake, buffers, channels    hvn_txd.c   descriptors and sections
- *   hvn_rndis.c   OIDs, filter, link, offloads    hvn_path.c  failover state machine (pure)
- *   hvn_rss.c hvn_stats.c hvn_devargs.c hvn_intr.c hvn_vf.c ...
+ *   hvn_session.c open and close the channel      hvn_tx.c    transmit bursts
+ *   hvn_ctrl.c    control thread, transactions    hvn_txd.c   descriptors and sections
+ *   hvn_nvsp.c    handshake, buffers, channels    hvn_path.c  failover state machine (pure)
+ *   hvn_rndis.c   requests, OIDs, filter          hvn_caps.c  what the host says (pure)
+ *   hvn_offload.c hvn_rss.c hvn_link.c hvn_stats.c hvn_devargs.c hvn_intr.c hvn_vf.c ...
  *
  * Everything reachable from struct hvn_port lives in memory shared with secondary processes,
  * except what is marked private to a process.
@@ -174,6 +175,8 @@ struct hvn_devargs {
 	char vf[256];	     /* "vf": devargs of a DPDK device to use as VF */
 	uint32_t ring_bytes; /* "ring_size", one direction, back end permitting */
 	uint32_t nvsp_max;   /* "nvsp": newest version to offer */
+	uint32_t nvsp_timeout_ms;
+	uint32_t rndis_timeout_ms; /* "rndis_timeout" */
 };
 
 /* What the host granted; constant between open and close of the channel. */
@@ -201,12 +204,11 @@ struct hvn_rss {
 	bool reta_set; /* by the application: kept over restart */
 };
 
-struct hvn_ctrl; /* private to the primary process: hvn_ctrl.h */
+struct hvn_ctrl; /* hvn_ctrl.h */
 struct hvn_vf;	 /* private to the primary process: hvn_vf.h */
 
 struct hvn_port {
 	struct rte_eth_dev_data *data;
-	struct hv_vmbus_device *vdev; /* private to a process: use hvn_vdev() */
 	uint16_t port_id;
 	bool opened;	  /* channel open, NVSP and RNDIS are up */
 	bool running;	  /* dev_start succeeded: frames are delivered, else dropped */
@@ -239,6 +241,13 @@ static inline struct hvn_port *
 hvn_port(const struct rte_eth_dev *dev)
 {
 	return (struct hvn_port *)dev->data->dev_private;
+}
+
+/* The device in this process: struct hv_vmbus_device is private to a process, hvn_port is not. */
+static inline struct hv_vmbus_device *
+hvn_vdev(const struct hvn_port *p)
+{
+	return HV_VMBUS_DEV(rte_eth_devices[p->port_id].device);
 }
 
 static inline bool
