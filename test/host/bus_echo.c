@@ -286,13 +286,14 @@ step_all(const char *step)
 int
 main(int argc, char **argv)
 {
-	int n = rte_eal_init(argc, argv), rc = 0;
+	int n, rc = 0;
 
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	n = rte_eal_init(argc, argv);
 	if (n < 0) {
 		fprintf(stderr, "EAL did not start\n");
 		return 2;
 	}
-	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (int i = n + 1; i < argc && rc == 0; i++) {
 		rc = step_all(argv[i]);
 		printf("%s: %s\n", argv[i], rc == 0 ? "ok" : strerror(-rc));
