@@ -13,6 +13,7 @@
 
 #define RATE_MAX      1000000000u
 #define CLOCK_REFRESH 32 /* frames that may share a time stamp */
+#define RSC_MAX	      32 /* pieces of one frame; a NIC takes at least so many at a time */
 #define LIMIT_MIN     64 /* frames that may wait for the NIC before they are missed */
 
 struct gen_config {
@@ -61,6 +62,8 @@ const struct port_opt port_gen_opts[] = {
 	  "per cent of the flows that are IPv6 (default 0)" },
 	{ "vlan", PORT_OPT_UINT, AT(shape.vlan), 0, 65535, NULL,
 	  "tag control information of every frame (default 0: no tag)" },
+	{ "rsc", PORT_OPT_UINT, AT(shape.pieces), 1, RSC_MAX, NULL,
+	  "give each frame in N pieces, as one coalesced segment (needs proto=tcp)" },
 	{ "count", PORT_OPT_UINT, AT(count), 0, UINT64_MAX / 2, NULL,
 	  "stop after N frames (default 0: never)" },
 	{ "burst", PORT_OPT_UINT, AT(burst), 1, 512, NULL,
@@ -119,6 +122,16 @@ gen_destroy(struct port *port)
 }
 
 static int
+check_rsc(const struct gen_shape *s)
+{
+	if (s->pieces > 1 && s->proto != GEN_TCP) {
+		fprintf(stderr, "hv-host: port gen: only TCP is coalesced: rsc needs proto=tcp\n");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int
 gen_create(struct nic *nic, const char *text, struct port **port)
 {
 	struct gen *g = calloc(1, sizeof(*g));
@@ -132,7 +145,7 @@ gen_create(struct nic *nic, const char *text, struct port **port)
 	shape->flows = 64;
 	shape->port = (uint8_t)nic_index(nic);
 	memcpy(shape->dst, nic_mac(nic), sizeof(shape->dst));
-	if (port_opt_parse("gen", port_gen_opts, text, &g->cfg) != 0) {
+	if (port_opt_parse("gen", port_gen_opts, text, &g->cfg) != 0 || check_rsc(shape) != 0) {
 		free(g);
 		return -EINVAL;
 	}
@@ -181,6 +194,7 @@ gen_peek(struct port *port, struct port_frame *frames, unsigned int max)
 	uint64_t now, want;
 	unsigned int i;
 
+	max /= g->ring.pieces; /* never a part of a frame */
 	if (max > g->ring.n)
 		max = g->ring.n;
 	if (g->cfg.rate == 0 && g->cfg.burst != 0 && max > g->cfg.burst)
@@ -205,11 +219,12 @@ gen_peek(struct port *port, struct port_frame *frames, unsigned int max)
 		max = g->ready;
 	i = g->head;
 	for (unsigned int k = 0; k < max; k++) {
-		frames[k] = g->ring.frames[i];
+		for (unsigned int j = 0; j < g->ring.pieces; j++)
+			*frames++ = g->ring.frames[i * g->ring.pieces + j];
 		if (++i == g->ring.n)
 			i = 0;
 	}
-	return max;
+	return max * g->ring.pieces;
 }
 
 static void
@@ -217,11 +232,13 @@ gen_release(struct port *port, unsigned int n)
 {
 	struct gen *g = gen_of(port);
 
+	n /= g->ring.pieces;
 	if (n > g->ready)
 		n = g->ready;
 	for (unsigned int k = 0; k < n; k++) {
 		g->delivered[g->ring.slots[g->head].flow]++;
-		g->sent_bytes += g->ring.frames[g->head].len;
+		for (unsigned int j = 0; j < g->ring.pieces; j++)
+			g->sent_bytes += g->ring.frames[g->head * g->ring.pieces + j].len;
 		if (++g->head == g->ring.n)
 			g->head = 0;
 	}

@@ -159,22 +159,31 @@ build(uint8_t *at, uint32_t size, const struct gen_shape *s, unsigned int flow,
 	slot->l4_sum = gen_fold(sum + gen_sum(l4, l4_len));
 }
 
-int
-gen_frames_build(struct gen_frames *g, const struct gen_shape *s)
+/* One frame, or the pieces that the NIC is to present as one coalesced segment. */
+static void
+describe(struct port_frame *f, unsigned int pieces, const uint8_t *data, uint32_t len,
+	 const struct gen_shape *s, bool v6)
 {
-	uint32_t largest = 0, stride;
+	uint32_t share = (len + pieces - 1) / pieces;
+	uint16_t flags = PORT_F_L4_GOOD | (s->vlan ? PORT_F_VLAN : 0);
 
-	memset(g, 0, sizeof(*g));
-	gen_format_init();
-	/* With a mix of sizes a flow needs several slots to have them all. */
-	g->n = (unsigned int)(s->flows * ((SLOTS_MIN + s->flows - 1) / s->flows));
-	if ((s->imix || s->size[0] != s->size[1]) && g->n < s->flows * IMIX_LEN)
-		g->n = (unsigned int)(s->flows * IMIX_LEN);
-	for (unsigned int i = 0; i < g->n; i++)
-		if (slot_size(s, i) > largest)
-			largest = slot_size(s, i);
-	stride = (largest + CACHELINE - 1) / CACHELINE * CACHELINE;
-	g->frames = calloc(g->n, sizeof(*g->frames));
+	/* IPv6 has no header checksum. */
+	if (!v6)
+		flags |= PORT_F_IP_GOOD;
+	for (unsigned int i = 0; i < pieces; i++) {
+		f[i] = (struct port_frame){ .data = data + i * share,
+					    .len = i + 1 < pieces ? share : len - i * share,
+					    .flags = flags,
+					    .tci = (uint16_t)s->vlan };
+		if (i + 1 < pieces)
+			f[i].flags |= PORT_F_RSC_MORE | (i == 0 ? PORT_F_RSC_FIRST : 0);
+	}
+}
+
+static int
+allocate(struct gen_frames *g, uint32_t stride)
+{
+	g->frames = calloc((size_t)g->n * g->pieces, sizeof(*g->frames));
 	g->slots = calloc(g->n, sizeof(*g->slots));
 	g->bytes = aligned_alloc(CACHELINE, (size_t)g->n * stride);
 	if (g->frames == NULL || g->slots == NULL || g->bytes == NULL) {
@@ -182,18 +191,34 @@ gen_frames_build(struct gen_frames *g, const struct gen_shape *s)
 		return -ENOMEM;
 	}
 	memset(g->bytes, 0, (size_t)g->n * stride);
-	for (unsigned int i = 0; i < g->n; i++) {
-		struct port_frame *f = &g->frames[i];
+	return 0;
+}
 
-		f->data = g->bytes + (size_t)i * stride;
-		f->len = slot_size(s, i);
-		f->flags = PORT_F_IP_GOOD | PORT_F_L4_GOOD | (s->vlan ? PORT_F_VLAN : 0);
-		f->tci = (uint16_t)s->vlan;
-		build(g->bytes + (size_t)i * stride, f->len, s, (unsigned int)(i % s->flows),
-		      &g->slots[i]);
-		/* IPv6 has no header checksum to speak of. */
-		if (is_v6(s, (unsigned int)(i % s->flows)))
-			f->flags &= (uint16_t)~PORT_F_IP_GOOD;
+int
+gen_frames_build(struct gen_frames *g, const struct gen_shape *s)
+{
+	uint32_t largest = 0, stride;
+
+	memset(g, 0, sizeof(*g));
+	gen_format_init();
+	g->pieces = s->pieces > 1 ? (unsigned int)s->pieces : 1;
+	g->n = (unsigned int)(s->flows * ((SLOTS_MIN + s->flows - 1) / s->flows));
+	/* With a mix of sizes a flow needs several slots to have them all. */
+	if ((s->imix || s->size[0] != s->size[1]) && g->n < s->flows * IMIX_LEN)
+		g->n = (unsigned int)(s->flows * IMIX_LEN);
+	for (unsigned int i = 0; i < g->n; i++)
+		if (slot_size(s, i) > largest)
+			largest = slot_size(s, i);
+	stride = (largest + CACHELINE - 1) / CACHELINE * CACHELINE;
+	if (allocate(g, stride) != 0)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < g->n; i++) {
+		uint8_t *at = g->bytes + (size_t)i * stride;
+		unsigned int flow = (unsigned int)(i % s->flows);
+		uint32_t len = slot_size(s, i);
+
+		describe(&g->frames[i * g->pieces], g->pieces, at, len, s, is_v6(s, flow));
+		build(at, len, s, flow, &g->slots[i]);
 	}
 	return 0;
 }

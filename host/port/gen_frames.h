@@ -18,6 +18,7 @@ struct gen_shape {
 	unsigned int proto; /* enum gen_proto */
 	uint64_t ipv6;	    /* per cent of the flows */
 	uint64_t vlan;	    /* 0 = untagged */
+	uint64_t pieces;    /* > 1: as the pieces of a coalesced segment (RSC); TCP only */
 	uint8_t port;
 	uint8_t dst[6];
 };
@@ -33,9 +34,10 @@ struct gen_slot {
 };
 
 struct gen_frames {
-	struct port_frame *frames;
+	struct port_frame *frames; /* pieces of them per slot */
 	struct gen_slot *slots;
-	unsigned int n; /* a multiple of the flows: slot i belongs to flow i % flows */
+	unsigned int pieces;
+	unsigned int n; /* slots, a multiple of the flows: slot i belongs to flow i % flows */
 	uint8_t *bytes;
 };
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A histogram of nanoseconds whose buckets are at most 1/8 of their value wide. */
+/* A histogram of nanoseconds whose buckets are at most 1/32 of their value wide. */
 #ifndef HOST_LATENCY_H
 #define HOST_LATENCY_H
 
 #include <stdint.h>
 #include <jansson.h>
 
-#define LATENCY_SUB	8 /* buckets per power of two */
-#define LATENCY_BUCKETS (62 * LATENCY_SUB)
+#define LATENCY_SUB_LOG 5
+#define LATENCY_SUB	(1u << LATENCY_SUB_LOG) /* buckets per power of two */
+#define LATENCY_BUCKETS ((65 - LATENCY_SUB_LOG) * LATENCY_SUB)
 
 struct latency {
 	uint64_t n;
@@ -24,7 +25,7 @@ latency_index(uint64_t ns)
 
 	if (ns < 2 * LATENCY_SUB)
 		return (unsigned int)ns;
-	shift = 60u - (unsigned int)__builtin_clzll(ns);
+	shift = 63u - LATENCY_SUB_LOG - (unsigned int)__builtin_clzll(ns);
 	return shift * LATENCY_SUB + (unsigned int)(ns >> shift);
 }
 

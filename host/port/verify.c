@@ -152,10 +152,12 @@ verify_tick(struct verify *v, uint64_t now, uint64_t sent)
 
 	if (second == v->second)
 		return;
-	if (v->second != 0 && second - v->second > VERIFY_SECONDS)
+	if (v->second == 0) {
+		v->second = second;
+		return;
+	}
+	if (second - v->second > VERIFY_SECONDS)
 		v->second = second - VERIFY_SECONDS;
-	if (v->second == 0)
-		v->second = second - 1; /* begin with the part of a second that was */
 	for (; v->second < second; v->second++) {
 		s = &v->seconds[v->n_seconds++ % VERIFY_SECONDS];
 		s->sent = sent - v->total.sent;
