@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Control commands of a NIC, and its statistics. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "hv_guid.h"
+#include "netvsp.h"
+
+static int
+wrong(json_t *reply, const char *what)
+{
+	json_object_set_new(reply, "error", json_string(what));
+	return -EINVAL;
+}
+
+static int
+cmd_link(struct nic *nic, json_t *request, json_t *reply)
+{
+	const char *state = json_string_value(json_object_get(request, "state"));
+
+	if (state == NULL)
+		return wrong(reply, "link: state must be up, down or toggle");
+	if (strcmp(state, "up") == 0)
+		rndis_link(nic, true);
+	else if (strcmp(state, "down") == 0)
+		rndis_link(nic, false);
+	else if (strcmp(state, "toggle") == 0)
+		rndis_link(nic, nic->link_up);
+	else
+		return wrong(reply, "link: state must be up, down or toggle");
+	return 0;
+}
+
+static bool
+can_indicate(const struct nic *nic)
+{
+	return nic->state == NVSP_ST_READY && nic->slots != NULL;
+}
+
+static int
+cmd_speed(struct nic *nic, json_t *request, json_t *reply)
+{
+	json_int_t bps = json_integer_value(json_object_get(request, "bps"));
+	uint32_t unit;
+
+	if (bps < 100 || bps / 100 > (json_int_t)UINT32_MAX)
+		return wrong(reply, "speed: bps must be 100 to 429496729500");
+	nic->speed = (uint64_t)bps;
+	unit = (uint32_t)(bps / 100);
+	/* Only guests that set the teaming capability are told. */
+	if (can_indicate(nic) && (nic->caps & NVSP_CAP_TEAMING) != 0)
+		rndis_indicate(nic, RNDIS_STATUS_LINK_SPEED_CHANGE, &unit, sizeof(unit),
+			       nic->opt.speed_short != 0);
+	return 0;
+}
+
+static int
+cmd_vf(struct nic *nic, json_t *request, json_t *reply)
+{
+	const char *action = json_string_value(json_object_get(request, "action"));
+	json_t *serial = json_object_get(request, "serial");
+
+	if (action != NULL && strcmp(action, "remove") == 0)
+		return vf_remove(nic);
+	if (action == NULL || strcmp(action, "add") != 0 || !json_is_integer(serial))
+		return wrong(reply, "vf: action must be remove, or add with a serial");
+	return vf_add(nic, (uint32_t)json_integer_value(serial));
+}
+
+static int
+cmd_stall(struct nic *nic, json_t *request, json_t *reply, bool stalled)
+{
+	json_int_t i = json_integer_value(json_object_get(request, "queue"));
+
+	if (i < 0 || i >= NIC_QUEUES_MAX || nic->queue[i] == NULL)
+		return wrong(reply, "no open channel of this queue");
+	nic->queue[i]->stalled = stalled;
+	return 0;
+}
+
+static json_t *
+offload_json(const struct nic_offload *o)
+{
+	return json_pack("{s:i,s:i,s:b,s:b,s:b,s:b}", "tx_csum", o->tx, "rx_csum", o->rx, "lso4",
+			 o->lso4, "lso6", o->lso6, "rsc4", o->rsc4, "rsc6", o->rsc6);
+}
+
+static json_t *
+rss_json(const struct nic_rss *r)
+{
+	char key[2 * NDIS_RSS_KEY_SIZE + 1];
+	json_t *table = json_array();
+
+	for (unsigned int i = 0; i < NDIS_RSS_KEY_SIZE; i++)
+		snprintf(key + 2 * i, 3, "%02x", r->key[i]);
+	for (unsigned int i = 0; r->enabled && i < r->entries; i++)
+		json_array_append_new(table, json_integer(r->table[i]));
+	return json_pack("{s:b,s:I,s:s,s:o}", "enabled", r->enabled, "hash_info",
+			 (json_int_t)r->hash_info, "key", key, "table", table);
+}
+
+int
+nic_command(struct nic *nic, const char *cmd, json_t *request, json_t *reply)
+{
+	if (strcmp(cmd, "link") == 0)
+		return cmd_link(nic, request, reply);
+	if (strcmp(cmd, "speed") == 0)
+		return cmd_speed(nic, request, reply);
+	if (strcmp(cmd, "network-change") == 0) {
+		if (can_indicate(nic))
+			rndis_indicate(nic, RNDIS_STATUS_NETWORK_CHANGE, NULL, 0, false);
+		return 0;
+	}
+	if (strcmp(cmd, "vf") == 0)
+		return cmd_vf(nic, request, reply);
+	if (strcmp(cmd, "switch-synthetic") == 0)
+		return vf_force_synthetic(nic);
+	if (strcmp(cmd, "stall") == 0 || strcmp(cmd, "resume") == 0)
+		return cmd_stall(nic, request, reply, cmd[0] == 's');
+	if (strcmp(cmd, "hold-rx") == 0 || strcmp(cmd, "resume-rx") == 0) {
+		nic->hold_rx = cmd[0] == 'h';
+		return 0;
+	}
+	if (strcmp(cmd, "filter") == 0)
+		return json_object_set_new(reply, "filter", json_integer(nic->filter));
+	if (strcmp(cmd, "offload") == 0)
+		return json_object_set_new(reply, "offload", offload_json(&nic->offload));
+	if (strcmp(cmd, "rss") == 0)
+		return json_object_set_new(reply, "rss", rss_json(&nic->rss));
+	if (nic->port->ops->command != NULL)
+		return nic->port->ops->command(nic->port, cmd, request, reply);
+	return -ENOENT;
+}
+
+static json_t *
+queue_json(const struct nic *nic, unsigned int index)
+{
+	const struct nic_queue_stats *s = &nic->qstats[index];
+	const struct channel *chan = nic->queue[index] ? nic->queue[index]->chan : NULL;
+	const struct {
+		const char *name;
+		uint64_t value;
+	} fields[] = {
+		{ "rx_frames", s->rx_frames },
+		{ "rx_bytes", s->rx_bytes },
+		{ "rx_packets", s->rx_packets },
+		{ "rx_vlan", s->rx_vlan },
+		{ "rx_no_slot", s->rx_no_slot },
+		{ "rx_no_ring", s->rx_no_ring },
+		{ "tx_frames", s->tx_frames },
+		{ "tx_bytes", s->tx_bytes },
+		{ "tx_messages", s->tx_messages },
+		{ "tx_failed", s->tx_failed },
+		{ "tx_vlan", s->tx_vlan },
+		{ "tx_lso", s->tx_lso },
+		{ "tx_csum", s->tx_csum },
+		{ "tx_no_room", s->tx_no_room },
+		{ "tx_deferred", s->tx_deferred },
+		{ "opened", s->opened },
+		{ "interrupts", s->interrupts + (chan ? chan->interrupts : 0) },
+		{ "doorbells", s->doorbells + (chan ? chan->doorbells : 0) },
+		{ "superfluous", s->superfluous + (chan ? chan->superfluous : 0) },
+	};
+	json_t *o = json_pack("{s:i,s:b,s:b}", "index", index, "open", chan != NULL, "failed",
+			      chan != NULL && chan->failed);
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		json_object_set_new(o, fields[i].name, json_integer((json_int_t)fields[i].value));
+	return o;
+}
+
+json_t *
+nic_stats(struct nic *nic)
+{
+	static const char *const states[] = { "closed", "init", "config", "ready", "revoked" };
+	static const char *const vf[] = { "none", "waiting", "advertised" };
+	json_t *queues = json_array(), *o;
+	char mac[18], guid[HV_GUID_STRLEN];
+	const uint8_t *m = nic->opt.mac;
+
+	for (unsigned int i = 0; i < NIC_QUEUES_MAX; i++)
+		if (nic->qstats[i].opened != 0)
+			json_array_append_new(queues, queue_json(nic, i));
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
+		 m[5]);
+	hv_guid_format(&nic->opt.guid, guid);
+	o = json_pack("{s:i,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:b}", "index", nic->index, "mac", mac,
+		      "guid", guid, "state", states[nic->state], "sessions",
+		      (json_int_t)nic->sessions, "nvsp_version", (json_int_t)nic->version,
+		      "capabilities", (json_int_t)nic->caps, "frame_size", (json_int_t)nic->mtu,
+		      "filter", (json_int_t)nic->filter, "link", nic->link_up);
+	json_object_set_new(o, "speed", json_integer((json_int_t)nic->speed));
+	json_object_set_new(o, "data_path", json_string(nic->path_vf ? "vf" : "synthetic"));
+	json_object_set_new(o, "vf", json_string(vf[nic->vf]));
+	json_object_set_new(o, "vf_serial", json_integer(nic->vf_serial));
+	json_object_set_new(o, "slots", json_integer(nic->slot_count));
+	json_object_set_new(o, "slots_used", json_integer(slots_used(nic)));
+	json_object_set_new(o, "subchannels", json_integer(nic->granted));
+	json_object_set_new(o, "rx_too_big", json_integer((json_int_t)nic->rx_too_big));
+	json_object_set_new(o, "rx_no_channel", json_integer((json_int_t)nic->rx_no_channel));
+	json_object_set_new(o, "rx_overflow", json_integer((json_int_t)nic->rx_overflow));
+	json_object_set_new(o, "rx_no_rsc", json_integer((json_int_t)nic->rx_no_rsc));
+	json_object_set_new(o, "tx_link_down", json_integer((json_int_t)nic->tx_link_down));
+	json_object_set_new(o, "offload", offload_json(&nic->offload));
+	json_object_set_new(o, "rss", rss_json(&nic->rss));
+	json_object_set_new(o, "queues", queues);
+	json_object_set_new(o, "port_kind", json_string(nic->port->ops->kind));
+	json_object_set_new(o, "port", nic->port->ops->stats(nic->port));
+	return o;
+}

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import time
+
+import nicguest
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
+
+
+class NicHost:
+    """hv-host with one NIC whose port the test scripts."""
+
+    def __init__(self, path, nic, *args):
+        self.path, self.json = path / "s", path / "j"
+        self.proc = subprocess.Popen([BUILD / "host" / "hv-host-script", "--socket", self.path,
+                                      "--json", self.json, "--nic", nic, *args],
+                                     stdout=subprocess.DEVNULL)
+        ctl = f"{self.path}.ctl"
+        assert nicguest.until(lambda: self.proc.poll() is not None or os.path.exists(ctl), 10)
+        assert self.proc.poll() is None
+        self.ctl = socket.socket(socket.AF_UNIX)
+        self.ctl.settimeout(5)
+        self.ctl.connect(ctl)
+        self.lines = self.ctl.makefile("rb")
+
+    def cmd(self, cmd, **fields):
+        self.ctl.sendall(json.dumps({"cmd": cmd, "nic": 0, **fields}).encode() + b"\n")
+        return json.loads(self.lines.readline())
+
+    def stats(self):
+        return self.cmd("stats")["stats"]["nics"][0]
+
+    def violations(self):
+        return self.cmd("violations")["violations"]
+
+    def inject(self, frame, **fields):
+        assert self.cmd("inject", frame=frame.hex(), **fields)["ok"]
+
+    def taken(self, n, seconds=3):
+        """n frames the guest sent: (bytes, flags, tci)."""
+        got, end = [], time.monotonic() + seconds
+        while len(got) < n and time.monotonic() < end:
+            got += self.cmd("taken")["frames"]
+        return [(bytes.fromhex(f), flags, tci) for f, flags, tci in got]
+
+    def guest(self, **kw):
+        return nicguest.Nic(self.path, **kw)
+
+    def end(self, *rules):
+        """Stop it: exactly these rules were broken."""
+        assert self.proc.poll() is None, "the host died"
+        assert set(self.violations()) == set(rules)
+        self.proc.terminate()
+        assert self.proc.wait(5) == (3 if rules else 0)
+
+
+@pytest.fixture
+def nichost(tmp_path):
+    started = []
+
+    def start(nic="queues=8", *args):
+        started.append(NicHost(tmp_path, nic, *args))
+        return started[-1]
+    yield start
+    for h in started:
+        if h.proc.poll() is None:
+            h.proc.kill()
+        h.proc.wait()
+        h.ctl.close()
