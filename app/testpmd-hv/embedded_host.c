@@ -286,8 +286,8 @@ embed(const char *dir, int argc, char **argv, char **extra, int *n)
 		return rc;
 	setenv(SOCKET_ENV, socket_path, 1);
 	printf("No Hyper-V device here and no " SOCKET_ENV ": started a software host of my own,\n"
-	       "%s (process %d)\n",
-	       path, (int)host_pid);
+	       "%s (process %d, socket %s)\n",
+	       path, (int)host_pid, socket_path);
 	extra[(*n)++] = (char *)(uintptr_t) "--no-pci";
 	if (!eal_arg_present(argc, argv, memory) && free_huge_pages() == 0) {
 		printf("No free huge pages: --no-huge -m 512\n");

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The table of "make demo"; exit status 0 only if every packet came back as it must."""
+import json
+import sys
+
+
+def main():
+    with open(sys.argv[1], encoding="ascii") as f:
+        host = json.load(f)
+    with open(sys.argv[2], encoding="ascii") as f:
+        app = json.load(f)
+    gen, total = host["nics"][0]["port"], app["total"]
+    lost = gen["sent"] - gen["received"]
+    rows = [
+        ("offered by hv-host", f"{gen['sent']:,}", f"{gen['sent_bytes'] / 1e6:,.1f} MB"),
+        ("received by testpmd-hv", f"{total['received']:,}", ""),
+        ("forwarded by testpmd-hv", f"{total['forwarded']:,}", f"{total['pps']:,.0f} packets/s"),
+        ("back at hv-host, intact", f"{gen['received']:,}", ""),
+        ("lost", f"{lost:,}", f"{total['dropped']:,} dropped by testpmd-hv, "
+                              f"{total['missed']:,} missed by the driver"),
+        ("damaged", f"{gen['damaged']:,}", ""),
+        ("duplicated, out of order", f"{gen['duplicated']:,}, {gen['reordered']:,}", ""),
+        ("rules of the protocol broken", f"{sum(host['violations'].values()):,}",
+         " ".join(host["violations"])),
+        ("cycles a packet", f"{total['cycles_per_packet']:.0f}",
+         f"received, addresses swapped, sent; {app['tsc_hz'] / 1e9:.1f} GHz TSC"),
+    ]
+    for name, figure, remark in rows:
+        print(f"  {name:30}{figure:>16}  {remark}".rstrip())
+    good = gen["sent"] > 0 and lost == 0 and not host["violations"] and \
+        not any(gen[k] for k in ("damaged", "duplicated", "reordered"))
+    return 0 if good else 1
+
+
+sys.exit(main())

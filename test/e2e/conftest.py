@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fixtures: programs that end with their test and leave nothing, hugepages for a while."""
+import fcntl
+import os
+import pathlib
+import shutil
+import tempfile
+
+import pytest
+
+import capture
+import hv
+
+HUGE = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+HUGE_PAGES = 160
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_is_tested():
+    """The build tree, not something installed or named by the environment."""
+    assert "HV_VMBUS_SOCKET" not in os.environ
+    for path in hv.PLUGINS:
+        installed = hv.EAL_PLUGINS / path.name
+        assert not installed.exists() or installed.read_bytes() == path.read_bytes(), \
+            f"{installed} is not what was built: run make install, or remove it"
+
+
+@pytest.fixture
+def tmp():
+    """A short path: a Unix socket's name has 107 bytes."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="hv-e2e."))
+    yield path
+    shutil.rmtree(path)
+
+
+def mentions(text):
+    """Processes with a text in their command line or environment."""
+    found = []
+    for proc in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if any(text in (proc / f).read_bytes() for f in ("cmdline", "environ")):
+                found.append((proc.name, (proc / "cmdline").read_bytes()))
+        except OSError:
+            pass
+    return found
+
+
+@pytest.fixture
+def run(tmp):
+    """run(Class, ...): a program that is ended with the test; then nothing of it is left."""
+    started = []
+
+    def start(cls, *args, **more):
+        if cls is hv.Host:
+            args = (tmp, *args)
+        started.append(cls(*args, **more))
+        return started[-1]
+
+    yield start
+    for program in reversed(started):
+        program.kill()
+    assert mentions(str(tmp).encode()) == []
+    left = [p for p in tmp.iterdir() if p.is_socket()]
+    # A socket may only be left by a host that the test killed.
+    killed = [p for p in started if p.proc.returncode == -9]
+    assert left == [] or killed, left
+    for program in started:
+        prefix = getattr(program, "prefix", None)
+        if prefix is None:
+            continue
+        for place in ("/dev/hugepages", "/var/run/dpdk"):
+            assert list(pathlib.Path(place).glob(f"{prefix}*")) == []
+
+
+@pytest.fixture(scope="session")
+def hugepages():
+    """Reserve hugepages; give them back at the end."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can reserve hugepages")
+    with open(tempfile.gettempdir() + "/hv-e2e.hugepages.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = int((HUGE / "nr_hugepages").read_text())
+        (HUGE / "nr_hugepages").write_text(str(before + HUGE_PAGES))
+        try:
+            free = int((HUGE / "free_hugepages").read_text())
+            assert free >= HUGE_PAGES, f"the kernel gave {free} of {HUGE_PAGES} hugepages"
+            yield
+        finally:
+            (HUGE / "nr_hugepages").write_text(str(before))
+        os.unlink(lock.name)
+
+
+@pytest.fixture(scope="session")
+def frames():
+    """The capture: a list of (flow, bytes)."""
+    return capture.make()

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The programs under test as objects: start, talk to, end, and check how they ended."""
+import itertools
+import json
+import os
+import pathlib
+import pty
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import termios
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
+HV_HOST = BUILD / "host" / "hv-host"
+TESTPMD_HV = BUILD / "app" / "testpmd-hv" / "testpmd-hv"
+DPDK_TESTPMD = shutil.which("dpdk-testpmd") or "dpdk-testpmd"
+PLUGINS = [BUILD / "lib" / "vmbus" / "librte_bus_hv_vmbus.so.23",
+           BUILD / "drivers" / "net" / "hvnetvsc" / "librte_net_hvnetvsc.so.23"]
+EAL_PLUGINS = pathlib.Path(subprocess.run(
+    ["pkg-config", "--variable=libdir", "libdpdk"], check=True, capture_output=True,
+    text=True).stdout.strip(), "dpdk", "pmds-23.0")
+CPUS = sorted(os.sched_getaffinity(0))
+END_SECONDS = 2.0  # from SIGINT or SIGTERM to the end of any program
+SLOW = 60  # seconds, of waits that end by an event: only a failure takes so long
+NO_HUGE = ["--no-huge", "-m", "256", "--no-shconf"]
+IN_MEMORY = ["--in-memory", "-m", "128"]  # hugepages, without files
+
+_prefix = itertools.count()
+
+
+def until(condition, what, seconds=SLOW):
+    """Wait for a condition; its first true value."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+
+
+def lcores(n):
+    """n lcores, dealt out to the CPUs we may use."""
+    return ["--lcores", ",".join(f"{i}@{CPUS[i % len(CPUS)]}" for i in range(n))]
+
+
+class Program:
+    """A process on a pseudo terminal: its output line by line, and an input that can be typed."""
+
+    def __init__(self, argv, env=None, **more):
+        self.argv = [str(a) for a in argv]
+        self.text = ""
+        self.seen = 0
+        self.status = None
+        master, slave = pty.openpty()
+        mode = termios.tcgetattr(slave)
+        mode[1] &= ~termios.OPOST
+        mode[3] &= ~(termios.ECHO | termios.ICANON)
+        termios.tcsetattr(slave, termios.TCSANOW, mode)
+        self.tty = master
+        self.proc = subprocess.Popen(self.argv, stdin=slave, stdout=slave, stderr=slave,
+                                     env={**os.environ, **(env or {})}, start_new_session=True,
+                                     **more)
+        os.close(slave)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        while True:
+            try:
+                data = os.read(self.tty, 65536)
+            except OSError:  # EIO: nobody holds the other end
+                return
+            if not data:
+                return
+            self.text += data.decode(errors="replace")
+
+    def type(self, line):
+        os.write(self.tty, (line + "\n").encode())
+
+    def expect(self, pattern, seconds=SLOW):
+        """Wait for text behind what was expected last; the match."""
+        regex = re.compile(pattern)
+        end = time.monotonic() + seconds
+        while True:
+            alive = self.proc.poll() is None and self.reader.is_alive()
+            if not alive:
+                self.reader.join(1)
+            match = regex.search(self.text, self.seen)
+            if match:
+                self.seen = match.end()
+                return match
+            assert alive and time.monotonic() < end, \
+                f"no \"{pattern}\" from {' '.join(self.argv)}:\n{self.text}"
+            time.sleep(0.01)
+
+    def wait(self, seconds=SLOW):
+        """Its exit status, negative: a signal."""
+        try:
+            self.status = self.proc.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.argv[0]} did not end in {seconds} s:\n{self.text}") \
+                from None
+        self.reader.join(1)
+        return self.status
+
+    def end(self, sig=signal.SIGINT, status=0):
+        """Ask it to end: it does within two seconds, with this status."""
+        assert self.proc.poll() is None, f"{self.argv[0]} died:\n{self.text}"
+        self.proc.send_signal(sig)
+        assert self.wait(END_SECONDS) == status, self.text
+
+    def kill(self):
+        if self.proc.poll() is None:
+            self.proc.kill()
+        self.proc.wait()
+        self.reader.join(1)
+
+
+class Host(Program):
+    """hv-host; end() checks that no rule was broken."""
+
+    def __init__(self, tmp, *args, nics=("port=sink",), name="hv", cpu=None):
+        self.socket = tmp / f"{name}.sock"
+        self.json = tmp / f"{name}.json"
+        nic_args = [a for nic in nics for a in ("--nic", nic)]
+        super().__init__([HV_HOST, "--socket", self.socket, "--json", self.json, *nic_args,
+                          "--cpu", CPUS[0] if cpu is None else cpu, *args])
+        self.control_path = f"{self.socket}.ctl"
+        until(lambda: os.path.exists(self.control_path) or self.proc.poll() is not None,
+              "control socket")
+        assert self.proc.poll() is None, f"hv-host did not start:\n{self.wait()} {self.text}"
+
+    def command(self, cmd, **args):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(self.control_path)
+            s.sendall(json.dumps({"cmd": cmd, **args}).encode() + b"\n")
+            return json.loads(s.makefile().readline())
+
+    def stats(self):
+        return self.command("stats")["stats"]
+
+    def port(self, nic=0):
+        """Statistics of a NIC's port now."""
+        return self.stats()["nics"][nic]["port"]
+
+    def result(self):
+        return json.loads(self.json.read_text())
+
+    def end(self, sig=signal.SIGTERM, status=0):
+        super().end(sig, status)
+        if status == 0:
+            assert self.result()["violations"] == {}, self.text
+        for left in (self.socket, self.control_path):
+            assert not os.path.exists(left), f"hv-host left {left}"
+
+
+class Testpmd(Program):
+    """Debian's dpdk-testpmd, unmodified, with our plug-ins."""
+    __test__ = False
+    binary = DPDK_TESTPMD
+    plugins = [a for p in PLUGINS if not (EAL_PLUGINS / p.name).exists() for a in ("-d", p)]
+
+    def __init__(self, host, *args, eal=(), memory=NO_HUGE, cores=1, interactive=False, **more):
+        self.prefix = f"hv-e2e-{os.getpid()}-{next(_prefix)}"
+        socket_path = getattr(host, "socket", host)
+        env = {"HV_VMBUS_SOCKET": str(socket_path)} if socket_path else {}
+        super().__init__([self.binary, *self.plugins, *lcores(cores + 1), *memory, "--no-pci",
+                          "--no-telemetry", "--file-prefix", self.prefix, *eal, "--",
+                          *self.app_args(cores), *args, *(["-i"] if interactive else [])],
+                         env, **more)
+
+    def app_args(self, cores):
+        return ["--total-num-mbufs=16384", f"--nb-cores={cores}"]
+
+    def end(self, sig=signal.SIGINT, status=0):
+        super().end(sig, status)
+        self.forget()
+
+    def forget(self):
+        """EAL leaves its run-time directory to the next process with the same prefix."""
+        for base in ("/var/run/dpdk", os.environ.get("XDG_RUNTIME_DIR", "/tmp") + "/dpdk"):
+            shutil.rmtree(pathlib.Path(base, self.prefix), ignore_errors=True)
+
+    def kill(self):
+        super().kill()
+        self.forget()
+
+
+class TestpmdHv(Testpmd):
+    """Our own."""
+    binary = TESTPMD_HV
+    plugins = []
+
+    def app_args(self, cores):
+        return []

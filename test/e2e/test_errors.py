@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What goes wrong says what was wrong, ends in order, and leaves nothing behind."""
+import json
+import os
+import pathlib
+import signal
+import socket
+
+import pytest
+
+from hv import END_SECONDS, Host, Testpmd, TestpmdHv, until
+
+PROGRAMS = pytest.mark.parametrize("program", [Testpmd, TestpmdHv])
+
+
+def fails(app, *messages):
+    """It ends with an error and says all of this."""
+    status = app.wait()
+    assert status > 0, f"status {status}\n{app.text}"
+    for message in messages:
+        assert message in app.text, f"no \"{message}\" in:\n{app.text}"
+    app.forget()
+
+
+@PROGRAMS
+def test_no_socket(run, tmp, program):
+    fails(run(program, tmp / "none.sock"), str(tmp / "none.sock"), "No such file")
+
+
+@PROGRAMS
+def test_stale_socket(run, tmp, program):
+    path = tmp / "stale.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.bind(str(path))
+    fails(run(program, path), str(path), "Connection refused")
+    path.unlink()
+
+
+def test_stale_socket_is_replaced(run, tmp):
+    """A host that was killed does not keep the next one from starting."""
+    first = run(Host)
+    first.kill()
+    assert first.socket.exists()
+    host = run(Host)
+    app = run(TestpmdHv, host, "--duration=1")
+    assert app.wait() == 0
+    host.end()
+
+
+@PROGRAMS
+def test_host_killed(run, program):
+    """The application survives; its port reports removal."""
+    host = run(Host, nics=["port=gen:rate=100k"])
+    app = run(program, host, "--forward-mode=macswap", interactive=program is Testpmd)
+    if program is Testpmd:
+        app.expect("testpmd> ")
+        app.type("start")
+    until(lambda: host.port()["received"] > 1000, "traffic")
+    host.kill()
+    if program is Testpmd:
+        app.expect("device removal event")
+        app.expect("Device is removed|detached|is closed")
+        app.type("show port summary all")
+        app.expect("Number of available ports: 0")
+        app.type("quit")
+        assert app.wait(END_SECONDS) == 0, app.text
+    else:
+        app.expect("device removal event")
+        assert app.wait(END_SECONDS) == 1, app.text
+        assert "no port is left" in app.text and "cyc/pkt" in app.text
+
+
+def test_other_port_goes_on(run, tmp):
+    """One host of two dies: the NIC of the other forwards on."""
+    capture_port = ["--vdev", "net_null0,no-rx=1"]
+    host = run(Host, nics=["port=gen:rate=20k"])
+    app = run(TestpmdHv, host, "--forward-mode=macswap", f"--json={tmp}/j", interactive=True,
+              eal=capture_port)
+    app.expect("testpmd-hv> ")
+    app.type("start")
+    app.expect("Forwarding")
+    host.kill()
+    app.expect("device removal event")
+    app.expect("closed")
+    app.type("show port info all")
+    app.expect("closed")
+    app.expect("net_null.*started|started")
+    app.type("stop")
+    app.expect("all +")
+    app.type("quit")
+    assert app.wait(END_SECONDS) == 0
+    assert sorted(p["removed"] for p in json.loads((tmp / "j").read_text())["ports"]) == \
+        [False, True]
+
+
+@PROGRAMS
+def test_vmbus_version(run, program):
+    host = run(Host, "--vmbus-min", "9.0", "--vmbus-max", "9.9")
+    fails(run(program, host), "version")
+    host.end()
+
+
+@PROGRAMS
+def test_nvsp_version(run, program):
+    """The host accepts no version that the driver speaks."""
+    host = run(Host, nics=["nvsp-max=1,nvsp-min=1,nvsp-only=0x99999,port=sink"])
+    fails(run(program, host), "NVSP")
+    host.end()
+
+
+@PROGRAMS
+@pytest.mark.parametrize("nic, word", [("refuse-recv=3", "receive buffer"),
+                                       ("refuse-send=3", "send buffer")])
+def test_refused_buffers(run, program, nic, word):
+    host = run(Host, nics=[f"{nic},port=sink"])
+    fails(run(program, host), word)
+    host.end()
+
+
+@PROGRAMS
+def test_channel_refused(run, program):
+    host = run(Host, "--open-status", "5")
+    fails(run(program, host), "refused")
+    host.end()
+
+
+@PROGRAMS
+def test_two_applications(run, program):
+    """The second finds no NIC left, says so, and does not disturb the first."""
+    host = run(Host, nics=["port=gen:rate=20k"])
+    first = run(TestpmdHv, host, "--forward-mode=macswap")
+    until(lambda: host.port()["received"] > 500, "traffic")
+    fails(run(program, host), "no ")
+    before = host.port()["received"]
+    until(lambda: host.port()["received"] > before + 500, "traffic of the first goes on")
+    first.end()
+    host.end()
+
+
+@PROGRAMS
+def test_unknown_devargs(run, program):
+    host = run(Host)
+    app = run(program, host, eal=["-a", "hv_vmbus:00000000-0000-0000-0000-000000000001,what=1"])
+    fails(app)
+    host.end()
+
+
+@PROGRAMS
+def test_no_hugepages(run, tmp, program):
+    """Neither hugepages nor --no-huge."""
+    path = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+    if int(path.read_text()) != 0:
+        pytest.skip("this machine has free hugepages")
+    host = run(Host)
+    fails(run(program, host, memory=[]), "hugepage")
+    host.end()
+
+
+@pytest.mark.parametrize("args, message", [
+    ([], "--socket PATH is missing"),
+    (["--socket", "/tmp", "--nic", "port=sink"], "/tmp"),
+    (["--socket", "TMP/s", "--nic", "what=1"], "unknown key"),
+    (["--socket", "TMP/s", "--nic", "queues=0"], "queues=0"),
+    (["--socket", "TMP/s", "--nic", "port=none"], "none"),
+    (["--socket", "TMP/s", "--nic", "port=dpdk:net_nothing0"], "net_nothing0"),
+    (["--socket", "TMP/s", "--nic", "port=gen:size=5"], "size=5"),
+    (["--socket", "TMP/s", "--what"], "--what"),
+])
+def test_host_options(run, tmp, args, message):
+    from hv import HV_HOST, Program
+    host = run(Program, [HV_HOST, *(a.replace("TMP", str(tmp)) for a in args)])
+    assert host.wait() == 1, host.text
+    assert message in host.text, host.text
+    assert list(tmp.iterdir()) == []
+
+
+def test_killed_application(run):
+    """A guest that dies at any moment costs the host nothing: the next one finds its NIC."""
+    host = run(Host, nics=["port=gen:rate=50k,verify=count"])
+    for _ in range(3):
+        app = run(TestpmdHv, host, "--forward-mode=macswap")
+        app.expect("Forwarding")
+        os.kill(app.proc.pid, signal.SIGKILL)
+        app.wait()
+        until(lambda: host.stats()["guests"] == 0, "the guest's end")
+    app = run(TestpmdHv, host, "--forward-mode=macswap", "--duration=1")
+    assert app.wait() == 0
+    host.end()

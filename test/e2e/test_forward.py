@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The main job: a capture in, through hv-host, the driver, macswap and back, byte for byte."""
+import pytest
+
+import capture
+from hv import IN_MEMORY, NO_HUGE, Host, Testpmd, TestpmdHv, until
+
+PROGRAMS = pytest.mark.parametrize("program", [Testpmd, TestpmdHv])
+
+
+def forward(run, tmp, frames, program, nic="", memory=NO_HUGE, queues=1, args=(), host_args=()):
+    """Run a capture through a program; what came out."""
+    source, sink = tmp / "in.pcap", tmp / "out.pcap"
+    capture.write(source, frames)
+    port = f"port=dpdk:net_pcap0,rx_pcap={source},tx_pcap={sink}"
+    host = run(Host, *host_args, nics=[f"{nic},{port}" if nic else port])
+    app = run(program, host, "--forward-mode=macswap", f"--rxq={queues}", f"--txq={queues}",
+              *args, memory=memory, cores=min(queues, 2))
+    try:
+        until(lambda: host.port()["from_guest_frames"] >= len(frames), "all frames back")
+    except AssertionError:
+        print(host.stats(), host.text, app.text)
+        raise
+    app.end()
+    host.end()
+    return capture.read(sink)
+
+
+@PROGRAMS
+@pytest.mark.parametrize("queues", [1, 4])
+@pytest.mark.parametrize("ranges", [1, 8, 32])
+def test_capture(run, tmp, frames, program, queues, ranges):
+    out = forward(run, tmp, frames, program, f"ranges={ranges}", queues=queues)
+    capture.check(frames, out, in_order=queues == 1)
+
+
+@PROGRAMS
+@pytest.mark.parametrize("queues", [1, 4])
+def test_hugepages(run, tmp, frames, hugepages, program, queues):
+    out = forward(run, tmp, frames, program, memory=IN_MEMORY, queues=queues)
+    capture.check(frames, out, in_order=queues == 1)
+
+
+@pytest.mark.parametrize("program, args", [
+    (Testpmd, ["--max-pkt-len=9018", "--mbuf-size=9728", "--total-num-mbufs=8192"]),
+    (Testpmd, ["--max-pkt-len=9018", "--enable-scatter", "--tx-offloads=0x8000"]),
+    (TestpmdHv, ["--mtu=9000"]),
+])
+def test_jumbo(run, tmp, program, args):
+    frames = capture.make(count=400, largest=9014, seed=9)
+    out = forward(run, tmp, frames, program, "mtu-max=9216", args=args,
+                  memory=["--no-huge", "-m", "512", "--no-shconf"])
+    capture.check(frames, out, in_order=True)
+
+
+@pytest.mark.parametrize("nic", [
+    "nvsp-max=1", "nvsp-max=2", "nvsp-max=4", "nvsp-max=5", "nvsp-max=6",
+    "data-offset=0,msg-len=exact,ids=random",
+    "slot-size=2048,slots=64,scatter=yes",
+    "section-size=2048,max-packets=1",
+    "align=0,csum=no,hash=no,vlan-strip=no",
+])
+def test_hosts(run, tmp, frames, nic):
+    """Other hosts than the default one."""
+    capture.check(frames, forward(run, tmp, frames, TestpmdHv, nic), in_order=True)
+
+
+@pytest.mark.parametrize("args", [
+    ["--vmbus-max", "2.4"], ["--vmbus-max", "4.1"], ["--no-monitor"], ["--wait", "event"],
+    ["--no-signal-fd", "--no-event-fd", "--wait", "event"],
+])
+def test_buses(run, tmp, frames, args):
+    capture.check(frames, forward(run, tmp, frames, TestpmdHv, host_args=args), in_order=True)

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""SIGINT and SIGTERM end every program within two seconds, with statistics."""
+import json
+import signal
+
+import pytest
+
+from hv import Host, Testpmd, TestpmdHv, until
+
+SIGNALS = pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+
+
+@SIGNALS
+@pytest.mark.parametrize("program, told", [(Testpmd, "forward statistics for port 0"),
+                                           (TestpmdHv, "cyc/pkt")])
+def test_program(run, program, told, sig):
+    host = run(Host, nics=["port=gen:rate=50k"])
+    app = run(program, host, "--forward-mode=macswap")
+    until(lambda: host.port()["received"] > 1000, "traffic")
+    app.end(sig)
+    assert told in app.text
+    host.end(sig)
+    assert host.result()["nics"][0]["port"]["received"] > 1000
+
+
+@SIGNALS
+def test_host_first(run, sig):
+    """The host ends in order while a guest is connected."""
+    host = run(Host, nics=["port=gen:rate=50k,verify=count"])
+    app = run(TestpmdHv, host, "--forward-mode=macswap")
+    until(lambda: host.port()["received"] > 1000, "traffic")
+    host.end(sig)
+    json.loads(host.json.read_text())
+    app.expect("removal event")
+    assert app.wait() == 1  # its only port has gone
+
+
+@SIGNALS
+def test_no_traffic(run, sig):
+    host = run(Host, nics=["port=sink"])
+    app = run(TestpmdHv, host, interactive=True)
+    app.expect("testpmd-hv> ")
+    app.end(sig)
+    host.end(sig)
+
+
+@SIGNALS
+def test_host_alone(run, sig):
+    run(Host, nics=["port=gen"]).end(sig)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""testpmd-hv by itself: modes, commands, statistics, its own host."""
+import json
+import os
+import re
+import signal
+
+import pytest
+
+import capture
+from hv import END_SECONDS, TESTPMD_HV, Host, Program, TestpmdHv, until
+
+PEER = bytes.fromhex("020000000000")
+TRANSFORM = {
+    "io": lambda d: d,
+    "macswap": capture.swapped,
+}
+
+
+def pcap_port(tmp, n=0):
+    return ["--vdev", f"net_pcap{n},rx_pcap={tmp}/in{n}.pcap,tx_pcap={tmp}/out{n}.pcap"]
+
+
+@pytest.mark.parametrize("mode", ["io", "macswap"])
+def test_modes(run, tmp, frames, mode):
+    capture.write(tmp / "in0.pcap", frames)
+    app = run(TestpmdHv, None, f"--forward-mode={mode}", f"--json={tmp}/j", eal=pcap_port(tmp))
+    app.expect("Forwarding")
+    until(lambda: (tmp / "out0.pcap").stat().st_size >= (tmp / "in0.pcap").stat().st_size - 65536,
+          "frames out")
+    app.end()
+    capture.check(frames, capture.read(tmp / "out0.pcap"), TRANSFORM[mode], in_order=True)
+    stats = json.loads((tmp / "j").read_text())
+    total = stats["total"]
+    assert total["received"] == total["forwarded"] == total["offered"] == len(frames)
+    assert total["dropped"] == 0 and stats["mode"] == mode
+    assert re.search(rf"all +{len(frames)} +{len(frames)} +{len(frames)} +0 ", app.text)
+
+
+def test_pairs(run, tmp, frames):
+    """What comes in on one port leaves by its partner."""
+    for n, part in enumerate((frames[:900], frames[900:])):
+        capture.write(tmp / f"in{n}.pcap", part)
+    app = run(TestpmdHv, None, "--forward-mode=mac", "--stats-period=1", "--duration=3",
+              eal=pcap_port(tmp, 0) + pcap_port(tmp, 1))
+    assert app.wait() == 0
+    assert app.text.count("s forwarding") >= 3
+    for n, part in ((1, frames[:900]), (0, frames[900:])):
+        out = capture.read(tmp / f"out{n}.pcap")
+        assert [d[12:] for d in out] == [d[12:] for _, d in part]
+        assert {d[:6] for d in out} == {PEER[:5] + bytes([n])}
+
+
+def test_txonly(run, tmp):
+    capture.write(tmp / "in0.pcap", [])
+    app = run(TestpmdHv, None, "--forward-mode=txonly", "--txpkts=333", "--burst=8",
+              eal=pcap_port(tmp))
+    until(lambda: (tmp / "out0.pcap").exists() and
+          (tmp / "out0.pcap").stat().st_size > 100000, "frames")
+    app.end()
+    out = capture.read(tmp / "out0.pcap")
+    assert {len(d) for d in out} == {333}
+    assert len({d for d in out}) == 1
+    head = out[0][14:34]
+    total = sum(int.from_bytes(head[i:i + 2], "big") for i in range(0, 20, 2))
+    assert (total & 0xFFFF) + (total >> 16) == 0xFFFF, "IPv4 header checksum"
+    assert int.from_bytes(head[2:4], "big") == 333 - 14
+
+
+def test_commands(run, tmp):
+    app = run(TestpmdHv, None, interactive=True,
+              eal=["--vdev", "net_null0", "--vdev", "net_null1"])
+    app.expect("testpmd-hv> ")
+    for line, answer in [
+        ("help", "show port"),
+        ("show port info all", r"driver net_null"),
+        ("start", r"Forwarding \(io\)"),
+        ("show port stats 1", r"Port 1 .*\n  RX-packets: [1-9]"),
+        ("show port xstats 0", "rx_good_packets: [1-9]"),
+        ("port stop 0", "Stop forwarding first"),
+        ("stop", r"all +[1-9][0-9]* "),
+        ("stop", "Not forwarding"),
+        ("port stop 0", "Port 0: stop done"),
+        ("port stop 0", "is not started"),
+        ("show port info 0", "stopped"),
+        ("port start 0", "Port 0: start done"),
+        ("port close 1", "Port 1: close done"),
+        ("start", r"Forwarding \(io\)"),
+        ("show port stats 7", "No port 7"),
+        ("nonsense", "Command not found"),
+    ]:
+        app.type(line)
+        app.expect(answer)
+    app.type("quit")
+    assert app.wait(END_SECONDS) == 0
+
+
+@pytest.mark.parametrize("args, message", [
+    (["--rxq=0"], "--rxq takes a number from 1 to 64"),
+    (["--burst=x"], "--burst takes a number"),
+    (["--forward-mode=csum"], "--forward-mode csum: unknown"),
+    (["--rxq=4", "--txq=2"], "--txq must not be below --rxq"),
+    (["--what"], "See testpmd-hv --help"),
+    (["7"], "unexpected argument \"7\""),
+    (["--mbuf-size=300", "--txpkts=1000", "--forward-mode=txonly"], "does not fit"),
+])
+def test_wrong_options(run, args, message):
+    app = run(TestpmdHv, None, *args, eal=["--vdev", "net_null0"])
+    app.expect(re.escape(message))
+    assert app.wait() == 1
+
+
+def test_help(run):
+    app = run(Program, [TESTPMD_HV, "--help"])
+    assert app.wait() == 0
+    assert "--forward-mode" in app.text
+
+
+def embedded_socket(app):
+    return app.expect(r"socket (\S+)").group(1)
+
+
+def embedded(run, *args):
+    return run(Program, [TESTPMD_HV, "--no-huge", "-m", "256", "--no-shconf", "--no-telemetry",
+                         "--", *args])
+
+
+def test_embedded_host(run, tmp):
+    """Without any device it is its own host; the generator there judges what comes back."""
+    app = embedded(run, "--forward-mode=macswap", "--duration=2", f"--json={tmp}/j",
+                   "--host-nic=port=gen:flows=32,imix,rate=20k")
+    path = embedded_socket(app)
+    assert app.wait() == 0, app.text
+    assert "no rule was broken, no packet lost" in app.text
+    assert json.loads((tmp / "j").read_text())["total"]["forwarded"] > 1000
+    assert not os.path.exists(path) and not os.path.exists(path + ".ctl")
+
+
+def test_embedded_host_defaults(run):
+    """No argument at all works on a machine without hugepages."""
+    app = run(Program, [TESTPMD_HV])
+    path = embedded_socket(app)
+    app.expect("Forwarding")
+    app.end(signal.SIGTERM)
+    assert not os.path.exists(path)
+
+
+def test_embedded_host_dies_with_us(run):
+    app = embedded(run)
+    path = embedded_socket(app)
+    pid = int(app.expect(r"process (\d+)").group(1))
+    app.expect("Forwarding")
+    app.kill()
+    until(lambda: not os.path.exists(f"/proc/{pid}"), "the host's end", END_SECONDS)
+    assert not os.path.exists(path) and not os.path.exists(path + ".ctl")
+
+
+def test_two_nics_forward_to_each_other(run, tmp):
+    host = run(Host, nics=["port=gen:rate=5k,flows=8,count=3000", "port=sink"])
+    app = run(TestpmdHv, host, f"--json={tmp}/j")
+    until(lambda: host.port(1)["received"] == 3000, "frames at the other NIC")
+    app.end()
+    host.end()
+    ports = json.loads((tmp / "j").read_text())["ports"]
+    assert [p["received"] for p in ports] == [3000, 0]
