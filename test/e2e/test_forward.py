@@ -28,9 +28,9 @@ def forward(run, tmp, frames, program, nic="", memory=NO_HUGE, queues=1, args=()
 
 @PROGRAMS
 @pytest.mark.parametrize("queues", [1, 4])
-@pytest.mark.parametrize("ranges", [1, 8, 32])
+@pytest.mark.parametrize("ranges", ["ranges=1", "ranges-exact=8", "ranges-exact=32"])
 def test_capture(run, tmp, frames, program, queues, ranges):
-    out = forward(run, tmp, frames, program, f"ranges={ranges}", queues=queues)
+    out = forward(run, tmp, frames, program, ranges, queues=queues)
     capture.check(frames, out, in_order=queues == 1)
 
 
