@@ -7,8 +7,8 @@
  *
  * Steps: open, close, echo=N (N packets on every open channel), sub=I (open sub-channel I),
  * intr (one packet, received by interrupt), gone (wait until the host takes the device),
- * remove (rte_dev_remove), probe (rte_dev_probe), line (wait for a line on stdin), alloc (memory
- * from a new hugepage or zone, named by GPA in a packet's body).
+ * remove (rte_dev_remove), probe (rte_dev_probe), attach (in a secondary process), alloc (memory
+ * that DPDK has to get from the system, and gives back), line (wait for a line on stdin).
  */
 #include <errno.h>
 #include <poll.h>
@@ -225,6 +225,16 @@ open_dev(struct one_dev *d)
 }
 
 static int
+attach(struct one_dev *d)
+{
+	int rc = hv_vmbus_attach_secondary(d->dev);
+
+	for (uint16_t i = 0; i <= SUBS_MAX && rc == 0; i++)
+		d->chan[i] = hv_vmbus_channel_find(d->dev, i);
+	return rc == 0 && d->chan[0] == NULL ? -ENOENT : rc;
+}
+
+static int
 allocate(void)
 {
 	void *p[64];
@@ -254,6 +264,8 @@ step_dev(struct one_dev *d, const char *step)
 		return echo_all(d, (unsigned int)atoi(step + 5));
 	if (strncmp(step, "sub=", 4) == 0)
 		return open_sub(d, (uint16_t)atoi(step + 4));
+	if (strcmp(step, "attach") == 0)
+		return attach(d);
 	if (strcmp(step, "intr") == 0)
 		return interrupt(d);
 	if (strcmp(step, "gone") == 0)
