@@ -63,8 +63,10 @@ cmd_vf(struct nic *nic, json_t *request, json_t *reply)
 
 	if (action != NULL && strcmp(action, "remove") == 0)
 		return vf_remove(nic);
+	if (action != NULL && (strcmp(action, "cut") == 0 || strcmp(action, "mend") == 0))
+		return vf_leg_cut(nic, action[0] == 'c');
 	if (action == NULL || strcmp(action, "add") != 0 || !json_is_integer(serial))
-		return wrong(reply, "vf: action must be remove, or add with a serial");
+		return wrong(reply, "vf: action must be remove, cut, mend, or add with a serial");
 	return vf_add(nic, (uint32_t)json_integer_value(serial));
 }
 
@@ -194,6 +196,12 @@ nic_stats(struct nic *nic)
 	json_object_set_new(o, "data_path", json_string(nic->path_vf ? "vf" : "synthetic"));
 	json_object_set_new(o, "vf", json_string(vf[nic->vf]));
 	json_object_set_new(o, "vf_serial", json_integer(nic->vf_serial));
+	if (nic->leg != NULL) {
+		json_object_set_new(o, "vf_to_guest", json_integer((json_int_t)nic->leg_to_guest));
+		json_object_set_new(o, "vf_from_guest",
+				    json_integer((json_int_t)nic->leg_from_guest));
+		json_object_set_new(o, "vf_leg", nic->leg->ops->stats(nic->leg));
+	}
 	json_object_set_new(o, "slots", json_integer(nic->slot_count));
 	json_object_set_new(o, "slots_used", json_integer(slots_used(nic)));
 	json_object_set_new(o, "subchannels", json_integer(nic->granted));

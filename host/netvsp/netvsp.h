@@ -5,7 +5,8 @@
  *   nic.c         one NIC across its guests        nic_options.c  the keys of --nic
  *   command.c     control commands, statistics     queue.c        a channel's slice of work
  *   nvsp.c        handshake and its order          subchannel.c   sub-channels, send table
- *   vf.c          VF association, data path        rndis_ctrl.c   control messages, indications
+ *   vf.c          VF association, data path        vf_leg.c       the VF's own wire
+ *   rndis_ctrl.c  control messages, indications
  *   oid.c         QUERY and SET                    offload.c      NDIS offload objects
  *   rss.c         Toeplitz, RSS parameters         slots.c        the receive buffer
  *   rx.c          frames to the guest              tx.c           completions of the guest's sends
@@ -45,6 +46,7 @@ struct nic_opt {
 	uint8_t mac[6];
 	struct hv_guid guid;
 	char port[1024];
+	char vf_leg[512]; /* empty: none */
 	unsigned int mtu_min, mtu_max, queues, grant, nvsp_min, nvsp_max;
 	unsigned int slot_size, slots, section_size, ranges, ranges_exact, flush_us;
 	unsigned int max_packets, align, max_transfer, msg_size, ids, scatter, data_offset;
@@ -179,6 +181,9 @@ struct nic {
 	bool path_vf; /* data path: kept over a close (OpenVMM) */
 	struct vf_notice notice[VF_NOTICES];
 	unsigned int n_notices;
+	struct port *leg; /* NULL: none */
+	bool leg_cut;
+	uint64_t leg_to_guest, leg_from_guest;
 
 	/* session */
 	enum nvsp_state state;
@@ -247,6 +252,12 @@ void vf_tick(struct nic *nic);
 int vf_add(struct nic *nic, uint32_t serial);
 int vf_remove(struct nic *nic);
 int vf_force_synthetic(struct nic *nic);
+
+/* vf_leg.c */
+int vf_leg_create(struct nic *nic);
+void vf_leg_destroy(struct nic *nic);
+unsigned int vf_leg_poll(struct nic *nic);
+int vf_leg_cut(struct nic *nic, bool cut);
 
 /* rndis_ctrl.c: returns the status of the send's completion. */
 uint32_t rndis_control(struct nic_queue *q, const uint8_t *msg, uint32_t len);

@@ -106,7 +106,8 @@ nic_create(unsigned int index, const char *text)
 		nic->vf = VF_WAITING;
 		nic->vf_serial = nic->opt.vf_serial;
 	}
-	if (nic->ctrl == NULL || port_create(nic, nic->opt.port, &nic->port) != 0) {
+	if (nic->ctrl == NULL || port_create(nic, nic->opt.port, &nic->port) != 0 ||
+	    vf_leg_create(nic) != 0) {
 		nic_destroy(nic);
 		return NULL;
 	}
@@ -118,6 +119,7 @@ nic_destroy(struct nic *nic)
 {
 	if (nic == NULL)
 		return;
+	vf_leg_destroy(nic);
 	if (nic->port != NULL)
 		nic->port->ops->destroy(nic->port);
 	free(nic->ctrl);
@@ -179,6 +181,7 @@ nic_poll(struct nic *nic)
 		rndis_ctrl_flush(nic);
 		work += rx_poll(nic);
 	}
+	work += vf_leg_poll(nic);
 	return work + nic->port->ops->flush(nic->port);
 }
 

@@ -251,6 +251,21 @@ check(const struct nic_opt *opt, unsigned int index)
 	return 0;
 }
 
+/* vf-leg=(...): a port's text, whose commas are its own. */
+static int
+take_leg(struct nic_opt *opt, const char **text)
+{
+	const char *from = *text + strlen("vf-leg=("), *end = strchr(from, ')');
+
+	if (end == NULL || (size_t)(end - from) >= sizeof(opt->vf_leg) ||
+	    (end[1] != ',' && end[1] != '\0'))
+		return -EINVAL;
+	memcpy(opt->vf_leg, from, (size_t)(end - from));
+	opt->vf_leg[end - from] = '\0';
+	*text = end + 1 + (end[1] == ',');
+	return 0;
+}
+
 int
 nic_options_parse(struct nic_opt *opt, unsigned int index, const char *text)
 {
@@ -268,6 +283,12 @@ nic_options_parse(struct nic_opt *opt, unsigned int index, const char *text)
 				return fail(index, "port", text + 5, "too long");
 			strcpy(opt->port, text + 5);
 			break;
+		}
+		if (strncmp(text, "vf-leg=(", 8) == 0) {
+			if (take_leg(opt, &text) != 0)
+				return fail(index, "vf-leg", text,
+					    "(port text) is too long or not closed");
+			continue;
 		}
 		if (len >= sizeof(item))
 			return fail(index, "key", text, "too long");
@@ -307,6 +328,8 @@ nic_help(void)
 				       c->value == k->dflt ? "*" : "");
 		puts(k->kind == KEY_CHOICE ? "; * = default)" : "");
 	}
+	printf("  %-16s %s\n", "vf-leg",
+	       "(PORT): the VF's wire, e.g. (dpdk:net_memif0,role=server,socket=/run/vf.sock)");
 	printf("  %-16s %s\n\n", "port", "where frames come from and go to (sink)");
 	port_help();
 }

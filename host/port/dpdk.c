@@ -97,8 +97,10 @@ dpdk_configure(struct dpdk *d)
 
 	if (rc != 0)
 		return complain(d, "no information", rc);
-	/* The guest's MTU may change; the wire carries what one mbuf holds. */
+	/* The guest's MTU may change; the wire carries what one mbuf holds, or the device takes. */
 	conf.rxmode.mtu = info.max_mtu != 0 && info.max_mtu < MTU ? info.max_mtu : MTU;
+	if (info.max_rx_pktlen < conf.rxmode.mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN)
+		conf.rxmode.mtu = info.max_rx_pktlen - RTE_ETHER_HDR_LEN - RTE_ETHER_CRC_LEN;
 	conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
 	conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	rc = rte_eth_dev_configure(d->id, 1, 1, &conf);
@@ -129,7 +131,7 @@ dpdk_pool(struct dpdk *d)
 {
 	char name[32];
 
-	snprintf(name, sizeof(name), "hv_port%u", nic_index(d->port.nic));
+	snprintf(name, sizeof(name), "hv_port%u", d->id);
 	d->pool = rte_pktmbuf_pool_create(name, MBUFS, 64, 0, ROOM + RTE_PKTMBUF_HEADROOM,
 					  SOCKET_ID_ANY);
 	return d->pool == NULL ? complain(d, "packet memory; more is got by -- -m 256", -ENOMEM)
@@ -370,6 +372,10 @@ dpdk_command(struct port *port, const char *cmd, json_t *request, json_t *reply)
 
 	(void)request;
 	(void)reply;
+	if (strcmp(cmd, "cut") == 0)
+		return rte_eth_dev_stop(d->id);
+	if (strcmp(cmd, "mend") == 0)
+		return rte_eth_dev_start(d->id);
 	if (strcmp(cmd, "reset-stats") != 0 && strcmp(cmd, "clear") != 0)
 		return -ENOENT;
 	d->sent = d->sent_bytes = d->received = d->received_bytes = 0;
