@@ -335,4 +335,13 @@ static struct rte_bus bus = {
 	.cleanup = bus_cleanup,
 };
 
-RTE_REGISTER_BUS(hv_vmbus, bus);
+/*
+ * A second copy of this library in one process (installed, and given with -d) stays idle, and
+ * with it the drivers linked to it.
+ */
+RTE_INIT_PRIO(vmbus_bus_init, BUS)
+{
+	bus.name = VMBUS_BUS_NAME;
+	if (rte_bus_find_by_name(bus.name) == NULL)
+		rte_bus_register(&bus);
+}

@@ -90,7 +90,9 @@ int vmbus_client_unload(struct vmbus_client *client);
  */
 int vmbus_client_gpadl_create(struct vmbus_client *client, uint32_t relid, const uint64_t *pfn,
 			      uint32_t n, uint32_t *gpadl);
-int vmbus_client_gpadl_teardown(struct vmbus_client *client, uint32_t relid, uint32_t gpadl);
+/* The host may owe no answer for a rescinded channel: wait at most timeout_ms. */
+int vmbus_client_gpadl_teardown(struct vmbus_client *client, uint32_t relid, uint32_t gpadl,
+				unsigned int timeout_ms);
 
 /* Open a channel over the rings in a GPADL; the host-to-guest ring starts at downstream_page. */
 int vmbus_client_open(struct vmbus_client *client, uint32_t relid, uint32_t ring_gpadl,

@@ -88,8 +88,8 @@ post(struct vmbus_client *c, const void *msg, uint32_t len)
 
 /* Post a message and wait for its answer, which *a describes. 0 or -errno. */
 static int
-ask(struct vmbus_client *c, const void *msg, uint32_t len, struct answer *a, uint32_t type,
-    uint32_t id, uint32_t relid)
+ask_for(struct vmbus_client *c, const void *msg, uint32_t len, struct answer *a, uint32_t type,
+	uint32_t id, uint32_t relid, unsigned int timeout_ms)
 {
 	int rc;
 
@@ -99,7 +99,13 @@ ask(struct vmbus_client *c, const void *msg, uint32_t len, struct answer *a, uin
 		client_unexpect(c, a);
 		return rc;
 	}
-	return client_await(c, a, VMBUS_CLIENT_TIMEOUT_MS);
+	return client_await(c, a, timeout_ms);
+}
+
+static int
+ask(struct vmbus_client *c, const void *msg, uint32_t len, struct answer *a, uint32_t type)
+{
+	return ask_for(c, msg, len, a, type, 0, 0, VMBUS_CLIENT_TIMEOUT_MS);
 }
 
 /* --- bus ------------------------------------------------------------------------------------------ */
@@ -158,7 +164,7 @@ vmbus_client_request_offers(struct vmbus_client *c)
 	struct vmbus_msg_hdr m = { .type = VMBUS_MSG_REQUESTOFFERS };
 	struct answer a;
 
-	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_ALLOFFERS_DELIVERED, 0, 0);
+	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_ALLOFFERS_DELIVERED);
 }
 
 int
@@ -167,7 +173,7 @@ vmbus_client_unload(struct vmbus_client *c)
 	struct vmbus_msg_hdr m = { .type = VMBUS_MSG_UNLOAD };
 	struct answer a;
 
-	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_UNLOAD_RESPONSE, 0, 0);
+	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_UNLOAD_RESPONSE);
 }
 
 /* --- channels --------------------------------------------------------------------------------------- */
@@ -226,15 +232,16 @@ vmbus_client_gpadl_create(struct vmbus_client *c, uint32_t relid, const uint64_t
 }
 
 int
-vmbus_client_gpadl_teardown(struct vmbus_client *c, uint32_t relid, uint32_t gpadl)
+vmbus_client_gpadl_teardown(struct vmbus_client *c, uint32_t relid, uint32_t gpadl,
+			    unsigned int timeout_ms)
 {
 	struct vmbus_msg_gpadl_teardown m = { .hdr.type = VMBUS_MSG_GPADL_TEARDOWN,
 					      .relid = relid,
 					      .gpadl = gpadl };
 	struct answer a;
 
-	/* Answered for a rescinded channel, too: the wait does not end with the channel. */
-	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_GPADL_TORNDOWN, gpadl, 0);
+	/* Hosts answer for a rescinded channel, too: the wait does not end with the channel. */
+	return ask_for(c, &m, sizeof(m), &a, VMBUS_MSG_GPADL_TORNDOWN, gpadl, 0, timeout_ms);
 }
 
 int
@@ -250,7 +257,8 @@ vmbus_client_open(struct vmbus_client *c, uint32_t relid, uint32_t ring_gpadl, u
 		.downstream_page = downstream_page,
 	};
 	struct answer a;
-	int rc = ask(c, &m, sizeof(m), &a, VMBUS_MSG_OPENCHANNEL_RESULT, relid, relid);
+	int rc = ask_for(c, &m, sizeof(m), &a, VMBUS_MSG_OPENCHANNEL_RESULT, relid, relid,
+			 VMBUS_CLIENT_TIMEOUT_MS);
 
 	if (rc == 0 && a.status != 0)
 		return -EPROTO;

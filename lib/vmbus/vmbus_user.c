@@ -14,6 +14,8 @@
 #include "vmbus_bus.h"
 #include "vmbus_user_conn.h"
 
+#define RESCINDED_TIMEOUT_MS 1000 /* a host has given up the pages with the channel */
+
 /* --- shared memory ------------------------------------------------------------------------------ */
 
 static int
@@ -65,12 +67,15 @@ share_new(struct user_dev *ud, uint32_t relid, uint32_t bytes, struct user_share
 static void
 share_free(struct user_dev *ud, uint32_t relid, struct user_share *sh)
 {
+	bool rescinded = user_offer_rescinded(ud->conn, relid);
 	int rc = 0;
 
 	if (sh->gpadl != 0)
-		rc = vmbus_client_gpadl_teardown(ud->conn->client, relid, sh->gpadl);
+		rc = vmbus_client_gpadl_teardown(ud->conn->client, relid, sh->gpadl,
+						 rescinded ? RESCINDED_TIMEOUT_MS
+							   : VMBUS_CLIENT_TIMEOUT_MS);
 	sh->gpadl = 0;
-	if (rc == 0 || rc == -ENOTCONN)
+	if (rc == 0 || rc == -ENOTCONN || rescinded)
 		rte_memzone_free(sh->mz);
 	else if (sh->mz != NULL)
 		VMBUS_LOG(ERR, "%s: the host does not give back %zu bytes: %s; they are lost",

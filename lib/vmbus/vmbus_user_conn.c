@@ -378,8 +378,9 @@ vmbus_user_wanted(void)
 /* --- devices ------------------------------------------------------------------------------------------------ */
 
 static void
-device_add(struct user_conn *conn, const struct vmbus_msg_offer *offer)
+device_add(struct user_conn *conn, struct user_offer *o)
 {
+	const struct vmbus_msg_offer *offer = &o->msg;
 	struct vmbus_found found = {
 		.class_id = offer->class_id,
 		.instance_id = offer->instance_id,
@@ -391,6 +392,12 @@ device_add(struct user_conn *conn, const struct vmbus_msg_offer *offer)
 	struct user_dev *ud = calloc(1, sizeof(*ud));
 
 	if (ud == NULL || vmbus_bus_add(&vmbus_user_ops, &found, &dev) != 0) {
+		if (ud != NULL && !o->refused && dev != NULL &&
+		    dev_by_guid(conn, &offer->instance_id) == NULL) {
+			VMBUS_LOG(ERR, "%s: device %s is there already, from another host",
+				  conn->path, dev->name);
+			o->refused = true;
+		}
 		free(ud);
 		return;
 	}
@@ -413,7 +420,7 @@ conn_scan(struct user_conn *conn)
 	pthread_mutex_lock(&conn->lock);
 	TAILQ_FOREACH (o, &conn->offers, link) {
 		if (o->msg.sub_index == 0 && !o->rescinded && !conn->dead)
-			device_add(conn, &o->msg);
+			device_add(conn, o);
 	}
 	pthread_mutex_unlock(&conn->lock);
 }
@@ -477,6 +484,19 @@ user_offer_take(struct user_conn *conn, const struct hv_guid *instance_id, uint1
 	}
 	pthread_mutex_unlock(&conn->lock);
 	return o != NULL ? 0 : -ENODEV;
+}
+
+bool
+user_offer_rescinded(struct user_conn *conn, uint32_t relid)
+{
+	struct user_offer *o;
+	bool rescinded;
+
+	pthread_mutex_lock(&conn->lock);
+	o = offer_by_relid(conn, relid);
+	rescinded = o != NULL && o->rescinded;
+	pthread_mutex_unlock(&conn->lock);
+	return rescinded;
 }
 
 void

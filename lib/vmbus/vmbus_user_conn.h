@@ -41,6 +41,7 @@ struct user_offer {
 	struct vmbus_msg_offer msg;
 	bool used;	/* its channel is being opened, is open, is being closed */
 	bool rescinded; /* used, so that the relid is not released yet */
+	bool refused;	/* another host offers the same device; said already */
 	bool announce;	/* came after the first ones: a hot-plug event is due */
 };
 
@@ -101,6 +102,8 @@ void user_conn_cleanup(void);
  */
 int user_offer_take(struct user_conn *conn, const struct hv_guid *instance_id, uint16_t index,
 		    struct user_chan *uc, uint8_t *monitor_id);
+
+bool user_offer_rescinded(struct user_conn *conn, uint32_t relid);
 
 /* The channel is closed: a rescinded relid goes back to the host. */
 void user_offer_drop(struct user_conn *conn, struct user_chan *uc);

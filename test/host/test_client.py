@@ -255,3 +255,16 @@ def test_application_dies(host, app, sig):  # noqa: F811
     a.proc.wait()
     app(h, "open", "echo=10").end()
     h.end()
+
+
+def test_two_hosts_one_guid(host, app, tmp_path):  # noqa: F811
+    (tmp_path / "b").mkdir()
+    first, second = host(), Host(tmp_path / "b")
+    try:
+        log = app(f"{first.path},{second.path}", "open", "echo=10").end()
+        assert log.count("is there already, from another host") == 1
+        second.end()
+    finally:
+        second.proc.kill()
+        second.proc.wait()
+    first.end()

@@ -293,7 +293,7 @@ open_and_close(void **state)
 	assert_int_equal(vmbus_client_gpadl_create(peer.c, RELID, &pfn, 1, &gpadl), 0);
 	assert_int_equal(vmbus_client_open(peer.c, RELID, gpadl, 0, 16), 0);
 	assert_int_equal(vmbus_client_close(peer.c, RELID), 0);
-	assert_int_equal(vmbus_client_gpadl_teardown(peer.c, RELID, gpadl), 0);
+	assert_int_equal(vmbus_client_gpadl_teardown(peer.c, RELID, gpadl, 5000), 0);
 	assert_int_equal(peer.hangups, 0);
 }
 
