@@ -38,6 +38,10 @@
 #define HVN_QUEUES_MAX	   64
 #define HVN_BURST_DEFAULT  32
 #define HVN_MTU_MAX	   9202 /* OpenVMM's limit of 9216 with the Ethernet header */
+#define HVN_DESC_MIN	   64
+#define HVN_DESC_MAX	   4096
+#define HVN_RX_BUF_MIN	   256	/* data room of an mbuf */
+#define HVN_TX_SEGS_MAX	   32	/* with a section for what does not fit into ranges */
 #define HVN_GPA_RANGES_MAX 32	/* Linux MAX_PAGE_BUFFER_COUNT */
 #define HVN_RX_SCRATCH	   8192 /* a packet that wraps: at most 24 + 8 * 562 + 40 bytes */
 #define HVN_CTRL_MSG_MAX   4352
@@ -229,8 +233,18 @@ struct hvn_port {
 	uint8_t *send_buf;
 	uint64_t send_len;
 
-	uint16_t n_chans; /* open channels: queues that exist on the wire */
+	/*
+	 * Open channels, by queue. Where the host left gaps between sub-channels, a queue's number is
+	 * not its channel's: that is chan[]->vc->index.
+	 */
+	uint16_t n_chans;
 	struct hvn_chan *chan[HVN_QUEUES_MAX];
+	uint16_t session_mtu;  /* what NDIS_CONFIG said, L3 */
+	bool subs_asked;       /* one request per session */
+	uint16_t asked_queues; /* what the session was fitted to */
+	uint16_t n_mc;	       /* addresses in the application's multicast list */
+	bool rss_on;
+	bool ptypes; /* the application asked for packet types: for queues set up later */
 
 	struct hvn_ctrl *ctrl;
 	struct hvn_vf *vf;

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Link state: what the host indicates, what ethdev is told. */
+#ifndef HVN_LINK_H
+#define HVN_LINK_H
+
+#include "hvn.h"
+
+/* Ask the host once, when a session opens. Caller holds ctrl_lock. */
+int hvn_link_query(struct hvn_port *p);
+
+/* An INDICATE message. Control thread, without ctrl_lock: link events call the application. */
+void hvn_link_indicate(struct hvn_port *p, const void *msg, uint32_t len);
+
+/* ethdev operations. link_update never asks the host. */
+int hvn_link_update(struct rte_eth_dev *dev, int wait);
+int hvn_link_set_up(struct rte_eth_dev *dev);
+int hvn_link_set_down(struct rte_eth_dev *dev);
+
+#endif /* HVN_LINK_H */

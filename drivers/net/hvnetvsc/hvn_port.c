@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Configure, start, stop, reset, close. */
+#include <errno.h>
+#include <string.h>
+
+#include <rte_cycles.h>
+#include <rte_malloc.h>
+
+#include "hvn_ctrl.h"
+#include "hvn_intr.h"
+#include "hvn_link.h"
+#include "hvn_port.h"
+#include "hvn_rndis.h"
+#include "hvn_rss.h"
+#include "hvn_session.h"
+
+#define TX_DRAIN_MS 1000u
+
+/* --- bursts -------------------------------------------------------------------------------------------- */
+
+/* What ethdev calls, for the state the port is in: the function pointers that lcores read. */
+static void
+set_bursts(struct rte_eth_dev *dev, bool on)
+{
+	struct rte_eth_fp_ops *fp = &rte_eth_fp_ops[dev->data->port_id];
+
+	dev->rx_pkt_burst = on ? hvn_rx_burst : hvn_rx_burst_none;
+	dev->tx_pkt_burst = on ? hvn_tx_burst : hvn_tx_burst_none;
+	dev->tx_pkt_prepare = hvn_tx_prepare;
+	if (on)
+		return; /* ethdev copies them when the start has succeeded */
+	__atomic_store_n(&fp->rx_pkt_burst, dev->rx_pkt_burst, __ATOMIC_RELEASE);
+	__atomic_store_n(&fp->tx_pkt_burst, dev->tx_pkt_burst, __ATOMIC_RELEASE);
+}
+
+void
+hvn_port_removed(struct rte_eth_dev *dev)
+{
+	struct hvn_port *p = hvn_port(dev);
+
+	__atomic_store_n(&p->removed, 1, __ATOMIC_RELEASE);
+	if (dev->data->dev_started)
+		set_bursts(dev, false);
+	p->link_up = false;
+	hvn_link_update(dev, 0);
+	hvn_ctrl_tell_removed(p);
+}
+
+int
+hvn_port_is_removed(struct rte_eth_dev *dev)
+{
+	return hvn_removed(hvn_port(dev));
+}
+
+/* --- queues ----------------------------------------------------------------------------------------------- */
+
+static int
+rx_start(struct rte_eth_dev *dev, uint16_t id)
+{
+	struct hvn_rxq *q = dev->data->rx_queues[id];
+	int rc = q->started ? 0 : hvn_rxq_start(q);
+
+	if (rc == 0)
+		dev->data->rx_queue_state[id] = RTE_ETH_QUEUE_STATE_STARTED;
+	return rc;
+}
+
+static int
+tx_start(struct rte_eth_dev *dev, uint16_t id)
+{
+	struct hvn_txq *q = dev->data->tx_queues[id];
+	int rc = q->started ? 0 : hvn_txq_start(q);
+
+	if (rc == 0)
+		dev->data->tx_queue_state[id] = RTE_ETH_QUEUE_STATE_STARTED;
+	return rc;
+}
+
+static void
+rx_stop(struct rte_eth_dev *dev, uint16_t id)
+{
+	struct hvn_rxq *q = dev->data->rx_queues[id];
+
+	dev->data->rx_queue_state[id] = RTE_ETH_QUEUE_STATE_STOPPED;
+	if (q != NULL && q->started)
+		hvn_rxq_stop(q);
+}
+
+static int
+tx_stop(struct rte_eth_dev *dev, uint16_t id, unsigned int ms)
+{
+	struct hvn_txq *q = dev->data->tx_queues[id];
+
+	dev->data->tx_queue_state[id] = RTE_ETH_QUEUE_STATE_STOPPED;
+	return q != NULL && q->started ? hvn_txq_stop(q, ms) : 0;
+}
+
+static int
+queue_op(struct rte_eth_dev *dev, uint16_t id, int (*op)(struct rte_eth_dev *, uint16_t))
+{
+	struct hvn_port *p = hvn_port(dev);
+	int rc;
+
+	if (hvn_removed(p))
+		return -ENODEV;
+	hvn_ctrl_lock(p);
+	rc = op(dev, id);
+	hvn_ctrl_unlock(p);
+	return rc;
+}
+
+static int
+rx_stop_op(struct rte_eth_dev *dev, uint16_t id)
+{
+	rx_stop(dev, id);
+	return 0;
+}
+
+static int
+tx_stop_op(struct rte_eth_dev *dev, uint16_t id)
+{
+	return tx_stop(dev, id, TX_DRAIN_MS);
+}
+
+int
+hvn_port_rx_queue_start(struct rte_eth_dev *dev, uint16_t id)
+{
+	return queue_op(dev, id, rx_start);
+}
+
+int
+hvn_port_rx_queue_stop(struct rte_eth_dev *dev, uint16_t id)
+{
+	return queue_op(dev, id, rx_stop_op);
+}
+
+int
+hvn_port_tx_queue_start(struct rte_eth_dev *dev, uint16_t id)
+{
+	return queue_op(dev, id, tx_start);
+}
+
+int
+hvn_port_tx_queue_stop(struct rte_eth_dev *dev, uint16_t id)
+{
+	return queue_op(dev, id, tx_stop_op);
+}
+
+static int
+start_queues(struct rte_eth_dev *dev)
+{
+	int rc = 0;
+
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues && rc == 0; i++) {
+		const struct hvn_rxq *q = dev->data->rx_queues[i];
+
+		if (!q->deferred)
+			rc = rx_start(dev, i);
+	}
+	for (uint16_t i = 0; i < dev->data->nb_tx_queues && rc == 0; i++) {
+		const struct hvn_txq *q = dev->data->tx_queues[i];
+
+		if (!q->deferred)
+			rc = tx_start(dev, i);
+	}
+	return rc;
+}
+
+/* Completions are waited for once for all queues together, not for each. */
+static void
+stop_queues(struct rte_eth_dev *dev)
+{
+	uint64_t until = rte_get_timer_cycles() + TX_DRAIN_MS * rte_get_timer_hz() / 1000;
+
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
+		rx_stop(dev, i);
+	for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++) {
+		uint64_t now = rte_get_timer_cycles();
+		unsigned int ms =
+			now < until && !hvn_removed(hvn_port(dev))
+				? (unsigned int)((until - now) * 1000 / rte_get_timer_hz())
+				: 0;
+
+		if (tx_stop(dev, i, ms) != 0)
+			HVN_LOG(WARNING,
+				"port %u: transmit queue %u: the host still holds packets; they "
+				"are freed when the channel is closed",
+				dev->data->port_id, i);
+	}
+}
+
+/* --- port --------------------------------------------------------------------------------------------------- */
+
+static uint16_t
+queues_wanted(const struct rte_eth_dev *dev)
+{
+	return RTE_MAX(dev->data->nb_rx_queues, dev->data->nb_tx_queues);
+}
+
+int
+hvn_port_configure(struct rte_eth_dev *dev)
+{
+	struct rte_eth_conf *conf = &dev->data->dev_conf;
+	struct hvn_port *p = hvn_port(dev);
+	int rc;
+
+	if (hvn_removed(p))
+		return -ENODEV;
+	/* ethdev: asking for RSS means asking for the hash. */
+	if ((conf->rxmode.mq_mode & RTE_ETH_MQ_RX_RSS_FLAG) != 0)
+		conf->rxmode.offloads |= RTE_ETH_RX_OFFLOAD_RSS_HASH;
+	p->rx_offloads = conf->rxmode.offloads;
+	p->tx_offloads = conf->txmode.offloads;
+	hvn_ctrl_lock(p);
+	rc = hvn_session_fit(p, dev->data->mtu, queues_wanted(dev));
+	if (rc == 0)
+		rc = hvn_rss_configure(p, conf);
+	hvn_ctrl_unlock(p);
+	return rc;
+}
+
+static int
+start_locked(struct rte_eth_dev *dev)
+{
+	struct hvn_port *p = hvn_port(dev);
+	int rc;
+
+	rc = hvn_session_fit(p, dev->data->mtu, queues_wanted(dev));
+	if (rc == 0)
+		rc = start_queues(dev);
+	if (rc == 0)
+		rc = hvn_rss_apply(p);
+	if (rc == 0)
+		rc = hvn_intr_start(dev);
+	if (rc != 0)
+		return rc;
+	p->want_link_up = true;
+	__atomic_store_n(&p->running, true, __ATOMIC_RELEASE);
+	return hvn_rndis_update_filter(p);
+}
+
+static void
+stop_locked(struct rte_eth_dev *dev)
+{
+	struct hvn_port *p = hvn_port(dev);
+
+	__atomic_store_n(&p->running, false, __ATOMIC_RELEASE);
+	if (p->opened && !hvn_removed(p))
+		hvn_rndis_update_filter(p);
+	hvn_intr_stop(dev);
+	stop_queues(dev);
+}
+
+int
+hvn_port_start(struct rte_eth_dev *dev)
+{
+	struct hvn_port *p = hvn_port(dev);
+	int rc;
+
+	if (hvn_removed(p))
+		return -ENODEV;
+	hvn_ctrl_lock(p);
+	rc = start_locked(dev);
+	if (rc != 0)
+		stop_locked(dev);
+	else
+		set_bursts(dev, true);
+	hvn_ctrl_unlock(p);
+	if (rc != 0)
+		HVN_LOG(ERR, "port %u: start: %s", p->port_id, rte_strerror(-rc));
+	hvn_link_update(dev, 0);
+	return rc;
+}
+
+int
+hvn_port_stop(struct rte_eth_dev *dev)
+{
+	struct hvn_port *p = hvn_port(dev);
+
+	set_bursts(dev, false);
+	hvn_ctrl_lock(p);
+	stop_locked(dev);
+	hvn_ctrl_unlock(p);
+	return 0;
+}
+
+/* A new session in place: ethdev has stopped the port. */
+int
+hvn_port_reset(struct rte_eth_dev *dev)
+{
+	struct hvn_port *p = hvn_port(dev);
+	int rc;
+
+	if (hvn_removed(p))
+		return -ENODEV;
+	hvn_ctrl_lock(p);
+	hvn_session_close(p);
+	rc = hvn_session_fit(p, dev->data->mtu, queues_wanted(dev));
+	hvn_ctrl_unlock(p);
+	return rc;
+}
+
+int
+hvn_port_mtu_set(struct rte_eth_dev *dev, uint16_t mtu)
+{
+	struct hvn_port *p = hvn_port(dev);
+	uint16_t before = p->session_mtu;
+	int rc;
+
+	if (dev->data->dev_started) {
+		HVN_LOG(ERR, "port %u: the MTU can be changed while the port is stopped",
+			p->port_id);
+		return -EBUSY;
+	}
+	if (hvn_removed(p))
+		return -ENODEV;
+	hvn_ctrl_lock(p);
+	rc = hvn_session_fit(p, mtu, queues_wanted(dev));
+	if (rc == 0 && mtu > p->caps.mtu) {
+		rc = -EINVAL;
+		hvn_session_fit(p, before, queues_wanted(dev));
+	}
+	hvn_ctrl_unlock(p);
+	return rc;
+}
+
+int
+hvn_port_close(struct rte_eth_dev *dev)
+{
+	struct hvn_port *p = hvn_port(dev);
+
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
+		return 0;
+	hvn_ctrl_lock(p);
+	if (p->running)
+		stop_locked(dev);
+	hvn_session_close(p);
+	hvn_ctrl_unlock(p);
+	hvn_ctrl_destroy(p);
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
+		hvn_rx_queue_release(dev, i);
+	for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++)
+		hvn_tx_queue_release(dev, i);
+	dev->data->nb_rx_queues = dev->data->nb_tx_queues = 0;
+	return 0;
+}

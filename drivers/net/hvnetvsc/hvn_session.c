@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Opening and closing the channel. */
+#include <errno.h>
+#include <string.h>
+
+#include <rte_cycles.h>
+
+#include "hvn_ctrl.h"
+#include "hvn_link.h"
+#include "hvn_nvsp.h"
+#include "hvn_offload.h"
+#include "hvn_rndis.h"
+#include "hvn_rss.h"
+#include "hvn_session.h"
+
+#define MTU_MIN	       68u
+#define RECV_BUF_BYTES (31u << 20)
+#define RECV_BUF_OLD   (15u << 20) /* the most that hosts of NVSP 2 and older take */
+#define SEND_BUF_BYTES (15u << 20)
+#define SUBCHANNEL_MS  5000u
+#define DRAIN_SCANS    16
+
+/* The smallest MTU a host takes: what is below is its business no more than ours (G25). */
+static uint16_t
+wire_mtu(uint16_t mtu)
+{
+	return RTE_MAX(mtu, (uint16_t)RTE_ETHER_MTU);
+}
+
+static int
+get_mtu(struct hvn_port *p, uint16_t mtu)
+{
+	uint32_t host = 0;
+	int rc = hvn_rndis_query_u32(p, RNDIS_OID_GEN_MAXIMUM_FRAME_SIZE, &host);
+
+	if (rc == 0 && host < MTU_MIN)
+		rc = -EPROTO;
+	if (rc != 0) {
+		HVN_LOG(ERR, "port %u: frame size of the host (%u): %s", p->port_id, host,
+			rte_strerror(-rc));
+		return rc;
+	}
+	p->caps.mtu = RTE_MIN(host, (uint32_t)mtu);
+	if (host < mtu)
+		HVN_LOG(WARNING, "port %u: MTU %u asked for, the host allows %u", p->port_id, mtu,
+			host);
+	return 0;
+}
+
+static int
+open_channel(struct hvn_port *p)
+{
+	bool old = p->args.nvsp_max <= NVSP_VERSION_2;
+	struct hv_vmbus_open_params params = {
+		.ring_bytes = p->args.ring_bytes,
+		.recv_buf_bytes = old ? RECV_BUF_OLD : RECV_BUF_BYTES,
+		.send_buf_bytes = SEND_BUF_BYTES,
+	};
+	struct hv_vmbus_channel *vc;
+	int rc;
+
+	rc = hv_vmbus_open(hvn_vdev(p), &params, &vc);
+	if (rc != 0)
+		return rc;
+	rc = hvn_chan_create(p, vc, &p->chan[0]);
+	if (rc != 0)
+		return rc;
+	p->n_chans = 1;
+	hv_vmbus_set_latency(hvn_vdev(p), vc, p->args.latency_us);
+	return 0;
+}
+
+static int
+handshake(struct hvn_port *p, uint16_t mtu)
+{
+	int rc;
+
+	rc = hvn_nvsp_negotiate(p);
+	if (rc == 0)
+		rc = hvn_nvsp_configure(p, mtu);
+	if (rc == 0)
+		rc = hvn_nvsp_recv_buf(p);
+	if (rc == 0)
+		rc = hvn_nvsp_send_buf(p);
+	if (rc == 0)
+		rc = hvn_rndis_initialize(p);
+	if (rc == 0)
+		rc = hvn_rndis_get_mac(p, &p->mac);
+	if (rc == 0)
+		rc = get_mtu(p, mtu);
+	if (rc == 0)
+		rc = hvn_offload_setup(p);
+	if (rc == 0)
+		rc = hvn_link_query(p);
+	if (rc == 0)
+		rc = hvn_rss_query(p);
+	return rc;
+}
+
+int
+hvn_session_open(struct hvn_port *p, uint16_t mtu)
+{
+	uint64_t start = rte_get_timer_cycles();
+	int rc;
+
+	mtu = wire_mtu(mtu);
+	memset(&p->caps, 0, sizeof(p->caps));
+	p->filter = 0;
+	p->rss_on = false;
+	p->subs_asked = false;
+	p->asked_queues = 0;
+	p->session_mtu = mtu;
+	rc = open_channel(p);
+	if (rc == 0)
+		rc = handshake(p, mtu);
+	if (rc != 0) {
+		hvn_session_close(p);
+		return rc;
+	}
+	p->opened = true;
+	HVN_LOG(INFO,
+		"port %u: NVSP 0x%x, MTU %u, %u slots of %u, %u sections of %u, %u queues, %" PRIu64
+		" us",
+		p->port_id, p->caps.nvsp_version, p->caps.mtu, p->caps.slot_count,
+		p->caps.slot_size, p->caps.section_count, p->caps.section_size, p->caps.rx_queues,
+		(rte_get_timer_cycles() - start) * 1000000 / rte_get_timer_hz());
+	return 0;
+}
+
+/* Give back every slot and take every completion that is already there. */
+static void
+drain(struct hvn_port *p)
+{
+	for (unsigned int i = 0; i < DRAIN_SCANS; i++) {
+		int n = 0;
+
+		for (uint16_t c = 0; c < p->n_chans; c++)
+			n += RTE_MAX(hvn_chan_scan(p->chan[c]), 0);
+		if (n == 0)
+			return;
+	}
+}
+
+void
+hvn_session_close(struct hvn_port *p)
+{
+	bool talk = p->opened && !hvn_removed(p);
+
+	if (talk) {
+		if (hvn_rndis_set_filter(p, 0) == 0)
+			hvn_rndis_halt(p);
+		drain(p);
+		hvn_nvsp_revoke(p);
+	}
+	p->opened = false;
+	hv_vmbus_close(hvn_vdev(p));
+	hvn_ctrl_session_reset(p);
+	/* The host has let go of everything: what was in flight is ours again. */
+	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++)
+		if (p->data->tx_queues[i] != NULL)
+			hvn_txq_reclaim(p->data->tx_queues[i]);
+	for (uint16_t i = 0; i < HVN_QUEUES_MAX; i++) {
+		hvn_chan_free(p->chan[i]);
+		p->chan[i] = NULL;
+	}
+	p->n_chans = 0;
+	p->filter = 0;
+	p->recv_buf = NULL;
+	p->send_buf = NULL;
+	p->recv_len = p->send_len = 0;
+}
+
+/* --- sub-channels ----------------------------------------------------------------------------------- */
+
+static int
+add_channel(struct hvn_port *p, struct hv_vmbus_channel *vc)
+{
+	int rc = hvn_chan_create(p, vc, &p->chan[p->n_chans]);
+
+	if (rc != 0)
+		return rc;
+	p->chan[p->n_chans]->index = p->n_chans;
+	hv_vmbus_set_latency(hvn_vdev(p), vc, p->args.latency_us);
+	p->n_chans++;
+	return 0;
+}
+
+/* Open what was granted, in whatever order it is offered. Those missing at the end stay away. */
+static int
+open_granted(struct hvn_port *p, uint16_t granted)
+{
+	uint64_t until = rte_get_timer_cycles() + SUBCHANNEL_MS * rte_get_timer_hz() / 1000;
+	struct hv_vmbus_channel *vc;
+	bool have[HVN_QUEUES_MAX] = { false };
+	int rc;
+
+	while (p->n_chans < granted + 1 && rte_get_timer_cycles() < until) {
+		for (uint16_t i = 1; i <= granted; i++) {
+			if (have[i])
+				continue;
+			rc = hv_vmbus_subchannel_open(hvn_vdev(p), i, &vc);
+			if (rc == 0)
+				rc = add_channel(p, vc);
+			else if (rc == -EAGAIN)
+				continue;
+			if (rc != 0) {
+				HVN_LOG(ERR, "port %u: sub-channel %u: %s", p->port_id, i,
+					rte_strerror(-rc));
+				return rc;
+			}
+			have[i] = true;
+		}
+		hvn_chan_scan(p->chan[0]);
+		if (hvn_removed(p))
+			return -ENODEV;
+		if (p->n_chans < granted + 1)
+			rte_delay_us_sleep(500);
+	}
+	return 0;
+}
+
+static int
+open_subchannels(struct hvn_port *p, uint16_t queues)
+{
+	uint16_t granted;
+	int rc;
+
+	if (queues <= 1 || p->subs_asked || p->caps.nvsp_version < NVSP_VERSION_5)
+		return 0;
+	p->subs_asked = true;
+	rc = hvn_nvsp_subchannels(p, queues - 1, &granted);
+	if (rc == 0)
+		rc = open_granted(p, granted);
+	if (rc == -ENODEV || rc == -ETIMEDOUT || rc == -EIO)
+		return rc;
+	if (p->n_chans < queues)
+		HVN_LOG(WARNING, "port %u: %u queues asked for, the host gives %u channels",
+			p->port_id, queues, p->n_chans);
+	return 0;
+}
+
+int
+hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues)
+{
+	bool more = queues > 1 && !p->subs_asked;
+	int rc = 0;
+
+	if (hvn_removed(p))
+		return -ENODEV;
+	queues = RTE_MAX(queues, (uint16_t)1);
+	if (p->opened && p->session_mtu == wire_mtu(mtu)) {
+		if (p->asked_queues == queues || (p->n_chans == 1 && queues == 1))
+			return 0;
+		if (more)
+			goto extend;
+	}
+	hvn_session_close(p);
+	rc = hvn_session_open(p, mtu);
+	if (rc != 0)
+		return rc;
+extend:
+	rc = open_subchannels(p, queues);
+	if (rc != 0) {
+		hvn_session_close(p);
+		return rc;
+	}
+	p->asked_queues = queues;
+	return 0;
+}

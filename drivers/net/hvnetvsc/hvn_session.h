@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A session: from opening the primary channel to closing it. MTU and number of channels are fixed
+ * in it, so changing either means another session (G26, G96). Callers hold ctrl_lock; no burst
+ * runs. 0 or a negative errno.
+ */
+#ifndef HVN_SESSION_H
+#define HVN_SESSION_H
+
+#include "hvn.h"
+
+/* Open with this MTU and one channel: everything in p->caps, MAC address, link state. */
+int hvn_session_open(struct hvn_port *p, uint16_t mtu);
+
+/* As far as the port has one. Never fails: a host that does not answer is left alone. */
+void hvn_session_close(struct hvn_port *p);
+
+/*
+ * Make the session fit: so many channels (or those the host lets have: p->n_chans), this MTU. It
+ * is opened, extended, replaced or left as it is. After a failure there is no session.
+ */
+int hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues);
+
+#endif /* HVN_SESSION_H */

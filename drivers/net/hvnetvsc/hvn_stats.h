@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Statistics: read from the queues' counters, never from the host. */
+#ifndef HVN_STATS_H
+#define HVN_STATS_H
+
+#include "hvn.h"
+
+int hvn_stats_get(struct rte_eth_dev *dev, struct rte_eth_stats *stats);
+int hvn_stats_reset(struct rte_eth_dev *dev);
+int hvn_xstats_get_names(struct rte_eth_dev *dev, struct rte_eth_xstat_name *names,
+			 unsigned int size);
+int hvn_xstats_get(struct rte_eth_dev *dev, struct rte_eth_xstat *xstats, unsigned int size);
+int hvn_xstats_reset(struct rte_eth_dev *dev);
+int hvn_priv_dump(struct rte_eth_dev *dev, FILE *f);
+int hvn_fw_version(struct rte_eth_dev *dev, char *text, size_t size);
+
+#endif /* HVN_STATS_H */
