@@ -99,10 +99,6 @@ struct vmbus_backend_ops {
 	int (*intr_fd)(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 	void (*intr_ack)(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 
-	/* May be NULL. */
-	void (*set_latency)(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan,
-			    uint32_t microseconds);
-
 	/* The bus is cleaned up, every device is closed. May be NULL. */
 	void (*cleanup)(void);
 };

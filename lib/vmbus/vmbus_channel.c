@@ -8,6 +8,7 @@
 
 #include "vmbus_backend.h"
 
+#define LATENCY_UNIT_NS	   100u
 #define RING_BYTES_DEFAULT (2u << 20)
 #define RING_BYTES_MIN	   (4u * HV_PAGE_SIZE)
 #define RING_BYTES_MAX	   (16u << 20) /* two of them in one GPADL */
@@ -247,6 +248,15 @@ void
 hv_vmbus_set_latency(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan,
 		     uint32_t microseconds)
 {
-	if (dev->ops->set_latency != NULL)
-		dev->ops->set_latency(dev, chan, microseconds);
+	uint64_t units = (uint64_t)microseconds * 1000 / LATENCY_UNIT_NS;
+	struct vmbus_monitor_page *page;
+	uint32_t id = chan->monitor_id;
+
+	(void)dev;
+	if (chan->monitor_trigger == NULL)
+		return;
+	page = (void *)((uintptr_t)chan->monitor_trigger & ~(uintptr_t)HV_PAGE_MASK);
+	/* The field is ours, the page is everybody's. */
+	page->latency[VMBUS_MONITOR_GROUP(id)][id % 32] =
+		(uint16_t)RTE_MIN(units, (uint64_t)UINT16_MAX);
 }

@@ -14,6 +14,7 @@
 
 #define FDS_PER_DATAGRAM 4 /* one is legal; more are received only to be closed */
 #define FDS_MAX		 4096
+#define SILENT_MS	 200 /* patience with a host that has let us wait in vain */
 
 int
 vmbus_client_connect(const char *path)
@@ -154,6 +155,8 @@ client_await(struct vmbus_client *c, struct answer *a, unsigned int timeout_ms)
 	struct timespec end;
 	int rc = 0;
 
+	if (__atomic_load_n(&c->silent, __ATOMIC_RELAXED) && timeout_ms > SILENT_MS)
+		timeout_ms = SILENT_MS;
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += timeout_ms / 1000;
 	end.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
@@ -168,6 +171,8 @@ client_await(struct vmbus_client *c, struct answer *a, unsigned int timeout_ms)
 		rc = a->error;
 	else
 		rc = c->dead ? -ENOTCONN : -ETIMEDOUT;
+	if (rc == -ETIMEDOUT)
+		__atomic_store_n(&c->silent, true, __ATOMIC_RELAXED);
 	TAILQ_REMOVE(&c->answers, a, link);
 	pthread_mutex_unlock(&c->lock);
 	return rc;
@@ -405,6 +410,7 @@ receive(struct vmbus_client *c)
 
 	if (n <= 0)
 		return n < 0 && (errno == EINTR || errno == EAGAIN);
+	__atomic_store_n(&c->silent, false, __ATOMIC_RELAXED);
 	for (struct cmsghdr *m = CMSG_FIRSTHDR(&mh); m != NULL; m = CMSG_NXTHDR(&mh, m)) {
 		if (m->cmsg_level != SOL_SOCKET || m->cmsg_type != SCM_RIGHTS)
 			continue;

@@ -6,6 +6,7 @@
 
 #include "vmbus_client_wait.h"
 
+#define UNLOAD_MS  1000
 #define POST_TRIES 12 /* 1 ms, doubled each time: about 4 s in all */
 
 int
@@ -88,8 +89,8 @@ post(struct vmbus_client *c, const void *msg, uint32_t len)
 
 /* Post a message and wait for its answer, which *a describes. 0 or -errno. */
 static int
-ask_for(struct vmbus_client *c, const void *msg, uint32_t len, struct answer *a, uint32_t type,
-	uint32_t id, uint32_t relid, unsigned int timeout_ms)
+ask(struct vmbus_client *c, const void *msg, uint32_t len, struct answer *a, uint32_t type,
+    uint32_t id, uint32_t relid, unsigned int timeout_ms)
 {
 	int rc;
 
@@ -100,12 +101,6 @@ ask_for(struct vmbus_client *c, const void *msg, uint32_t len, struct answer *a,
 		return rc;
 	}
 	return client_await(c, a, timeout_ms);
-}
-
-static int
-ask(struct vmbus_client *c, const void *msg, uint32_t len, struct answer *a, uint32_t type)
-{
-	return ask_for(c, msg, len, a, type, 0, 0, VMBUS_CLIENT_TIMEOUT_MS);
 }
 
 /* --- bus ------------------------------------------------------------------------------------------ */
@@ -164,7 +159,8 @@ vmbus_client_request_offers(struct vmbus_client *c)
 	struct vmbus_msg_hdr m = { .type = VMBUS_MSG_REQUESTOFFERS };
 	struct answer a;
 
-	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_ALLOFFERS_DELIVERED);
+	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_ALLOFFERS_DELIVERED, 0, 0,
+		   VMBUS_CLIENT_TIMEOUT_MS);
 }
 
 int
@@ -173,7 +169,8 @@ vmbus_client_unload(struct vmbus_client *c)
 	struct vmbus_msg_hdr m = { .type = VMBUS_MSG_UNLOAD };
 	struct answer a;
 
-	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_UNLOAD_RESPONSE);
+	/* Hosts may take a minute; hanging up ends everything as well. */
+	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_UNLOAD_RESPONSE, 0, 0, UNLOAD_MS);
 }
 
 /* --- channels --------------------------------------------------------------------------------------- */
@@ -241,7 +238,7 @@ vmbus_client_gpadl_teardown(struct vmbus_client *c, uint32_t relid, uint32_t gpa
 	struct answer a;
 
 	/* Hosts answer for a rescinded channel, too: the wait does not end with the channel. */
-	return ask_for(c, &m, sizeof(m), &a, VMBUS_MSG_GPADL_TORNDOWN, gpadl, 0, timeout_ms);
+	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_GPADL_TORNDOWN, gpadl, 0, timeout_ms);
 }
 
 int
@@ -257,8 +254,8 @@ vmbus_client_open(struct vmbus_client *c, uint32_t relid, uint32_t ring_gpadl, u
 		.downstream_page = downstream_page,
 	};
 	struct answer a;
-	int rc = ask_for(c, &m, sizeof(m), &a, VMBUS_MSG_OPENCHANNEL_RESULT, relid, relid,
-			 VMBUS_CLIENT_TIMEOUT_MS);
+	int rc = ask(c, &m, sizeof(m), &a, VMBUS_MSG_OPENCHANNEL_RESULT, relid, relid,
+		     VMBUS_CLIENT_TIMEOUT_MS);
 
 	if (rc == 0 && a.status != 0)
 		return -EPROTO;

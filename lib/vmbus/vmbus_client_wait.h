@@ -45,6 +45,7 @@ struct vmbus_client {
 	uint32_t msg_conn_id;
 	bool stopping;
 	bool dead;
+	bool silent; /* it owed an answer and has said nothing since */
 };
 
 /* Send one datagram, with a descriptor if fd >= 0. 0 or -errno. */

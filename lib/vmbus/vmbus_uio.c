@@ -487,5 +487,4 @@ const struct vmbus_backend_ops vmbus_uio_ops = {
 	.intr_prepare = uio_intr_prepare,
 	.intr_fd = uio_intr_fd,
 	.intr_ack = uio_intr_ack,
-	.set_latency = uio_set_latency,
 };

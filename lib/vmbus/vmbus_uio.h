@@ -33,7 +33,5 @@ void uio_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 int uio_intr_prepare(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan, bool on);
 int uio_intr_fd(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 void uio_intr_ack(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
-void uio_set_latency(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan,
-		     uint32_t microseconds);
 
 #endif /* VMBUS_UIO_H */

@@ -6,8 +6,6 @@
 
 #include "vmbus_uio.h"
 
-#define LATENCY_UNIT_NS 100
-
 /*
  * Without a monitor only a write of 1 reaches the host. It also unmasks the inbound rings of
  * all channels: those that want no interrupts are masked again.
@@ -83,18 +81,4 @@ uio_intr_ack(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 	/* EAGAIN: no interrupt since; EIO: on_uio_event() sees it too. */
 	if (u->intr_fd >= 0 && read(u->intr_fd, &count, sizeof(count)) < 0)
 		VMBUS_LOG(DEBUG, "%s: interrupt: %s", dev->name, strerror(errno));
-}
-
-void
-uio_set_latency(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan, uint32_t microseconds)
-{
-	const struct uio_dev *u = dev->backend;
-	uint64_t units = (uint64_t)microseconds * 1000 / LATENCY_UNIT_NS;
-	uint32_t id = chan->monitor_id;
-
-	if (u->monitor == NULL || id >= VMBUS_MONITOR_COUNT)
-		return;
-	/* The field is ours, the page is everybody's. */
-	u->monitor->latency[VMBUS_MONITOR_GROUP(id)][id % 32] =
-		(uint16_t)RTE_MIN(units, (uint64_t)UINT16_MAX);
 }
