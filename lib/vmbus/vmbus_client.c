@@ -124,9 +124,9 @@ client_send(struct vmbus_client *c, uint16_t type, uint16_t flags, uint32_t seq,
 }
 
 uint32_t
-client_seq(struct vmbus_client *c)
+client_seq(struct vmbus_client *c, uint32_t n)
 {
-	return __atomic_add_fetch(&c->seq, 1, __ATOMIC_RELAXED);
+	return __atomic_fetch_add(&c->seq, n, __ATOMIC_RELAXED);
 }
 
 void
@@ -135,6 +135,7 @@ client_expect(struct vmbus_client *c, struct answer *a, uint32_t type, uint32_t 
 	memset(a, 0, sizeof(*a));
 	a->type = type;
 	a->id = id;
+	a->count = 1;
 	a->relid = relid;
 	pthread_mutex_lock(&c->lock);
 	TAILQ_INSERT_TAIL(&c->answers, a, link);
@@ -181,7 +182,7 @@ client_await(struct vmbus_client *c, struct answer *a, unsigned int timeout_ms)
 int
 client_request(struct vmbus_client *c, uint16_t type, const void *body, uint32_t len, int fd)
 {
-	uint32_t seq = client_seq(c);
+	uint32_t seq = client_seq(c, 1);
 	struct answer a;
 	int rc;
 
@@ -206,8 +207,10 @@ answer(struct vmbus_client *c, uint32_t type, uint32_t id, uint32_t status, uint
 
 	pthread_mutex_lock(&c->lock);
 	TAILQ_FOREACH (a, &c->answers, link) {
-		if (a->done || a->type != type || a->id != id)
+		if (a->done || a->type != type || id - a->id >= a->count)
 			continue;
+		if (++a->seen < a->count && status == 0)
+			break;
 		a->status = status;
 		a->value = value;
 		if (name != NULL)

@@ -22,7 +22,7 @@ vmbus_client_hello(struct vmbus_client *c, const char *name, uint32_t n_vps, cha
 
 	strncpy(h.name, name, sizeof(h.name) - 1);
 	client_expect(c, &a, ANSWER_VMU(VMU_HELLO_ACK), 0, 0);
-	rc = client_send(c, VMU_HELLO, 0, client_seq(c), &h, sizeof(h), -1);
+	rc = client_send(c, VMU_HELLO, 0, client_seq(c, 1), &h, sizeof(h), -1);
 	if (rc != 0) {
 		client_unexpect(c, &a);
 		return rc;
@@ -176,11 +176,11 @@ vmbus_client_unload(struct vmbus_client *c)
 /* --- channels --------------------------------------------------------------------------------------- */
 
 static int
-post_gpadl(struct vmbus_client *c, uint32_t relid, uint32_t gpadl, const uint64_t *pfn, uint32_t n)
+post_gpadl_header(struct vmbus_client *c, uint32_t relid, uint32_t gpadl, const uint64_t *pfn,
+		  uint32_t n)
 {
 	union {
 		struct vmbus_msg_gpadl_header head;
-		struct vmbus_msg_gpadl_body body;
 		uint8_t room[VMBUS_MSG_MAX];
 	} m = { .head = { .hdr.type = VMBUS_MSG_GPADL_HEADER,
 			  .relid = relid,
@@ -189,19 +189,93 @@ post_gpadl(struct vmbus_client *c, uint32_t relid, uint32_t gpadl, const uint64_
 			  .range_count = 1,
 			  .byte_count = n * HV_PAGE_SIZE } };
 	uint32_t k = n < VMBUS_GPADL_HDR_PFNS ? n : VMBUS_GPADL_HDR_PFNS;
-	int rc;
 
 	memcpy(m.room + sizeof(m.head), pfn, 8 * k);
-	rc = post(c, &m, sizeof(m.head) + 8 * k);
-	for (uint32_t at = k; at < n && rc == 0; at += k) {
-		memset(&m, 0, sizeof(m));
-		m.body.hdr.type = VMBUS_MSG_GPADL_BODY;
-		m.body.gpadl = gpadl;
-		k = n - at < VMBUS_GPADL_BODY_PFNS ? n - at : VMBUS_GPADL_BODY_PFNS;
-		memcpy(m.room + sizeof(m.body), pfn + at, 8 * k);
-		rc = post(c, &m, sizeof(m.body) + 8 * k);
-	}
+	return post(c, &m, sizeof(m.head) + 8 * k);
+}
+
+/* The i-th message with page frames behind those of the header. Returns its length. */
+static uint32_t
+gpadl_body(uint8_t *room, uint32_t gpadl, const uint64_t *pfn, uint32_t n, uint32_t i)
+{
+	struct vmbus_msg_gpadl_body body = { .hdr.type = VMBUS_MSG_GPADL_BODY, .gpadl = gpadl };
+	uint32_t at = VMBUS_GPADL_HDR_PFNS + i * VMBUS_GPADL_BODY_PFNS;
+	uint32_t k = n - at < VMBUS_GPADL_BODY_PFNS ? n - at : VMBUS_GPADL_BODY_PFNS;
+
+	memcpy(room, &body, sizeof(body));
+	memcpy(room + sizeof(body), pfn + at, 8 * k);
+	return sizeof(body) + 8 * k;
+}
+
+static uint32_t
+gpadl_bodies(uint32_t n)
+{
+	return n <= VMBUS_GPADL_HDR_PFNS ? 0
+					 : (n - VMBUS_GPADL_HDR_PFNS + VMBUS_GPADL_BODY_PFNS - 1) /
+						   VMBUS_GPADL_BODY_PFNS;
+}
+
+/* Each waits for the one before: for a host that is short of buffers. */
+static int
+post_gpadl_singly(struct vmbus_client *c, uint32_t gpadl, const uint64_t *pfn, uint32_t n)
+{
+	uint8_t room[VMBUS_MSG_MAX];
+	int rc = 0;
+
+	for (uint32_t i = 0; i < gpadl_bodies(n) && rc == 0; i++)
+		rc = post(c, room, gpadl_body(room, gpadl, pfn, n, i));
 	return rc;
+}
+
+/* Hundreds of messages for a large buffer: sent at once, acknowledged together. As post_on(). */
+static int
+post_gpadl_at_once(struct vmbus_client *c, uint32_t gpadl, const uint64_t *pfn, uint32_t n)
+{
+	struct vmu_post p = { .conn_id = c->msg_conn_id, .msg_type = VMBUS_MSGTYPE_CHANNEL };
+	uint32_t count = gpadl_bodies(n), seq;
+	struct answer a;
+	int rc = 0;
+
+	if (count == 0)
+		return 0;
+	seq = client_seq(c, count);
+	client_expect(c, &a, ANSWER_VMU(VMU_ACK), seq, 0);
+	a.count = count;
+	for (uint32_t i = 0; i < count && rc == 0; i++) {
+		p.size = gpadl_body(p.payload, gpadl, pfn, n, i);
+		rc = client_send(c, VMU_POST_MESSAGE, VMU_F_NEED_ACK, seq + i, &p,
+				 offsetof(struct vmu_post, payload) + p.size, -1);
+	}
+	if (rc != 0) {
+		client_unexpect(c, &a);
+		return rc;
+	}
+	rc = client_await(c, &a, VMBUS_CLIENT_TIMEOUT_MS);
+	return rc != 0 ? rc : (int)(a.status & 0x7fffffff);
+}
+
+/* One attempt. -EBUSY: some message was refused for want of buffers, the rest is in disorder. */
+static int
+gpadl_try(struct vmbus_client *c, uint32_t relid, uint32_t gpadl, const uint64_t *pfn, uint32_t n,
+	  bool at_once)
+{
+	struct answer a;
+	int rc;
+
+	client_expect(c, &a, VMBUS_MSG_GPADL_CREATED, gpadl, relid);
+	rc = post_gpadl_header(c, relid, gpadl, pfn, n);
+	if (rc == 0)
+		rc = at_once ? post_gpadl_at_once(c, gpadl, pfn, n)
+			     : post_gpadl_singly(c, gpadl, pfn, n);
+	if (rc != 0) {
+		client_unexpect(c, &a);
+		if (rc == HV_STATUS_INSUFFICIENT_BUFFERS || rc == HV_STATUS_INSUFFICIENT_MEMORY)
+			return -EBUSY;
+		return rc > 0 ? -EPROTO : rc;
+	}
+	rc = client_await(c, &a, VMBUS_CLIENT_TIMEOUT_MS);
+	/* The host does not have it: nothing to tear down. */
+	return rc == 0 && a.status != 0 ? -ENOSPC : rc;
 }
 
 int
@@ -209,20 +283,19 @@ vmbus_client_gpadl_create(struct vmbus_client *c, uint32_t relid, const uint64_t
 			  uint32_t *gpadl)
 {
 	uint32_t id;
-	struct answer a;
 	int rc;
 
 	*gpadl = 0;
 	if (n == 0 || n > VMBUS_GPADL_MAX_PFNS)
 		return -EINVAL;
-	id = __atomic_fetch_add(&c->next_gpadl, 1, __ATOMIC_RELAXED);
-	client_expect(c, &a, VMBUS_MSG_GPADL_CREATED, id, relid);
-	rc = post_gpadl(c, relid, id, pfn, n);
-	if (rc != 0)
-		client_unexpect(c, &a);
-	else
-		rc = client_await(c, &a, VMBUS_CLIENT_TIMEOUT_MS);
-	if (rc == 0 && a.status != 0)
+	id = __atomic_fetch_add(&c->next_gpadl, 2, __ATOMIC_RELAXED);
+	rc = gpadl_try(c, relid, id, pfn, n, true);
+	if (rc == -EBUSY) {
+		rc = vmbus_client_gpadl_teardown(c, relid, id, VMBUS_CLIENT_TIMEOUT_MS);
+		if (rc == 0)
+			rc = gpadl_try(c, relid, ++id, pfn, n, false);
+	}
+	if (rc == -ENOSPC)
 		return -EPROTO;
 	*gpadl = id;
 	return rc;
@@ -279,7 +352,7 @@ vmbus_client_released(struct vmbus_client *c, uint32_t relid)
 			      .size = sizeof(m) };
 
 	memcpy(p.payload, &m, sizeof(m));
-	return client_send(c, VMU_POST_MESSAGE, 0, client_seq(c), &p,
+	return client_send(c, VMU_POST_MESSAGE, 0, client_seq(c, 1), &p,
 			   offsetof(struct vmu_post, payload) + sizeof(m), -1);
 }
 
@@ -288,5 +361,5 @@ vmbus_client_signal(struct vmbus_client *c, uint32_t conn_id)
 {
 	struct vmu_signal s = { .conn_id = conn_id };
 
-	return client_send(c, VMU_SIGNAL_EVENT, 0, client_seq(c), &s, sizeof(s), -1);
+	return client_send(c, VMU_SIGNAL_EVENT, 0, client_seq(c, 1), &s, sizeof(s), -1);
 }

@@ -16,6 +16,8 @@ struct answer {
 	TAILQ_ENTRY(answer) link;
 	uint32_t type;
 	uint32_t id;	/* sequence number, GPADL, relid; 0 where there can be only one */
+	uint32_t count; /* answers to ids that follow each other; done with all, or a bad one */
+	uint32_t seen;
 	uint32_t relid; /* a rescind of this channel ends the wait; 0 = of none */
 	bool done;
 	int error;	 /* the wait was ended without an answer */
@@ -52,10 +54,12 @@ struct vmbus_client {
 int client_send(struct vmbus_client *c, uint16_t type, uint16_t flags, uint32_t seq,
 		const void *body, uint32_t len, int fd);
 
-/* Announce a wait before sending what will be answered. A new sequence number. */
+/* Announce a wait before sending what will be answered. */
 void client_expect(struct vmbus_client *c, struct answer *a, uint32_t type, uint32_t id,
 		   uint32_t relid);
-uint32_t client_seq(struct vmbus_client *c);
+
+/* The first of n new sequence numbers. */
+uint32_t client_seq(struct vmbus_client *c, uint32_t n);
 
 /* Wait. 0 and the answer in *a, -ETIMEDOUT, -ENOTCONN, -ENODEV. Always takes *a off the list. */
 int client_await(struct vmbus_client *c, struct answer *a, unsigned int timeout_ms);

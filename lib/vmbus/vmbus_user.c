@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <rte_eal.h>
@@ -13,6 +14,10 @@
 
 #include "vmbus_bus.h"
 #include "vmbus_user_conn.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14, uapi/asm-generic/mman-common.h */
+#endif
 
 #define RESCINDED_TIMEOUT_MS 1000 /* a host has given up the pages with the channel */
 
@@ -38,7 +43,7 @@ share_gpadl(struct user_conn *conn, uint32_t relid, struct user_share *sh)
 	return rc;
 }
 
-/* Zeroed memory, shared with the host under a channel's GPADL. */
+/* Memory, shared with the host under a channel's GPADL. */
 static int
 share_new(struct user_dev *ud, uint32_t relid, uint32_t bytes, struct user_share *sh)
 {
@@ -56,7 +61,8 @@ share_new(struct user_dev *ud, uint32_t relid, uint32_t bytes, struct user_share
 			  ud->dev->name, bytes);
 		return -ENOMEM;
 	}
-	memset(sh->mz->addr, 0, bytes);
+	/* Page faults now and all at once, not one by one on the data path. Older kernels cannot. */
+	madvise(sh->mz->addr, bytes, MADV_POPULATE_WRITE);
 	rc = share_gpadl(ud->conn, relid, sh);
 	if (rc != 0)
 		VMBUS_LOG(ERR, "%s: the host does not take %u bytes of memory: %s", ud->dev->name,
@@ -123,6 +129,8 @@ channel_open(struct user_dev *ud, struct user_chan *uc, struct hv_vmbus_channel 
 		return rc;
 	hdr[0] = uc->ring.mz->addr;
 	hdr[1] = RTE_PTR_ADD(uc->ring.mz->addr, ring_bytes);
+	memset(hdr[0], 0, sizeof(*hdr[0]));
+	memset(hdr[1], 0, sizeof(*hdr[1]));
 	/* Both sides may rely on being woken when a full ring has room. */
 	hdr[0]->feature = hdr[1]->feature = VMBUS_RING_FEAT_PENDING_SEND;
 	rc = vmbus_channel_attach(chan, uc->ring.mz->addr, ring_bytes, HV_PAGE_SIZE);

@@ -394,6 +394,39 @@ post_again(void **state)
 	assert_int_equal(peer.posts, 4);
 }
 
+/* Short of buffers in the middle of the first GPADL, and now and then in the second. */
+static uint32_t
+busy_bodies(const struct vmbus_msg_hdr *msg, uint32_t len, uint32_t conn)
+{
+	static unsigned int bodies, teardowns;
+
+	if (msg->type == VMBUS_MSG_GPADL_TEARDOWN)
+		teardowns++;
+	if (msg->type == VMBUS_MSG_GPADL_BODY) {
+		bodies++;
+		if (teardowns == 0 ? bodies >= 5 : bodies % 3 == 0)
+			return HV_STATUS_INSUFFICIENT_BUFFERS;
+	}
+	return good(msg, len, conn);
+}
+
+static void
+gpadl_again(void **state)
+{
+	static uint64_t pfn[400];
+	uint32_t gpadl;
+
+	(void)state;
+	peer.message = busy_bodies;
+	contact();
+	for (unsigned int i = 0; i < 400; i++)
+		pfn[i] = i * 3;
+	assert_int_equal(vmbus_client_gpadl_create(peer.c, RELID, pfn, 400, &gpadl), 0);
+	assert_int_equal(peer.n_pfns, 400);
+	assert_memory_equal(peer.pfn, pfn, sizeof(pfn));
+	assert_int_equal(gpadl, VMBUS_GPADL_FIRST + 1);
+}
+
 static uint32_t
 refuse(const struct vmbus_msg_hdr *msg, uint32_t len, uint32_t conn)
 {
@@ -600,6 +633,7 @@ main(void)
 		T(no_version_in_common),
 		T(gpadl_sizes),
 		T(post_again),
+		T(gpadl_again),
 		T(refusals),
 		T(rescind_while_opening),
 		T(hangup_while_opening),
