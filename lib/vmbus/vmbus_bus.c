@@ -12,6 +12,7 @@
 #include <rte_alarm.h>
 #include <rte_devargs.h>
 #include <rte_eal.h>
+#include <rte_memory.h>
 
 #include "hv_guid.h"
 #include "vmbus_bus.h"
@@ -294,10 +295,32 @@ bus_find_device(const struct rte_device *start, rte_dev_cmp_t cmp, const void *d
 	return NULL;
 }
 
-/* A socket's host sees the addresses of this process; the kernel's devices take either. */
+static bool
+has_driver(const struct hv_vmbus_device *dev)
+{
+	const struct hv_vmbus_driver *drv;
+
+	TAILQ_FOREACH (drv, &drivers, next) {
+		if (driver_wants(drv, dev))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Devices found this early are the kernel's: their host reads physical addresses. A socket's
+ * host takes either; addresses of the process need no privilege.
+ */
 static enum rte_iova_mode
 bus_iommu_class(void)
 {
+	struct hv_vmbus_device *dev;
+
+	TAILQ_FOREACH (dev, &devices, next) {
+		if (has_driver(dev) && rte_eal_using_phys_addrs() != 0 &&
+		    vmbus_devargs_apply(&bus, (struct vmbus_dev *)dev))
+			return RTE_IOVA_PA;
+	}
 	return vmbus_user_wanted() ? RTE_IOVA_VA : RTE_IOVA_DC;
 }
 

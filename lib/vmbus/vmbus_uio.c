@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 
 #include <rte_cycles.h>
+#include <rte_eal.h>
 #include <rte_interrupts.h>
 #include <rte_malloc.h>
 
@@ -357,6 +358,12 @@ uio_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *params,
 	int rc;
 
 	(void)params; /* the kernel chooses all sizes */
+	if (rte_eal_iova_mode() == RTE_IOVA_VA)
+		VMBUS_LOG(
+			WARNING,
+			"%s: IOVA mode is VA, but Hyper-V reads physical addresses: use hugepages "
+			"as root, or --iova-mode=pa",
+			dev->name);
 	rc = read_device(dev, maps, &primary);
 	if (rc == 0)
 		rc = wait_for_closed(dev);
