@@ -19,15 +19,16 @@ class NicHost:
     def __init__(self, path, nic, *args):
         self.path, self.json = path / "s", path / "j"
         self.proc = subprocess.Popen([BUILD / "host" / "hv-host-script", "--socket", self.path,
-                                      "--json", self.json, "--nic", nic, *args],
+                                      "--json", self.json, "--wait", "event", "--nic", nic, *args],
                                      stdout=subprocess.DEVNULL)
-        ctl = f"{self.path}.ctl"
-        assert nicguest.until(lambda: self.proc.poll() is not None or os.path.exists(ctl), 10)
-        assert self.proc.poll() is None
         self.ctl = socket.socket(socket.AF_UNIX)
         self.ctl.settimeout(5)
-        self.ctl.connect(ctl)
+        assert nicguest.until(self.connected, 10)
         self.lines = self.ctl.makefile("rb")
+
+    def connected(self):
+        assert self.proc.poll() is None, "the host did not start"
+        return self.ctl.connect_ex(f"{self.path}.ctl") == 0
 
     def cmd(self, cmd, **fields):
         self.ctl.sendall(json.dumps({"cmd": cmd, "nic": 0, **fields}).encode() + b"\n")

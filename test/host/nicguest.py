@@ -52,15 +52,13 @@ class Channel:
         self.g, self.relid, self.gpadl = guest, relid, gpadl
         self.out, self.inn = page * PAGE, (page + RING_PAGES) * PAGE
         self.size = (RING_PAGES - 1) * PAGE
-        self.guest_mem()[self.out:self.out + 2 * RING_PAGES * PAGE] = bytes(2 * RING_PAGES * PAGE)
-        struct.pack_into("<I", self.guest_mem(), self.inn + 8, 1)
-        struct.pack_into("<I", self.guest_mem(), self.out + 64, 1)
+        self.words = memoryview(guest.mem).cast("I")
+        guest.mem[self.out:self.out + 2 * RING_PAGES * PAGE] = bytes(2 * RING_PAGES * PAGE)
+        self.words[self.inn // 4 + 2] = 1
+        self.words[self.out // 4 + 16] = 1
         pfns = [GPA_BASE // PAGE + page + i for i in range(2 * RING_PAGES)]
         assert guest.gpadl(relid, gpadl, pfns) == 0
         self.status = guest.open(relid, gpadl, RING_PAGES)
-
-    def guest_mem(self):
-        return self.g.mem
 
     def _copy_in(self, at, data):
         for i, b in enumerate(data):
@@ -68,14 +66,15 @@ class Channel:
 
     def raw(self, data):
         """Put bytes that make a whole packet with its trailer into the ring."""
-        w = struct.unpack_from("<I", self.g.mem, self.out)[0]
+        w = self.words[self.out // 4]
 
         def room():
-            r = struct.unpack_from("<I", self.g.mem, self.out + 4)[0]
+            r = self.words[self.out // 4 + 1]
             return (r - w - 1) % self.size > len(data)
         assert until(room), "the host does not read"
         self._copy_in(w, data)
-        struct.pack_into("<I", self.g.mem, self.out, (w + len(data)) % self.size)
+        # One store: the "<I" of struct writes bytes.
+        self.words[self.out // 4] = (w + len(data)) % self.size
 
     def send(self, payload, tid=1, flags=RC, kind=INBAND, ext=b""):
         payload += bytes(-len(payload) % 8)
@@ -86,21 +85,21 @@ class Channel:
     def read(self, seconds=3):
         """The next packet of the host, None if there is none."""
         m, base = self.g.mem, self.inn
-        r = struct.unpack_from("<I", m, base + 4)[0]
-        if not until(lambda: struct.unpack_from("<I", m, base)[0] != r, seconds):
+        r = self.words[base // 4 + 1]
+        if not until(lambda: self.words[base // 4] != r, seconds):
             return None
         ring = m[base + PAGE:base + PAGE + self.size]
         ring = ring[r:] + ring[:r]
         n = struct.unpack_from("<H", ring, 4)[0] * 8
-        struct.pack_into("<I", m, base + 4, (r + n + 8) % self.size)
+        self.words[base // 4 + 1] = (r + n + 8) % self.size
         return Packet(ring[:n])
 
     def idle(self):
         """The host has read everything and has nothing to say."""
-        def read_all():
-            w, r = struct.unpack_from("<2I", self.g.mem, self.out)
-            return w == r
-        return until(read_all) and self.read(0.05) is None
+        return until(lambda: not self.pending()) and self.read(0.05) is None
+
+    def pending(self):
+        return self.words[self.out // 4] != self.words[self.out // 4 + 1]
 
     def complete(self, pkt, tid=None, status=1):
         self.send(struct.pack("<2I", 108, status), pkt.tid if tid is None else tid, 0, COMP)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""NVSP of the synthetic NIC: versions, order, buffers, RNDIS control."""
+"""NVSP of the synthetic NIC: versions, order, buffers, sub-channels, VF; what breaks a channel."""
 import struct
 
 import nicguest as ng
@@ -18,18 +18,447 @@ def test_bring_up(nichost, version):
     assert (status, major, minor, flags, medium) == (0, 1, 0, 1, 0)
     assert (packets, size, align) == (8, 0xEFFFFFFF, 3)
     assert g.query(ng.OID_MAC) == (0, bytes.fromhex("00155d000001"))
-    assert g.set(ng.OID_FILTER, struct.pack("<I", 0xB)) == 0
     assert h.stats()["nvsp_version"] == version
     h.end()
 
 
-def test_data_both_ways(nichost):
+@pytest.mark.parametrize("version", ALL)
+def test_message_size(nichost, version):
+    """The answer to INIT is short, what follows has 40 bytes from 6.1 on."""
+    h = nichost()
+    g = h.guest()
+    r = g.init(version)
+    assert len(r.payload) == 32 and (r.u32(8), r.u32(12)) == (34, 1)
+    assert r.u32(4) == (2 if version == ng.V1 else 0xFFFFFFFF)
+    if version > ng.V1:
+        g.config()
+    g.ndis()
+    assert len(g.recv_buf().payload) == (40 if version == ng.V61 else 32)
+    h.end()
+
+
+@pytest.mark.parametrize("option, size", [("old", 32), ("new", 40)])
+def test_message_size_option(nichost, option, size):
+    h = nichost(f"msg-size={option}")
+    g = h.guest()
+    assert len(g.init().payload) == size
+    g.config()
+    g.ndis()
+    assert len(g.recv_buf().payload) == size
+    h.end()
+
+
+def test_version_downgrade(nichost):
+    h = nichost("nvsp-max=5,nvsp-min=4")
+    g = h.guest()
+    for version, status in [(ng.V61, 0), (0x70000, 0), (ng.V6, 0), (ng.V2, 0), (ng.V5, 1)]:
+        assert g.init(version).u32(12) == status
+    h.end()
+
+
+@pytest.mark.parametrize("mtu, used", [(1514, 1514), (9216, 9216), (1513, 1514), (9217, 1514),
+                                       (0, 1514), (0xFFFFFFFF, 1514)])
+def test_mtu(nichost, mtu, used):
+    h = nichost()
+    g = h.guest().handshake(mtu=mtu)
+    assert g.slot_size == 256 + used + 36
+    g.rndis_init()
+    assert g.query(ng.OID_FRAME_SIZE) == (0, struct.pack("<I", used - 14))
+    h.end()
+
+
+def test_configuration_completions_are_empty(nichost):
+    h = nichost()
+    g = h.guest()
+    g.init()
+    for fields in [(125, 1514, 0, 0, 0), (100, 6, 30)]:
+        r = g.ask(*fields)
+        assert r.type == ng.COMP and r.payload == b""
+    h.end()
+
+
+def test_no_send_buffer(nichost):
+    h = nichost()
+    g = h.guest().up(send=False)
+    tid = g.rndis(ng.packet(bytes(60)), channel=0)
+    assert g.completion(tid) == 1 and len(h.taken(1)) == 1
+    h.end()
+
+
+def test_reopen_after_revoke_and_close(nichost):
+    h = nichost()
+    g = h.guest()
+    for _ in range(3):
+        g.up()
+        h.inject(bytes(64))
+        assert len(g.frames(1)) == 1
+        assert g.set(ng.OID_FILTER, bytes(4)) == 0
+        g.rndis(struct.pack("<3I", 3, 12, 99))
+        g.nvsp(103, 0xCAFE, flags=0)
+        g.nvsp(106, 0, flags=0)
+        assert h.stats()["state"] == "revoked" or ng.until(
+            lambda: h.stats()["state"] == "revoked")
+        g.g.post(struct.pack("<3I", 7, 0, g.relid))
+        for ident in range(0x101, g.next_gpadl + 1):
+            g.g.post(struct.pack("<4I", 11, 0, g.relid, ident))
+            g.g.message(12)
+        g.next_page, g.next_gpadl = 0, 0x100
+        del g.ctl
+        g.ch = g.channel(g.relid)
+        assert g.ch.status == 0
+    h.end()
+
+
+def test_close_at_any_step(nichost):
+    """A partial handshake leaves nothing behind."""
+    h = nichost()
+    g = h.guest()
+    for steps in range(6):
+        for step in [g.init, g.config, g.ndis, g.recv_buf, g.send_buf, g.rndis_init][:steps]:
+            step()
+        g.g.post(struct.pack("<3I", 7, 0, g.relid))
+        for ident in range(0x101, g.next_gpadl + 1):
+            g.g.post(struct.pack("<4I", 11, 0, g.relid, ident))
+        g.next_page, g.next_gpadl = 0, 0x100
+        g.ch = g.channel(g.relid)
+    g.up()
+    h.end()
+
+
+def test_guest_comes_back(nichost):
+    h = nichost()
+    for _ in range(3):
+        g = h.guest().up()
+        h.inject(bytes(64))
+        assert len(g.frames(1)) == 1
+        g.g.sock.close()
+        assert ng.until(lambda: h.cmd("stats")["stats"]["guests"] == 0)
+    h.end()
+
+
+def dead(h, g):
+    """The host does not read this channel any more."""
+    g.ch.send(bytes(40), 1, 0)
+    return g.ch.read(0.1) is None and g.ch.pending()
+
+
+def nothing(g):
+    pass
+
+
+def handshake(g):
+    g.handshake()
+
+
+def ready(g):
+    g.up()
+
+
+@pytest.mark.parametrize("before, message, rule", [
+    (nothing, dict(fields=(100, 6, 30)), "nvsp.order"),
+    (nothing, dict(fields=(107, 0, ng.NO_SECTION, 0)), "nvsp.order"),
+    (nothing, dict(fields=(103, 0xCAFE)), "nvsp.order"),
+    (nothing, dict(fields=(999,)), "nvsp.type"),
+    (nothing, dict(fields=(2, 1, 1)), "nvsp.type"),
+    (nothing, dict(fields=(), size=0), "nvsp.short"),
+    (nothing, dict(fields=(1,), size=8), "nvsp.short"),
+    (handshake, dict(fields=(1, ng.V61, ng.V61)), "nvsp.order"),
+    (handshake, dict(fields=(125, 1514, 0, 0, 0)), "nvsp.order"),
+    (handshake, dict(fields=(100, 6, 30)), "nvsp.order"),
+    (handshake, dict(fields=(101, 0x102, 0xCAFE)), "nvsp.order"),
+    (handshake, dict(fields=(104, 0x103, 0)), "nvsp.order"),
+    (handshake, dict(fields=(133, 1, 1)), "nvsp.order"),
+    (handshake, dict(fields=(129, 1)), "nvsp.order"),
+    (ready, dict(fields=(1, ng.V61, ng.V61)), "nvsp.order"),
+    (ready, dict(fields=(125, 1514, 0, 0, 0)), "nvsp.order"),
+    (ready, dict(fields=(104, 0x103, 0)), "nvsp.order"),
+    (ready, dict(fields=(128, 1, 1)), "nvsp.type"),
+    (ready, dict(fields=(107, 0, 1000, 64)), "tx.section"),
+    (ready, dict(fields=(107, 0, 10, 6144)), "tx.section"),
+    (ready, dict(fields=(107, 0, 0, 0xFFFFFFFF)), "tx.section"),
+])
+def test_fatal_message(nichost, before, message, rule):
+    h = nichost()
+    g = h.guest()
+    before(g)
+    g.nvsp(*message["fields"], size=message.get("size", 40))
+    assert dead(h, g)
+    h.end(rule)
+
+
+def test_version_gates(nichost):
+    for version, fields in [(ng.V1, (125, 1514, 0, 0, 0)), (ng.V2, (129, 1)), (ng.V4, (133, 1, 1)),
+                            (ng.V4, (131, 0, 0))]:
+        h = nichost()
+        g = h.guest()
+        if version == ng.V1:
+            g.init(version)
+        else:
+            g.up(version)
+        g.nvsp(*fields)
+        assert dead(h, g)
+        h.end("nvsp.version" if version == ng.V1 else "nvsp.type")
+
+
+def test_recv_buffer_before_config(nichost):
+    h = nichost()
+    g = h.guest()
+    g.init()
+    _, gpadl = g.buffer(8)
+    g.nvsp(101, gpadl, 0xCAFE)
+    assert dead(h, g)
+    h.end("nvsp.order")
+
+
+@pytest.mark.parametrize("kind", [101, 104])
+def test_unknown_gpadl(nichost, kind):
+    h = nichost()
+    g = h.guest()
+    g.init()
+    g.config()
+    g.nvsp(kind, 0x9999, 0xCAFE)
+    assert dead(h, g)
+    h.end("nvsp.buffer-gpadl")
+
+
+def test_small_receive_buffer_is_refused(nichost):
+    h = nichost()
+    g = h.guest()
+    g.init()
+    g.config()
+    assert g.recv_buf(7).u32(4) == ng.FAILURE
+    h.end()
+
+
+def test_short_message_is_ignored(nichost):
+    """Windows answers nothing below 32 bytes; the channel lives."""
+    h = nichost()
+    g = h.guest()
+    g.nvsp(1, ng.V61, ng.V61, size=24)
+    assert g.ch.idle()
+    g.up()
+    h.end("nvsp.short")
+
+
+def test_gpadl_in_use(nichost):
     h = nichost()
     g = h.guest().up()
-    frame = bytes(range(60))
-    h.inject(frame)
-    assert [f for f, _ in g.frames(1)] == [frame]
-    tid = g.section_send(0, [ng.packet(frame)])
-    assert g.completion(tid) == ng.SUCCESS
-    assert h.taken(1) == [(frame, 0, 0)]
+    g.g.post(struct.pack("<4I", 11, 0, g.relid, 0x102))
+    h.end("gpadl.in-use")
+
+
+def test_corrupt_ring(nichost):
+    h = nichost()
+    g = h.guest().up()
+    g.ch.words[g.ch.out // 4] = 0x7FFFFFF1
+    assert ng.until(lambda: h.violations())
+    h.end("ring.corrupt")
+
+
+@pytest.mark.parametrize("raw, rule", [
+    (struct.pack("<4HQ", 6, 1, 3, 0, 1) + bytes(16), "ring.descriptor"),
+    (struct.pack("<4HQ", 6, 4, 3, 0, 1) + bytes(16), "ring.descriptor"),
+    (struct.pack("<4HQ", 6, 2, 3, 2, 1) + bytes(16), "ring.descriptor"),
+    (struct.pack("<4HQ", 6, 2, 60000, 0, 1) + bytes(16), "ring.corrupt"),
+    (struct.pack("<4HQ", 6, 2, 1, 0, 1) + bytes(16), "ring.corrupt"),
+    (struct.pack("<4HQ", 7, 3, 3, 0, 1) + bytes(16), "ring.packet-type"),
+    (struct.pack("<4HQ", 8, 2, 3, 0, 1) + bytes(16), "ring.packet-type"),
+])
+def test_bad_descriptor(nichost, raw, rule):
+    h = nichost()
+    g = h.guest().up()
+    g.ch.raw(raw)
+    assert ng.until(lambda: h.violations())
+    h.end(rule)
+
+
+# --- sub-channels -----------------------------------------------------------------------------------
+
+def table(p):
+    count, off = p.u32(4), p.u32(8)
+    return list(struct.unpack_from(f"<{count}I", p.payload, off))
+
+
+def test_subchannels(nichost):
+    h = nichost("queues=4")
+    g = h.guest().up()
+    assert g.subchannels(3) == 3
+    p = g.ch.read()
+    assert (p.type, p.flags, p.tid, p.kind) == (ng.INBAND, 0, 0, 134)
+    assert table(p) == [i % 4 for i in range(16)]
+    for sub in g.subs.values():
+        tid = g.section_send(0, [ng.packet(bytes(60))], sub)
+        assert g.completion(tid, sub) == 1
+    assert len(h.taken(3)) == 3
+    h.end()
+
+
+@pytest.mark.parametrize("n, status, granted", [(0, 1, 0), (7, 1, 7), (8, 2, 0),
+                                                (0xFFFFFFFF, 2, 0)])
+def test_subchannel_count(nichost, n, status, granted):
+    h = nichost("queues=8")
+    g = h.guest().up()
+    r = g.ask(133, 1, n)
+    assert (r.kind, r.u32(4), r.u32(8)) == (133, status, granted)
+    h.end()
+
+
+def test_subchannels_need_slots(nichost):
+    h = nichost("queues=64,slots=20")
+    g = h.guest().up()
+    assert g.ask(133, 1, 4).u32(4) == ng.FAILURE
+    assert g.ask(133, 1, 3).u32(4) == ng.SUCCESS
+    h.end()
+
+
+def test_fewer_granted(nichost):
+    h = nichost("queues=8,grant=2")
+    g = h.guest().up()
+    assert g.subchannels(5) == 2
+    assert table(g.ch.read()) == [i % 3 for i in range(16)]
+    h.end()
+
+
+@pytest.mark.parametrize("option", ["early", "bug", "none"])
+def test_send_table(nichost, option):
+    h = nichost(f"send-table={option}")
+    g = h.guest().up()
+    assert g.ask(133, 1, 3).u32(8) == 3
+    p = g.ch.read(0.2)
+    if option == "none":
+        assert p is None
+    elif option == "bug":
+        assert p.u32(8) != 40 and len(p.payload) == 104
+        assert list(struct.unpack_from("<16I", p.payload, 40)) == [i % 4 for i in range(16)]
+    else:
+        assert table(p) == [i % 4 for i in range(16)]
+    h.end()
+
+
+def test_second_subchannel_request(nichost):
+    h = nichost()
+    g = h.guest().up()
+    assert g.subchannels(2) == 2
+    g.ch.read()
+    r = g.ask(133, 1, 4)
+    assert (r.u32(4), r.u32(8)) == (1, 2)
+    assert table(g.ch.read())
+    h.end("nvsp.subchannel-twice")
+
+
+@pytest.mark.parametrize("fields", [(1, ng.V61, ng.V61), (133, 1, 1), (129, 1), (103, 0xCAFE)])
+def test_request_on_subchannel(nichost, fields):
+    h = nichost()
+    g = h.guest().up()
+    g.subchannels(1)
+    g.subs[1].send(struct.pack(f"<{len(fields)}I", *fields) + bytes(40))
+    assert ng.until(lambda: h.violations())
+    g.ch.read()
+    assert g.query(ng.OID_MAC)[0] == 0, "the other channels live"
+    h.end("nvsp.sub-channel")
+
+
+def test_oid_query_ex(nichost):
+    h = nichost()
+    g = h.guest().up()
+    r = g.ask(131, 0, ng.OID_MAC)
+    assert (r.kind, r.u32(4), r.u32(8)) == (132, 0xC00000BB, 0)
+    h.end()
+
+
+# --- VF -------------------------------------------------------------------------------------------
+
+def assoc(g, allocated, serial, rc=1):
+    p = g.events.pop(0) if g.events else g.ch.read()
+    assert (p.kind, p.u32(4), p.u32(8), p.flags) == (128, allocated, serial, rc)
+    return p
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_vf_association(nichost, complete):
+    h = nichost("vf=0")
+    g = h.guest().up()
+    p = assoc(g, 1, 0)
+    assert p.tid == 1 << 63
+    if complete:
+        g.ch.send(b"", p.tid, 0, ng.COMP)
+    for path in (1, 0, 1):
+        r = g.ask(129, path)
+        assert r.type == ng.COMP and r.payload == b""
+        assert h.stats()["data_path"] == ("vf" if path else "synthetic")
+    h.end()
+
+
+@pytest.mark.parametrize("version, caps", [(ng.V2, 0x2C), (ng.V61, 0x28)])
+def test_no_vf_for_this_guest(nichost, version, caps):
+    h = nichost("vf=5")
+    g = h.guest().up(version, caps=caps)
+    assert g.ch.read(0.2) is None and not g.events
+    h.end()
+
+
+def test_vf_hotplug_and_surprise_removal(nichost):
+    h = nichost("vf-rc=no")
+    g = h.guest().up()
+    for serial in (7, 9):
+        assert h.cmd("vf", action="add", serial=serial)["ok"]
+        assoc(g, 1, serial, 0)
+        g.ask(129, 1)
+        assert h.cmd("vf", action="remove")["ok"]
+        p = g.ch.read()
+        assert (p.kind, p.u32(4), p.tid, p.flags) == (129, 0, (1 << 63) + 1, 1)
+        assoc(g, 0, serial, 0)
+        assert g.ask(129, 0).payload == b"", "the late switch completes without effect"
+    h.end()
+
+
+def test_slow_and_second_switch(nichost):
+    h = nichost("vf=1,switch-delay=200")
+    g = h.guest().up()
+    assoc(g, 1, 1)
+    first = g.nvsp(129, 1)
+    assert g.ask(129, 0).payload == b"", "ignored while one is pending"
+    assert h.stats()["data_path"] == "synthetic"
+    p = g.ch.read()
+    assert p.tid == first and h.stats()["data_path"] == "vf"
+    h.end()
+
+
+def test_switch_that_fails(nichost):
+    h = nichost("vf=1,switch-fail=yes")
+    g = h.guest().up()
+    assoc(g, 1, 1)
+    g.ask(129, 1)
+    p = g.ch.read()
+    assert (p.kind, p.u32(4)) == (129, 0) and h.stats()["data_path"] == "synthetic"
+    h.end()
+
+
+def test_switch_without_vf_has_no_effect(nichost):
+    h = nichost()
+    g = h.guest().up()
+    for path in (0, 1):
+        assert g.ask(129, path).payload == b""
+        assert h.stats()["data_path"] == "synthetic"
+    g.nvsp(129, 1, flags=0)
+    assert g.ch.idle()
+    h.end()
+
+
+def test_data_path_outlives_a_close(nichost):
+    h = nichost("vf=3")
+    g = h.guest().up()
+    assoc(g, 1, 3)
+    g.ask(129, 1)
+    h.inject(bytes(64))
+    assert g.ch.read(0.1) is None, "not through the synthetic path"
+    g.g.post(struct.pack("<3I", 7, 0, g.relid))
+    g.next_page, g.next_gpadl = 512, 0x200
+    g.ch = g.channel(g.relid)
+    del g.ctl
+    g.up()
+    assoc(g, 1, 3)
+    assert h.stats()["data_path"] == "vf"
+    g.ask(129, 0)
+    assert len(g.frames(1)) == 1
     h.end()
