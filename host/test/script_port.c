@@ -12,7 +12,7 @@
 
 #define FRAMES	   2048u
 #define FRAME_MAX  10240u
-#define TAKEN_MAX  4096u
+#define TAKEN_MAX  FRAME_MAX
 #define ROOM_UNSET UINT32_MAX
 
 struct script {

@@ -168,12 +168,12 @@ class Nic:
         self.sendb, gpadl = self.buffer(pages)
         return self.ask(104, gpadl, 0)
 
-    def handshake(self, version=V61, mtu=1514, caps=0x2C, send=True):
+    def handshake(self, version=V61, mtu=1514, caps=0x2C, send=True, recv=RECV_PAGES):
         assert self.init(version).u32(12) == SUCCESS
         if version > V1:
             self.config(mtu, caps)
         self.ndis(6, 30 if version >= V5 else 1)
-        r = self.recv_buf()
+        r = self.recv_buf(recv)
         assert r.u32(4) == SUCCESS
         self.slot_size, self.slots = r.u32(16), r.u32(20)
         if send:
