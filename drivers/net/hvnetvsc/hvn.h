@@ -37,6 +37,7 @@
 
 #define HVN_QUEUES_MAX	   64
 #define HVN_BURST_DEFAULT  32
+#define HVN_TX_COPYBREAK   1600 /* bytes: shorter frames are copied into sections */
 #define HVN_MTU_MAX	   9202 /* OpenVMM's limit of 9216 with the Ethernet header */
 #define HVN_DESC_MIN	   64
 #define HVN_DESC_MAX	   4096
@@ -92,28 +93,49 @@ struct hvn_tx_stats {
  * else and remembers how far it came (scanned, in bytes beyond ring.rx.index); the receive burst
  * then skips what was handled.
  */
+struct hvn_rxq;
+struct hvn_txq;
+
+/* A completion that the host is owed. */
+struct hvn_ack {
+	uint64_t tid;
+	uint32_t status; /* NVSP_STATUS_* */
+};
+
+#define HVN_ACKS_MAX 64u
+
 struct hvn_chan {
 	struct hv_vmbus_channel *vc;
 	struct hvn_port *port;
-	uint16_t index; /* = queue */
+	struct hvn_rxq *rxq; /* who takes the frames; NULL: they are dropped */
+	uint16_t index;	     /* = queue */
 	rte_spinlock_t in_lock;
 	rte_spinlock_t out_lock; /* of the outbound ring */
 	uint32_t scanned;
+	uint32_t
+		n_acks; /* owed: taken from the inbound ring, not yet written to the outbound one */
 
 	/* the transfer-page message being consumed, when msg_ranges != 0 */
-	struct vmbus_ring_pkt msg;
 	uint32_t msg_ranges;
 	uint32_t msg_next;
 	uint32_t msg_status; /* NVSP_STATUS_* of its completion */
+	uint32_t ctrl_next;  /* first range of a control packet not yet taken */
+	struct vmbus_ring_pkt msg;
 
-	uint32_t acks_pending; /* completions written but not published */
-	uint64_t rx_polls;     /* heartbeat: a transmit burst sees that nobody receives */
-	uint64_t rx_polls_seen;
-	uint32_t starved; /* transmit bursts without a descriptor since the last rx poll */
+	/* a coalesced frame whose pieces are being collected (RSC) */
+	struct rte_mbuf *rsc_head;
+	struct rte_mbuf *rsc_tail;
+	uint32_t rsc_pieces;
+
+	uint64_t rx_polls;	/* heartbeat: a transmit burst sees that nobody receives */
+	uint64_t rx_polls_seen; /* value and time of the last change that a scan noticed */
+	uint64_t rx_polls_tsc;
 
 	uint64_t invalid[HVN_INV_COUNT];
 	uint64_t parse_errors[RNDIS_PARSE_ERRORS];
 	uint64_t in_signals, out_signals;
+	uint64_t dropped;		   /* frames that no queue took */
+	struct hvn_ack acks[HVN_ACKS_MAX]; /* n_acks of them; under in_lock */
 	uint8_t scratch[HVN_RX_SCRATCH] __rte_cache_aligned;
 };
 
@@ -137,7 +159,8 @@ struct hvn_rxq {
 	uint16_t queue_id;
 	uint16_t port_id;
 	uint16_t nb_desc;
-	uint16_t buf_len; /* data room behind the headroom */
+	uint16_t buf_len;  /* data room behind the headroom */
+	uint32_t data_off; /* of the last frame in its slot: what to prefetch of the next */
 	bool started;
 	bool deferred;
 	bool ptypes; /* application asked for packet types */
@@ -245,6 +268,7 @@ struct hvn_port {
 	uint16_t n_mc;	       /* addresses in the application's multicast list */
 	bool rss_on;
 	bool ptypes; /* the application asked for packet types: for queues set up later */
+	struct hvn_txq *txq[HVN_QUEUES_MAX]; /* those with descriptors, for completions */
 
 	struct hvn_ctrl *ctrl;
 	struct hvn_vf *vf;
@@ -285,20 +309,14 @@ int hvn_chan_send(struct hvn_chan *ch, uint16_t type, uint16_t flags, uint64_t t
 
 /*
  * Handle everything in the inbound ring that is not a frame: completions and notifications, also
- * behind frames that nobody has taken yet. Frames are dropped (and acknowledged) only while the
- * port is not running, or when the ring is nearly full and nobody receives. Bounded. Returns the
- * number of packets handled, -EBUSY if another thread is at it, -EIO, -ENODEV. Caller holds no lock.
+ * behind frames that nobody has taken yet, and send what completions are owed. Frames are dropped
+ * (and acknowledged) only while the port is not running or the channel has no receive queue, or when the ring is nearly full and nobody receives. Bounded. Returns
+ * > 0 if something was handled, 0, -EBUSY if another thread is at it, -EIO, -ENODEV. Caller holds no lock.
  */
 int hvn_chan_scan(struct hvn_chan *ch);
 
 /* The same by a holder of in_lock. */
 int hvn_chan_scan_locked(struct hvn_chan *ch);
-
-/* Acknowledge a transfer-page packet: caller holds out_lock and has seen that there is room. */
-void hvn_chan_ack_locked(struct hvn_chan *ch, uint64_t tid, uint32_t status);
-
-/* Bytes an acknowledgement takes in the outbound ring: descriptor, 8 bytes (K4), trailer. */
-#define HVN_ACK_FOOTPRINT 32u
 
 /* --- hvn_rx.c, hvn_tx.c --------------------------------------------------------------------------- */
 

@@ -235,7 +235,7 @@ dump_chan(const struct hvn_chan *ch, FILE *f)
 		ch->index, vc->index, vc->relid, vc->ring_bytes,
 		vc->monitor_id == VMBUS_MONITOR_ID_NONE ? -1 : vc->monitor_id, vc->doorbells);
 	fprintf(f, "    rx index %u of %u, scanned %u, tx index %u, acknowledgements pending %u\n",
-		vc->rx.index, vc->rx.size, ch->scanned, vc->tx.index, ch->acks_pending);
+		vc->rx.index, vc->rx.size, ch->scanned, vc->tx.index, ch->n_acks);
 	for (unsigned int i = 0; i < HVN_INV_COUNT; i++)
 		if (ch->invalid[i] != 0)
 			fprintf(f, "    %s %" PRIu64 "\n", invalid_names[i], ch->invalid[i]);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The burst's half of the path switch: see struct hvn_queue_path. */
+#ifndef HVN_PATH_INLINE_H
+#define HVN_PATH_INLINE_H
+
+#include "hvn.h"
+
+/* The VF's port, or RTE_MAX_ETHPORTS. It stays valid until hvn_path_leave(). */
+static inline uint16_t
+hvn_path_enter(struct hvn_queue_path *path)
+{
+	__atomic_store_n(&path->busy, 1, __ATOMIC_RELAXED);
+	/* Program order is enough: the control thread's membarrier supplies the fence. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return __atomic_load_n(&path->vf_port, __ATOMIC_RELAXED);
+}
+
+static inline void
+hvn_path_leave(struct hvn_queue_path *path)
+{
+	/* Release: what the burst did with the VF comes before. */
+	__atomic_store_n(&path->busy, 0, __ATOMIC_RELEASE);
+}
+
+#endif /* HVN_PATH_INLINE_H */

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Set-up, release, start and stop of queues. */
+#include <errno.h>
+
+#include <rte_cycles.h>
+#include <rte_malloc.h>
+
+#include "hvn_copy.h"
+#include "hvn_txd.h"
+
+#define RX_DESC_MIN 32
+#define RX_DESC_MAX 8192
+#define RX_BUF_MIN  256 /* bytes behind the headroom */
+
+#define SLOT_DATA_OFF 256 /* where hosts put a frame in its slot; measured again by each frame */
+
+static int
+queue_socket(const struct hvn_port *p, unsigned int socket)
+{
+	return p->args.numa_aware ? rte_eth_dev_socket_id(p->port_id) : (int)socket;
+}
+
+static uint64_t
+rearm_word(const struct rte_mempool *pool, uint16_t port)
+{
+	const struct rte_mbuf m = {
+		.data_off = RTE_PKTMBUF_HEADROOM,
+		.refcnt = 1,
+		.nb_segs = 1,
+		.port = port,
+	};
+	uint64_t word;
+
+	RTE_SET_USED(pool);
+	memcpy(&word, &m.rearm_data, sizeof(word));
+	return word;
+}
+
+int
+hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned int socket,
+		   const struct rte_eth_rxconf *conf, struct rte_mempool *pool)
+{
+	struct hvn_port *p = hvn_port(dev);
+	uint32_t room = rte_pktmbuf_data_room_size(pool);
+	uint32_t frame = dev->data->mtu + RTE_ETHER_HDR_LEN + sizeof(struct rte_vlan_hdr);
+	uint64_t offloads = conf->offloads | dev->data->dev_conf.rxmode.offloads;
+	struct hvn_rxq *q;
+
+	if (nb_desc < RX_DESC_MIN || nb_desc > RX_DESC_MAX) {
+		HVN_LOG(ERR, "port %u: rx queue %u: %u descriptors, must be %u to %u", p->port_id,
+			id, nb_desc, RX_DESC_MIN, RX_DESC_MAX);
+		return -EINVAL;
+	}
+	if (room < RTE_PKTMBUF_HEADROOM + RX_BUF_MIN) {
+		HVN_LOG(ERR, "port %u: rx queue %u: mbufs of pool %s hold %u bytes, need %u",
+			p->port_id, id, pool->name, room, RTE_PKTMBUF_HEADROOM + RX_BUF_MIN);
+		return -EINVAL;
+	}
+	room -= RTE_PKTMBUF_HEADROOM;
+	if (frame > room && (offloads & RTE_ETH_RX_OFFLOAD_SCATTER) == 0) {
+		HVN_LOG(ERR,
+			"port %u: rx queue %u: an MTU of %u needs %u bytes per mbuf, pool %s has "
+			"%u: use larger mbufs or the offload RTE_ETH_RX_OFFLOAD_SCATTER",
+			p->port_id, id, dev->data->mtu, frame, pool->name, room);
+		return -EINVAL;
+	}
+	q = rte_zmalloc_socket("hvn_rxq", sizeof(*q), RTE_CACHE_LINE_SIZE, queue_socket(p, socket));
+	if (q == NULL) {
+		HVN_LOG(ERR, "port %u: no memory for rx queue %u", p->port_id, id);
+		return -ENOMEM;
+	}
+	hvn_rx_queue_release(dev, id);
+	q->port = p;
+	q->pool = pool;
+	q->mbuf_init = rearm_word(pool, p->port_id);
+	q->offloads = offloads;
+	q->queue_id = id;
+	q->port_id = p->port_id;
+	q->nb_desc = nb_desc;
+	q->buf_len = (uint16_t)RTE_MIN(room, (uint32_t)UINT16_MAX - RTE_PKTMBUF_HEADROOM);
+	q->data_off = SLOT_DATA_OFF;
+	q->deferred = conf->rx_deferred_start != 0;
+	q->vlan_strip = (offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) != 0;
+	q->ptypes = p->ptypes;
+	q->path.vf_port = RTE_MAX_ETHPORTS;
+	dev->data->rx_queues[id] = q;
+	return 0;
+}
+
+void
+hvn_rx_queue_release(struct rte_eth_dev *dev, uint16_t id)
+{
+	struct hvn_rxq *q = dev->data->rx_queues[id];
+
+	if (q == NULL)
+		return;
+	hvn_rxq_stop(q);
+	dev->data->rx_queues[id] = NULL;
+	rte_free(q);
+}
+
+int
+hvn_tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned int socket,
+		   const struct rte_eth_txconf *conf)
+{
+	struct hvn_port *p = hvn_port(dev);
+	const int node = queue_socket(p, socket);
+	struct hvn_txq *q;
+	uint16_t thresh;
+
+	if (nb_desc < HVN_TXD_MIN_DESC || nb_desc > HVN_TXD_MAX_DESC) {
+		HVN_LOG(ERR, "port %u: tx queue %u: %u descriptors, must be %u to %u", p->port_id,
+			id, nb_desc, HVN_TXD_MIN_DESC, HVN_TXD_MAX_DESC);
+		return -EINVAL;
+	}
+	thresh = conf->tx_free_thresh != 0 ? conf->tx_free_thresh : nb_desc / 4;
+	if (thresh >= nb_desc - 3) {
+		HVN_LOG(ERR,
+			"port %u: tx queue %u: tx_free_thresh %u must be below %u, the "
+			"descriptors minus 3",
+			p->port_id, id, thresh, nb_desc - 3);
+		return -EINVAL;
+	}
+	q = rte_zmalloc_socket("hvn_txq", sizeof(*q), RTE_CACHE_LINE_SIZE, node);
+	if (q == NULL || hvn_txd_create(&q->txd, nb_desc, node) != 0) {
+		HVN_LOG(ERR, "port %u: no memory for tx queue %u", p->port_id, id);
+		rte_free(q);
+		return -ENOMEM;
+	}
+	hvn_tx_queue_release(dev, id);
+	q->port = p;
+	q->offloads = conf->offloads | dev->data->dev_conf.txmode.offloads;
+	q->queue_id = id;
+	q->port_id = p->port_id;
+	q->nb_desc = nb_desc;
+	q->free_thresh = thresh;
+	q->deferred = conf->tx_deferred_start != 0;
+	q->path.vf_port = RTE_MAX_ETHPORTS;
+	dev->data->tx_queues[id] = q;
+	return 0;
+}
+
+void
+hvn_tx_queue_release(struct rte_eth_dev *dev, uint16_t id)
+{
+	struct hvn_txq *q = dev->data->tx_queues[id];
+
+	if (q == NULL)
+		return;
+	/* Stopped before, or its channel is closed: the host reads nothing of it any more. */
+	hvn_txq_reclaim(q);
+	dev->data->tx_queues[id] = NULL;
+	hvn_txd_free(q->txd);
+	rte_free(q);
+}
+
+void
+hvn_rxq_info(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_rxq_info *info)
+{
+	const struct hvn_rxq *q = dev->data->rx_queues[id];
+
+	info->mp = q->pool;
+	info->scattered_rx = (q->offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0;
+	info->nb_desc = q->nb_desc;
+	info->rx_buf_size = q->buf_len;
+	info->conf.offloads = q->offloads;
+	info->conf.rx_deferred_start = q->deferred;
+}
+
+void
+hvn_txq_info(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_txq_info *info)
+{
+	const struct hvn_txq *q = dev->data->tx_queues[id];
+
+	info->nb_desc = q->nb_desc;
+	info->conf.offloads = q->offloads;
+	info->conf.tx_free_thresh = q->free_thresh;
+	info->conf.tx_deferred_start = q->deferred;
+}
+
+int
+hvn_rx_burst_mode(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_burst_mode *mode)
+{
+	const struct hvn_rxq *q = dev->data->rx_queues[id];
+
+	snprintf(mode->info, sizeof(mode->info), "%s%s, %s copies",
+		 q->path.vf_port != RTE_MAX_ETHPORTS ? "VF and synthetic" : "synthetic",
+		 (q->offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0 ? ", scattered" : "",
+		 hvn_copy_name);
+	return 0;
+}
+
+int
+hvn_tx_burst_mode(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_burst_mode *mode)
+{
+	const struct hvn_txq *q = dev->data->tx_queues[id];
+
+	snprintf(mode->info, sizeof(mode->info), "%s, sections up to %u bytes, %s copies",
+		 q->path.vf_port != RTE_MAX_ETHPORTS ? "VF" : "synthetic", q->txd->copybreak,
+		 hvn_copy_name);
+	return 0;
+}
+
+/* --- start and stop ----------------------------------------------------------------------------- */
+
+int
+hvn_rxq_start(struct hvn_rxq *q)
+{
+	struct hvn_port *p = q->port;
+	struct hvn_chan *ch;
+
+	q->started = true;
+	/* Fewer channels were granted than asked for: nothing will come in here. */
+	if (q->queue_id >= p->n_chans)
+		return 0;
+	ch = p->chan[q->queue_id];
+	rte_spinlock_lock(&ch->in_lock);
+	ch->rxq = q;
+	rte_spinlock_unlock(&ch->in_lock);
+	q->chan = ch;
+	return 0;
+}
+
+void
+hvn_rxq_stop(struct hvn_rxq *q)
+{
+	struct hvn_chan *ch = q->chan;
+
+	q->started = false;
+	q->chan = NULL;
+	if (ch == NULL)
+		return;
+	rte_spinlock_lock(&ch->in_lock);
+	ch->rxq = NULL;
+	rte_pktmbuf_free(ch->rsc_head);
+	ch->rsc_head = NULL;
+	rte_spinlock_unlock(&ch->in_lock);
+}
+
+int
+hvn_txq_start(struct hvn_txq *q)
+{
+	struct hvn_port *p = q->port;
+
+	if (p->n_chans == 0 || q->queue_id >= HVN_QUEUES_MAX)
+		return -EINVAL;
+	/* Still attached: some messages of before the stop are in flight. */
+	if (q->chan == NULL) {
+		hvn_txd_start(q->txd, p, q->queue_id);
+		/* With fewer channels than queues some queues share one. */
+		q->chan = p->chan[q->queue_id % p->n_chans];
+		p->txq[q->queue_id] = q;
+	}
+	q->started = true;
+	return 0;
+}
+
+int
+hvn_txq_stop(struct hvn_txq *q, unsigned int timeout_ms)
+{
+	const uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * timeout_ms;
+
+	q->started = false;
+	if (q->chan == NULL)
+		return 0;
+	for (;;) {
+		hvn_txd_harvest(q);
+		if (hvn_txd_used(q->txd) == 0)
+			break;
+		if (rte_rdtsc() > end || hvn_removed(q->port))
+			return -EBUSY;
+		if (hvn_chan_scan(q->chan) <= 0)
+			rte_delay_us_sleep(20);
+	}
+	q->port->txq[q->queue_id] = NULL;
+	q->chan = NULL;
+	return 0;
+}
+
+void
+hvn_txq_reclaim(struct hvn_txq *q)
+{
+	if (q->port->txq[q->queue_id] == q)
+		q->port->txq[q->queue_id] = NULL;
+	q->chan = NULL;
+	q->started = false;
+	hvn_txd_reset(q->txd);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tx_prepare: says which packet cannot be sent. The transmit burst needs no preparation, since it
+ * fixes headers on a copy; but the packet may leave through a VF, whose hardware wants the pseudo
+ * header sums in the mbuf.
+ */
+#include <rte_errno.h>
+#include <rte_net.h>
+
+#include "hvn_path_inline.h"
+#include "hvn_tx_frame.h"
+
+static int
+prepare_one(const struct hvn_port *p, struct rte_mbuf *m)
+{
+	struct hvn_tx_frame f;
+	int rc;
+
+	if (m->pkt_len > UINT16_MAX)
+		return -EINVAL;
+	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0 &&
+	    m->pkt_len > p->data->mtu + RTE_ETHER_HDR_LEN + 2u * sizeof(struct rte_vlan_hdr))
+		return -EINVAL;
+	rc = hvn_tx_describe(p, m, &f);
+	if (rc != 0)
+		return rc;
+	/* More pieces than one message may have: only a copy can be sent. */
+	if (m->nb_segs >= HVN_GPA_RANGES_MAX && f.len + HVN_TX_RNDIS_MAX > p->caps.section_size)
+		return -EINVAL;
+	if ((m->ol_flags &
+	     (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_SEG)) != 0 &&
+	    RTE_MBUF_DIRECT(m) && rte_mbuf_refcnt_read(m) == 1)
+		return rte_net_intel_cksum_prepare(m);
+	return 0;
+}
+
+uint16_t
+hvn_tx_prepare(void *txq, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct hvn_txq *q = txq;
+	uint16_t i, vf = hvn_path_enter(&q->path);
+	int rc;
+
+	if (unlikely(vf != RTE_MAX_ETHPORTS)) {
+		struct rte_eth_fp_ops *ops = &rte_eth_fp_ops[vf];
+
+		n = ops->tx_pkt_prepare(ops->txq.data[q->queue_id], pkts, n);
+	}
+	hvn_path_leave(&q->path);
+	for (i = 0; i < n; i++) {
+		rc = prepare_one(q->port, pkts[i]);
+		if (rc != 0) {
+			rte_errno = -rc;
+			return i;
+		}
+	}
+	return n;
+}

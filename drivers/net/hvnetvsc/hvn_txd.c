@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include <rte_malloc.h>
+
+#include "hvn_txd.h"
+#include "rndis_build.h"
+
+int
+hvn_txd_create(struct hvn_txd **txd, uint16_t nb_desc, int socket)
+{
+	struct hvn_txd *t = rte_zmalloc_socket("hvn_txd", sizeof(*t), RTE_CACHE_LINE_SIZE, socket);
+	uint32_t i, ring = rte_align32pow2(nb_desc);
+
+	if (t == NULL)
+		return -ENOMEM;
+	t->nb_desc = nb_desc;
+	t->mask = ring - 1;
+	t->desc = rte_zmalloc_socket("hvn_txd", nb_desc * sizeof(t->desc[0]), 64, socket);
+	t->free = rte_zmalloc_socket("hvn_txd", nb_desc * sizeof(t->free[0]), 64, socket);
+	t->sect = rte_zmalloc_socket("hvn_txd", nb_desc * sizeof(t->sect[0]), 64, socket);
+	t->done = rte_zmalloc_socket("hvn_txd", ring * sizeof(t->done[0]), 64, socket);
+	/* Aligned to its size, a header never straddles a page: the host wants it in one piece. */
+	t->hdr = rte_zmalloc_socket("hvn_txd", nb_desc * HVN_TXD_HDR_SIZE, HV_PAGE_SIZE, socket);
+	if (t->desc == NULL || t->free == NULL || t->sect == NULL || t->done == NULL ||
+	    t->hdr == NULL) {
+		hvn_txd_free(t);
+		return -ENOMEM;
+	}
+	for (i = 0; i < nb_desc; i++) {
+		t->desc[i].sect = HVN_TXD_NO_SECT;
+		t->desc[i].hdr_gpa =
+			hv_vmbus_gpa(rte_malloc_virt2iova(t->hdr + i * HVN_TXD_HDR_SIZE));
+		t->free[i] = (uint16_t)(nb_desc - 1 - i);
+	}
+	t->n_free = nb_desc;
+	*txd = t;
+	return 0;
+}
+
+void
+hvn_txd_free(struct hvn_txd *t)
+{
+	if (t == NULL)
+		return;
+	rte_free(t->desc);
+	rte_free(t->free);
+	rte_free(t->sect);
+	rte_free(t->done);
+	rte_free(t->hdr);
+	rte_free(t);
+}
+
+void
+hvn_txd_start(struct hvn_txd *t, const struct hvn_port *p, uint16_t queue)
+{
+	const struct hvn_host_caps *caps = &p->caps;
+	const uint32_t queues = RTE_MAX(p->data->nb_tx_queues, 1);
+	const uint32_t share = p->send_buf != NULL ? caps->section_count / queues : 0;
+	struct rndis_packet *head;
+	uint32_t i;
+
+	t->id_high = 1u << 16 | queue;
+	t->send_buf = p->send_buf;
+	t->section_size = caps->section_size;
+	t->n_sect = RTE_MIN(share, (uint32_t)t->nb_desc);
+	for (i = 0; i < t->n_sect; i++)
+		t->sect[i] = queue * share + t->n_sect - 1 - i;
+	t->agg_base = NULL;
+	t->agg_max = RTE_MAX(caps->max_packets, 1u);
+	t->agg_limit = caps->section_size;
+	if (caps->max_transfer != 0)
+		t->agg_limit = RTE_MIN(t->agg_limit, caps->max_transfer);
+	t->agg_align = caps->align != 0 ? caps->align - 1 : 0;
+	t->copybreak = p->args.tx_copybreak != 0 ? p->args.tx_copybreak : HVN_TX_COPYBREAK;
+	if (t->n_sect == 0)
+		t->copybreak = 0;
+	t->sect_low = t->n_sect / 4;
+	t->plain_max = 0;
+	if (t->copybreak >= RTE_ETHER_HDR_LEN)
+		t->plain_max = RTE_MIN(t->copybreak, t->agg_limit - HVN_TXD_HEAD_LEN) -
+			       RTE_ETHER_HDR_LEN + 1;
+
+	/* The queue in the hash value tells the host on which channel to complete. */
+	memset(t->head, 0, sizeof(t->head));
+	head = rndis_build_packet(t->head);
+	rndis_build_ppi(head, RNDIS_PPI_HASH_VALUE, queue);
+	rndis_build_finish(head, 0, 0);
+}
+
+void
+hvn_txd_reset(struct hvn_txd *t)
+{
+	uint32_t i;
+
+	for (i = 0; i < t->nb_desc; i++) {
+		struct hvn_txd_desc *desc = &t->desc[i];
+
+		rte_pktmbuf_free(desc->mbuf);
+		desc->mbuf = NULL;
+		desc->sect = HVN_TXD_NO_SECT;
+		desc->expect = 0;
+		desc->foreign = 0;
+		t->free[i] = (uint16_t)(t->nb_desc - 1 - i);
+	}
+	t->n_free = t->nb_desc;
+	t->n_sect = 0;
+	t->copybreak = 0;
+	t->plain_max = 0;
+	t->done_cons = t->done_prod;
+	t->foreign_pending = 0;
+	t->agg_base = NULL;
+}
+
+/* Push to the done ring, which holds every descriptor: it cannot be full. */
+static void
+push_done(struct hvn_txq *q, uint16_t d, uint32_t status)
+{
+	struct hvn_txd *t = q->txd;
+
+	t->desc[d].expect = 0;
+	q->stats.completions++;
+	if (status != NVSP_STATUS_SUCCESS)
+		q->stats.failed++;
+	t->done[t->done_prod & t->mask] = d;
+	/* Release: the descriptor before the index that hands it over. */
+	__atomic_store_n(&t->done_prod, t->done_prod + 1, __ATOMIC_RELEASE);
+}
+
+void
+hvn_tx_completed(struct hvn_chan *ch, uint64_t tid, uint32_t status)
+{
+	const uint32_t queue = (uint32_t)(tid >> 32) ^ 1u << 16;
+	const uint16_t d = (uint16_t)tid;
+	struct hvn_txq *q;
+	struct hvn_txd *t;
+
+	q = queue < HVN_QUEUES_MAX ? ch->port->txq[queue] : NULL;
+	t = q != NULL ? q->txd : NULL;
+	if (unlikely(t == NULL || d >= t->nb_desc ||
+		     __atomic_load_n(&t->desc[d].expect, __ATOMIC_RELAXED) != (uint32_t)tid ||
+		     (uint32_t)tid == 0)) {
+		ch->invalid[HVN_INV_COMPLETION]++;
+		return;
+	}
+	if (likely(q->chan == ch)) {
+		push_done(q, d, status);
+		return;
+	}
+	__atomic_store_n(&t->desc[d].foreign, (uint64_t)status << 32 | (uint32_t)tid,
+			 __ATOMIC_RELAXED);
+	/* Release: the note before the flag that makes it be looked for. */
+	__atomic_store_n(&t->foreign_pending, 1, __ATOMIC_RELEASE);
+}
+
+void
+hvn_txd_take_foreign(struct hvn_txq *q)
+{
+	struct hvn_txd *t = q->txd;
+	uint32_t i;
+
+	/* The own channel's completers are kept out, so that a message is completed once. */
+	if (!rte_spinlock_trylock(&q->chan->in_lock))
+		return;
+	/* The flag first: a note that comes later sets it again. */
+	__atomic_exchange_n(&t->foreign_pending, 0, __ATOMIC_ACQ_REL);
+	for (i = 0; i < t->nb_desc; i++) {
+		uint64_t note = __atomic_exchange_n(&t->desc[i].foreign, 0, __ATOMIC_ACQ_REL);
+
+		if (note == 0)
+			continue;
+		if (t->desc[i].expect == (uint32_t)note)
+			push_done(q, (uint16_t)i, (uint32_t)(note >> 32));
+		else
+			q->chan->invalid[HVN_INV_COMPLETION]++;
+	}
+	rte_spinlock_unlock(&q->chan->in_lock);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Descriptors of a transmit queue: one per NVSP message in flight, with what it holds until the
+ * host completes it (a send section, or an mbuf that the host reads directly).
+ *
+ * The transmitting lcore owns the stacks. Completions are found by whoever drains a channel:
+ * on the queue's own channel, under its in_lock, they go through the done ring (one producer, one
+ * consumer, no locked instruction); on another channel they are noted in the descriptor and taken
+ * by the transmitting lcore under the own channel's in_lock.
+ */
+#ifndef HVN_TXD_H
+#define HVN_TXD_H
+
+#include "hvn.h"
+
+/* RNDIS header and, where they must differ from the mbuf's, the frame's own headers. */
+#define HVN_TXD_HDR_SIZE 256u
+#define HVN_TXD_HEAD_LEN 60u /* RNDIS header with the hash value alone */
+#define HVN_TXD_NO_SECT	 UINT32_MAX
+#define HVN_TXD_MAX_DESC 4096u
+#define HVN_TXD_MIN_DESC 32u
+
+struct hvn_txd_desc {
+	struct rte_mbuf *mbuf; /* read by the host, or NULL */
+	uint32_t expect;       /* low half of the id in flight, 0: none. Completer clears it */
+	uint32_t sect;	       /* HVN_TXD_NO_SECT: none */
+	uint64_t foreign;      /* completed on another channel: status << 32 | low half of the id */
+	uint64_t hdr_gpa;
+	uint16_t gen;
+};
+
+struct hvn_txd {
+	/* of the transmitting lcore */
+	struct hvn_txd_desc *desc;
+	uint16_t *free; /* stack of n_free */
+	uint32_t *sect; /* stack of n_sect */
+	uint8_t *hdr;	/* HVN_TXD_HDR_SIZE per descriptor, DPDK memory */
+	uint8_t *send_buf;
+	uint32_t section_size;
+	uint32_t n_free, n_sect;
+	uint32_t done_cons;
+	uint32_t mask; /* of the done ring */
+	uint32_t copybreak;
+	uint32_t plain_max; /* frame bytes behind the Ethernet header, + 1 */
+	uint32_t sect_low;  /* look for completions when fewer sections are free */
+	uint32_t id_high;   /* upper half of this queue's ids */
+	uint16_t nb_desc;
+
+	/* the open aggregate; none when agg_base is NULL. Never open between bursts. */
+	uint8_t *agg_base;
+	uint32_t agg_end;  /* bytes used */
+	uint32_t agg_last; /* start of its last message */
+	uint32_t agg_pkts;
+	uint32_t agg_max;   /* messages */
+	uint32_t agg_limit; /* bytes */
+	uint32_t agg_align; /* of a message's start - 1 */
+	uint16_t agg_desc;
+	uint8_t head[64]; /* template of the RNDIS header */
+
+	/* of the holder of in_lock */
+	uint32_t done_prod __rte_cache_aligned;
+	uint16_t *done;
+
+	uint32_t foreign_pending __rte_cache_aligned;
+};
+
+int hvn_txd_create(struct hvn_txd **txd, uint16_t nb_desc, int socket);
+void hvn_txd_free(struct hvn_txd *t);
+/* Take the queue's share of the send sections and the host's limits. */
+void hvn_txd_start(struct hvn_txd *t, const struct hvn_port *p, uint16_t queue);
+/* Free every mbuf in flight and forget all messages: the host no longer reads memory. */
+void hvn_txd_reset(struct hvn_txd *t);
+/* Out of line half of hvn_txd_harvest(). */
+void hvn_txd_take_foreign(struct hvn_txq *q);
+
+/* Messages in flight or not yet harvested. */
+static inline uint32_t
+hvn_txd_used(const struct hvn_txd *t)
+{
+	return t->nb_desc - t->n_free;
+}
+
+static inline void
+hvn_txd_put(struct hvn_txd *t, uint16_t d)
+{
+	struct hvn_txd_desc *desc = &t->desc[d];
+
+	if (desc->sect != HVN_TXD_NO_SECT) {
+		t->sect[t->n_sect++] = desc->sect;
+		desc->sect = HVN_TXD_NO_SECT;
+	}
+	if (desc->mbuf != NULL) {
+		rte_pktmbuf_free(desc->mbuf);
+		desc->mbuf = NULL;
+	}
+	t->free[t->n_free++] = d;
+}
+
+/* Transmitting lcore: take back what was completed. Returns messages. */
+static inline uint32_t
+hvn_txd_harvest(struct hvn_txq *q)
+{
+	struct hvn_txd *t = q->txd;
+	/* Acquire: the descriptors were released before they were pushed. */
+	uint32_t prod = __atomic_load_n(&t->done_prod, __ATOMIC_ACQUIRE);
+	uint32_t n = prod - t->done_cons;
+
+	while (t->done_cons != prod)
+		hvn_txd_put(t, t->done[t->done_cons++ & t->mask]);
+	if (unlikely(__atomic_load_n(&t->foreign_pending, __ATOMIC_RELAXED) != 0))
+		hvn_txd_take_foreign(q);
+	return n;
+}
+
+/* Give a descriptor an id that was not in use recently. There is a free one. */
+static inline uint16_t
+hvn_txd_get(struct hvn_txd *t)
+{
+	uint16_t d = t->free[--t->n_free];
+	struct hvn_txd_desc *desc = &t->desc[d];
+
+	if (++desc->gen == 0)
+		desc->gen = 1;
+	return d;
+}
+
+/* The message goes out: from now on its completion is expected. Returns its transaction id. */
+static inline uint64_t
+hvn_txd_arm(struct hvn_txd *t, uint16_t d)
+{
+	struct hvn_txd_desc *desc = &t->desc[d];
+
+	desc->expect = (uint32_t)desc->gen << 16 | d;
+	return (uint64_t)t->id_high << 32 | desc->expect;
+}
+
+#endif /* HVN_TXD_H */
