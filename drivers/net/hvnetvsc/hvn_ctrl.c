@@ -505,7 +505,7 @@ make_bufs(struct hvn_ctrl *c, int socket)
 		return -ENOMEM;
 	c->buf[0].addr = mem;
 	for (unsigned int i = 0; i < BUFS; i++) {
-		rte_iova_t iova = rte_malloc_virt2iova(mem + i * HVN_RNDIS_REQUEST_MAX);
+		rte_iova_t iova = rte_mem_virt2iova(mem + i * HVN_RNDIS_REQUEST_MAX);
 
 		if (iova == RTE_BAD_IOVA || (iova & HV_PAGE_MASK) != 0) {
 			HVN_LOG(ERR, "no bus address for control messages");

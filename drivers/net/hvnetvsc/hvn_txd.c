@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include <rte_malloc.h>
+#include <rte_memory.h>
 
 #include "hvn_txd.h"
 #include "rndis_build.h"
@@ -29,8 +30,7 @@ hvn_txd_create(struct hvn_txd **txd, uint16_t nb_desc, int socket)
 	}
 	for (i = 0; i < nb_desc; i++) {
 		t->desc[i].sect = HVN_TXD_NO_SECT;
-		t->desc[i].hdr_gpa =
-			hv_vmbus_gpa(rte_malloc_virt2iova(t->hdr + i * HVN_TXD_HDR_SIZE));
+		t->desc[i].hdr_gpa = hv_vmbus_gpa(rte_mem_virt2iova(t->hdr + i * HVN_TXD_HDR_SIZE));
 		t->free[i] = (uint16_t)(nb_desc - 1 - i);
 	}
 	t->n_free = nb_desc;
