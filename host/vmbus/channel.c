@@ -338,6 +338,19 @@ gpadl_finish_teardowns(struct partition *part)
 	}
 }
 
+/* Linux tears no GPADL of a rescinded channel down: they end with its relid. */
+static void
+gpadl_release(struct partition *part, uint32_t relid)
+{
+	struct gpadl *g, *next;
+
+	for (g = TAILQ_FIRST(&part->gpadls); g != NULL; g = next) {
+		next = TAILQ_NEXT(g, link);
+		if (g->relid == relid && g->ring_of == NULL)
+			gpadl_free(part, g);
+	}
+}
+
 /* Stop using the channel's memory. */
 static void
 channel_shut(struct vchan *c)
@@ -429,6 +442,7 @@ channel_on_released(struct partition *part, uint32_t relid)
 			       "RELID_RELEASED for %u, which was not rescinded", relid);
 		return;
 	}
+	gpadl_release(part, relid);
 	channel_free(c);
 }
 

@@ -218,7 +218,7 @@ open_dev(struct one_dev *d)
 					  .send_buf_bytes = 256 << 10 };
 	int rc = hv_vmbus_open(d->dev, &p, &d->chan[0]);
 
-	if (rc == 0 && (hv_vmbus_recv_buf(d->dev)->len != p.recv_buf_bytes ||
+	if (rc == 0 && (hv_vmbus_recv_buf(d->dev)->len < p.recv_buf_bytes ||
 			hv_vmbus_send_buf(d->dev)->gpadl == 0))
 		return -EBADMSG;
 	return rc;
