@@ -179,6 +179,7 @@ user_close(struct hv_vmbus_device *dev)
 	struct user_dev *ud = dev->backend;
 	uint32_t relid = dev->relid;
 
+	user_mp_closing(ud);
 	for (uint16_t i = VMBUS_CHANNELS_MAX - 1; i > 0; i--) {
 		channel_close(ud, ud->chan[i]);
 		channel_free(ud, i);
@@ -237,7 +238,9 @@ user_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *params
 		rc = buffer_new(ud, uc->relid, params->send_buf_bytes, &ud->send, &s->send);
 	if (rc == 0)
 		rc = channel_open(ud, uc, chan, params->ring_bytes, monitor_id);
-	if (rc != 0)
+	if (rc == 0)
+		user_mp_opened(ud);
+	else
 		user_close(dev);
 	return rc == -ENOTCONN ? -ENODEV : rc;
 }
@@ -265,43 +268,80 @@ user_subchannel_open(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 
 /* --- signals ------------------------------------------------------------------------------------------ */
 
+/* What a secondary has instead of a connection: by channel, -1 where there is none. */
+struct user_second {
+	int signal_fd[VMBUS_CHANNELS_MAX];
+	int event_fd[VMBUS_CHANNELS_MAX];
+};
+
+static bool
+ring_fd(int fd)
+{
+	uint64_t one = 1;
+
+	/* A counter that is full has been rung already. */
+	return fd >= 0 && (write(fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN);
+}
+
+void
+user_ring(struct user_dev *ud, const struct user_chan *uc)
+{
+	struct vmbus_client *client = ud->conn->client;
+
+	if (!ring_fd(vmbus_client_signal_fd(client, uc->conn_id)))
+		vmbus_client_signal(client, uc->conn_id);
+}
+
 static void
 user_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 {
-	struct user_dev *ud = dev->backend;
-	struct user_chan *uc = ud != NULL ? ud->chan[chan->index] : NULL;
-	uint64_t one = 1;
+	if (dev->backend == NULL)
+		return;
+	if (rte_eal_process_type() == RTE_PROC_PRIMARY) {
+		struct user_dev *ud = dev->backend;
+
+		if (ud->chan[chan->index] != NULL)
+			user_ring(ud, ud->chan[chan->index]);
+	} else {
+		struct user_second *second = dev->backend;
+
+		if (!ring_fd(second->signal_fd[chan->index]))
+			user_mp_ring(dev, chan->index);
+	}
+}
+
+/* The host gave no descriptor: the connection's thread writes one of ours. */
+static int
+own_event_fd(struct user_conn *conn, uint32_t relid)
+{
 	int fd;
 
-	if (uc == NULL)
-		return;
-	fd = vmbus_client_signal_fd(ud->conn->client, uc->conn_id);
-	/* A counter that is full has been rung already. */
-	if (fd < 0 || (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN))
-		vmbus_client_signal(ud->conn->client, uc->conn_id);
+	pthread_mutex_lock(&conn->lock);
+	fd = conn->event_fd[relid];
+	if (fd < 0) {
+		fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		conn->event_fd[relid] = fd;
+	}
+	pthread_mutex_unlock(&conn->lock);
+	return fd < 0 ? -ENOTSUP : fd;
 }
 
 static int
 user_intr_fd(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 {
 	struct user_dev *ud = dev->backend;
-	struct user_conn *conn;
 	int fd;
 
-	if (ud == NULL || ud->chan[chan->index] == NULL)
+	if (ud == NULL)
 		return -ENOTSUP;
-	conn = ud->conn;
-	fd = vmbus_client_event_fd(conn->client, chan->relid);
-	if (fd >= 0)
-		return fd;
-	pthread_mutex_lock(&conn->lock);
-	fd = conn->event_fd[chan->relid];
-	if (fd < 0) {
-		fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		conn->event_fd[chan->relid] = fd;
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY) {
+		fd = ((struct user_second *)dev->backend)->event_fd[chan->index];
+		return fd < 0 ? -ENOTSUP : fd;
 	}
-	pthread_mutex_unlock(&conn->lock);
-	return fd < 0 ? -ENOTSUP : fd;
+	if (ud->chan[chan->index] == NULL)
+		return -ENOTSUP;
+	fd = vmbus_client_event_fd(ud->conn->client, chan->relid);
+	return fd >= 0 ? fd : own_event_fd(ud->conn, chan->relid);
 }
 
 static int
@@ -358,25 +398,58 @@ user_scan(void)
 	return rte_eal_process_type() == RTE_PROC_PRIMARY ? user_conn_scan() : scan_secondary();
 }
 
-static void
-user_release(struct hv_vmbus_device *dev)
-{
-	if (dev->backend != NULL)
-		user_dev_release(dev->backend);
-	dev->backend = NULL;
-}
-
+/* The rest of what a secondary needs is DPDK memory. */
 static int
 user_attach(struct hv_vmbus_device *dev)
 {
-	(void)dev; /* all of it is DPDK memory */
-	return 0;
+	struct user_second *second = dev->backend;
+	int rc = 0;
+
+	if (second == NULL) {
+		second = malloc(sizeof(*second));
+		if (second == NULL)
+			return -ENOMEM;
+		memset(second, 0xff, sizeof(*second));
+		dev->backend = second;
+	}
+	for (uint16_t i = 0; i < VMBUS_CHANNELS_MAX && rc == 0; i++)
+		if (hv_vmbus_channel_find(dev, i) != NULL && second->event_fd[i] < 0)
+			rc = user_mp_fds(dev, i, &second->signal_fd[i], &second->event_fd[i]);
+	if (rc != 0)
+		VMBUS_LOG(ERR, "%s: the primary process does not answer", dev->name);
+	return rc;
 }
 
 static void
 user_detach(struct hv_vmbus_device *dev)
 {
-	(void)dev;
+	struct user_second *second = dev->backend;
+
+	for (uint16_t i = 0; second != NULL && i < VMBUS_CHANNELS_MAX; i++) {
+		if (second->signal_fd[i] >= 0)
+			close(second->signal_fd[i]);
+		if (second->event_fd[i] >= 0)
+			close(second->event_fd[i]);
+	}
+	free(second);
+	dev->backend = NULL;
+}
+
+static void
+user_release(struct hv_vmbus_device *dev)
+{
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
+		user_detach(dev);
+	else if (dev->backend != NULL)
+		user_dev_release(dev->backend);
+	dev->backend = NULL;
+}
+
+static void
+user_cleanup(void)
+{
+	user_mp_cleanup();
+	user_conn_cleanup();
 }
 
 const struct vmbus_backend_ops vmbus_user_ops = {
@@ -392,5 +465,5 @@ const struct vmbus_backend_ops vmbus_user_ops = {
 	.intr_prepare = user_intr_prepare,
 	.intr_fd = user_intr_fd,
 	.intr_ack = user_intr_ack,
-	.cleanup = user_conn_cleanup,
+	.cleanup = user_cleanup,
 };

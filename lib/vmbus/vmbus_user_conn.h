@@ -82,7 +82,9 @@ struct user_chan {
 };
 
 struct user_dev {
-	TAILQ_ENTRY(user_dev) link; /* of conn->devs */
+	TAILQ_ENTRY(user_dev) link;	 /* of conn->devs */
+	TAILQ_ENTRY(user_dev) open_link; /* of the open ones */
+	bool is_open;
 	struct user_conn *conn;
 	struct hv_vmbus_device *dev;
 	struct user_share recv;
@@ -110,5 +112,23 @@ void user_offer_drop(struct user_conn *conn, struct user_chan *uc);
 
 /* Device bookkeeping. */
 void user_dev_release(struct user_dev *ud);
+
+/* --- vmbus_user.c ------------------------------------------------------------------------------ */
+
+/* Ring a channel without a monitor, in the primary. */
+void user_ring(struct user_dev *ud, const struct user_chan *uc);
+
+/* --- vmbus_user_mp.c --------------------------------------------------------------------------- */
+
+/* Serve secondaries that attach to an open device; stop before it closes. */
+void user_mp_opened(struct user_dev *ud);
+void user_mp_closing(struct user_dev *ud);
+void user_mp_cleanup(void);
+
+/* In a secondary: descriptors of a channel, -1 where the host gave none. -ETIMEDOUT. */
+int user_mp_fds(const struct hv_vmbus_device *dev, uint16_t index, int *signal_fd, int *event_fd);
+
+/* In a secondary: have the primary ring. Does not wait. */
+void user_mp_ring(const struct hv_vmbus_device *dev, uint16_t index);
 
 #endif /* VMBUS_USER_CONN_H */

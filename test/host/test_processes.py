@@ -48,8 +48,10 @@ def test_hugepages(host, app, huge_dir, mode):  # noqa: F811
     h.end()
 
 
-def test_secondary(host, app, huge_dir):  # noqa: F811
-    h = host()
+@pytest.mark.parametrize("knob", [(), ("--no-monitor",), ("--no-monitor", "--no-signal-fd")],
+                         ids=" ".join)
+def test_secondary(host, app, huge_dir, knob):  # noqa: F811
+    h = host(*knob, "--wait", "event")
     eal = ("--huge-dir", str(huge_dir))
     first = app(h, "open", "line", "sub=1", "echo=10", "line", "echo=10", "gone", "line",
                 eal=(*eal, "-m", "32"))
@@ -57,8 +59,9 @@ def test_secondary(host, app, huge_dir):  # noqa: F811
     control(h, cmd="subs", nic=0, n=1)
     first.go()
     first.until("echo=10: ok")
-    second = app(h, "attach", "echo=100", "line", "gone", eal=(*eal, "--proc-type=secondary"))
-    second.until("echo=100: ok")
+    second = app(h, "attach", "echo=100", "intr", "line", "gone",
+                 eal=(*eal, "--proc-type=secondary"))
+    second.until("intr: ok")
     first.go()
     first.until("echo=10: ok")
     second.go()
