@@ -28,14 +28,28 @@ tx_section_release(struct nic_queue *q, uint32_t section)
 		q->nic->section_busy[section] = 0;
 }
 
+/* One completion into the ring: the most frequent packet, so put together here. */
 static bool
 put(struct nic_queue *q, const struct tx_completion *c)
 {
-	struct nvsp_rndis_complete m = { .type = NVSP_RNDIS_COMPLETE, .status = c->status };
+	struct {
+		struct vmbus_pkt_desc desc;
+		struct nvsp_rndis_complete msg;
+		uint8_t pad[NVSP_MSG_SIZE - sizeof(struct nvsp_rndis_complete)];
+	} HVWIRE_PACKED p = {
+		.desc = { .type = VMBUS_PKT_COMPLETION, .off8 = sizeof(p.desc) / 8, .tid = c->tid },
+		.msg = { .type = NVSP_RNDIS_COMPLETE, .status = c->status },
+	};
+	uint32_t len = (uint32_t)sizeof(p.desc) + ((nvsp_msg_len(q->nic) + 7u) & ~7u);
+	struct vmbus_ring_span span;
 
-	if (queue_send(q, VMBUS_PKT_COMPLETION, 0, c->tid, &m, sizeof(m), nvsp_msg_len(q->nic)) !=
-	    0)
+	p.desc.len8 = (uint16_t)(len / 8);
+	if (vmbus_ring_tx_reserve(&q->chan->tx, len, &span) != 0)
 		return false;
+	vmbus_ring_tx_fill(&span, 0, &p, len);
+	vmbus_ring_tx_commit(&q->chan->tx, len);
+	if (host_tracing)
+		host_trace('H', "RING", "COMP", q->chan->relid, &p, len);
 	if (c->section != NVSP_NO_SECTION)
 		q->done[q->n_done++] = c->section;
 	return true;

@@ -120,6 +120,7 @@ static enum outcome
 gather_gpa(struct nic_queue *q, const uint8_t *ext, uint32_t ext_len)
 {
 	uint32_t count = hv_load32(ext + 4), at = 8;
+	bool first = src.first == 0;
 	enum outcome rc;
 
 	if (count > NIC_TX_RANGES)
@@ -141,8 +142,14 @@ gather_gpa(struct nic_queue *q, const uint8_t *ext, uint32_t ext_len)
 		if (rc != SEND_OK)
 			return rc;
 		at += pfns * (uint32_t)sizeof(uint64_t);
-		if (src.first == 0)
-			src.first = len;
+		/*
+		 * Linux before 6.15 makes a range of each page of a buffer: one that goes on where
+		 * the page before it ended is the same range.
+		 */
+		first = first && (i == 0 || off == 0);
+		if (first)
+			src.first += len;
+		first = first && ((off + len) & HV_PAGE_MASK) == 0;
 	}
 	if (count != 0)
 		return SEND_OK;

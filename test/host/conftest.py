@@ -23,6 +23,8 @@ class NicHost:
                                      stdout=subprocess.DEVNULL)
         self.ctl = socket.socket(socket.AF_UNIX)
         self.ctl.settimeout(5)
+
+    def connect(self):
         assert nicguest.until(self.connected, 10)
         self.lines = self.ctl.makefile("rb")
 
@@ -67,6 +69,7 @@ def nichost(tmp_path):
 
     def start(nic="queues=8", *args):
         started.append(NicHost(tmp_path, nic, *args))
+        started[-1].connect()
         return started[-1]
     yield start
     for h in started:

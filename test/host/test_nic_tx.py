@@ -116,6 +116,17 @@ def test_header_in_two_ranges(nichost):
     h.end("tx.header-split")
 
 
+def test_header_over_a_page_boundary(nichost):
+    """Older Linux makes two ranges of it; they follow each other, so it is one."""
+    h = nichost()
+    g = h.guest().up()
+    msg = ng.packet(frame(), ng.ppi(8, 1))
+    at = g.pages(2) * ng.PAGE + ng.PAGE - 30
+    ranges = [g.gpa(msg[:30], at), g.gpa(msg[30:], at + 30)]
+    assert g.completion(g.rndis(b"", ranges, 0)) == 1 and h.taken(1)[0][0] == frame()
+    h.end()
+
+
 def test_frame_above_the_mtu(nichost):
     h = nichost()
     g = h.guest().up()
