@@ -251,6 +251,10 @@ on_revoke(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct nv
 	if (buf->va != NULL && m->type == NVSP_REVOKE_RECV_BUF)
 		slots_free(nic);
 	memset(buf, 0, sizeof(*buf));
+	/* Sends that waited for the port may lie in what was taken away. */
+	for (unsigned int i = 0; i < NIC_QUEUES_MAX; i++)
+		if (nic->queue[i] != NULL)
+			nic->queue[i]->n_defer = nic->queue[i]->resume = 0;
 	nic->state = NVSP_ST_REVOKED;
 	nic->filter = 0;
 	return true;

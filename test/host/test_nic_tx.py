@@ -214,6 +214,19 @@ def test_port_without_room(nichost):
     h.end()
 
 
+def test_revoke_with_sends_waiting(nichost):
+    h = nichost()
+    g = h.guest().up()
+    assert h.cmd("room", frames=0)["ok"]
+    g.section_send(0, [ng.packet(frame())])
+    g.rndis(ng.packet(frame()), channel=0)
+    assert ng.until(lambda: h.stats()["queues"][0]["tx_deferred"] == 2)
+    g.nvsp(103, 0xCAFE, flags=0)
+    g.nvsp(106, 0, flags=0)
+    assert g.ch.idle()
+    h.end()
+
+
 # --- offloads of the guest --------------------------------------------------------------------
 
 @pytest.mark.parametrize("make", [tcp4, udp4, tcp6, udp6])
