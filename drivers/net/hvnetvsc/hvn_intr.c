@@ -1,10 +1,48 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Receive interrupts. */
+/*
+ * Receive interrupts. What the application waits for is an epoll descriptor per queue over two
+ * others: the bus's, readable when the host signals, and one of our own, for what was already in
+ * the ring when interrupts were enabled: the host signals an empty ring only.
+ */
 #include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <rte_interrupts.h>
+#include <rte_malloc.h>
 
 #include "hvn_intr.h"
+
+/* The device's process_private: descriptors belong to a process. */
+struct hvn_intr {
+	int wait[HVN_QUEUES_MAX];
+	int own[HVN_QUEUES_MAX];
+};
+
+static int
+watch(int ep, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+
+	return epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) != 0 ? -errno : 0;
+}
+
+static int
+queue_start(struct hvn_intr *in, struct hvn_port *p, uint16_t i)
+{
+	int fd = hv_vmbus_intr_fd(hvn_vdev(p), p->chan[i]->vc);
+	int rc;
+
+	if (fd < 0)
+		return fd;
+	in->wait[i] = epoll_create1(EPOLL_CLOEXEC);
+	in->own[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (in->wait[i] < 0 || in->own[i] < 0)
+		return -errno;
+	rc = watch(in->wait[i], fd);
+	return rc != 0 ? rc : watch(in->wait[i], in->own[i]);
+}
 
 int
 hvn_intr_start(struct rte_eth_dev *dev)
@@ -12,7 +50,8 @@ hvn_intr_start(struct rte_eth_dev *dev)
 	struct hvn_port *p = hvn_port(dev);
 	struct rte_intr_handle *h = dev->intr_handle;
 	uint16_t n = dev->data->nb_rx_queues;
-	int rc;
+	struct hvn_intr *in;
+	int rc = 0;
 
 	if (dev->data->dev_conf.intr_conf.rxq == 0)
 		return 0;
@@ -21,59 +60,98 @@ hvn_intr_start(struct rte_eth_dev *dev)
 			p->port_id, n);
 		return -ENOTSUP;
 	}
-	if (rte_intr_vec_list_alloc(h, NULL, n) != 0)
+	in = rte_malloc("hvn_intr", sizeof(*in), 0);
+	if (in == NULL)
 		return -ENOMEM;
-	for (uint16_t i = 0; i < n; i++) {
-		int fd = hv_vmbus_intr_fd(hvn_vdev(p), p->chan[i]->vc);
-
-		rc = fd < 0 ? fd : rte_intr_vec_list_index_set(h, i, RTE_INTR_VEC_RXTX_OFFSET + i);
+	for (uint16_t i = 0; i < HVN_QUEUES_MAX; i++)
+		in->wait[i] = in->own[i] = -1;
+	dev->process_private = in;
+	if (rte_intr_vec_list_alloc(h, NULL, n) != 0)
+		rc = -ENOMEM;
+	for (uint16_t i = 0; i < n && rc == 0; i++) {
+		rc = queue_start(in, p, i);
 		if (rc == 0)
-			rc = rte_intr_efds_index_set(h, i, fd);
-		if (rc != 0) {
+			rc = rte_intr_vec_list_index_set(h, i, RTE_INTR_VEC_RXTX_OFFSET + i);
+		if (rc == 0)
+			rc = rte_intr_efds_index_set(h, i, in->wait[i]);
+		if (rc != 0)
 			HVN_LOG(ERR, "port %u: receive interrupt of queue %u: %s", p->port_id, i,
 				rte_strerror(-rc));
-			hvn_intr_stop(dev);
-			return rc;
-		}
 	}
-	rc = rte_intr_nb_efd_set(h, n);
-	return rc != 0 ? rc : rte_intr_max_intr_set(h, n + 1);
+	if (rc == 0)
+		rc = rte_intr_nb_efd_set(h, n);
+	if (rc == 0)
+		rc = rte_intr_max_intr_set(h, n + 1);
+	if (rc != 0)
+		hvn_intr_stop(dev);
+	return rc;
 }
 
 void
 hvn_intr_stop(struct rte_eth_dev *dev)
 {
+	struct hvn_intr *in = dev->process_private;
 	struct rte_intr_handle *h = dev->intr_handle;
 
-	if (dev->data->dev_conf.intr_conf.rxq == 0 || h == NULL)
+	if (in == NULL)
 		return;
+	dev->process_private = NULL;
 	rte_intr_free_epoll_fd(h);
 	rte_intr_nb_efd_set(h, 0);
 	rte_intr_vec_list_free(h);
+	for (uint16_t i = 0; i < HVN_QUEUES_MAX; i++) {
+		if (in->wait[i] >= 0)
+			close(in->wait[i]);
+		if (in->own[i] >= 0)
+			close(in->own[i]);
+	}
+	rte_free(in);
+}
+
+/* The channel of a queue whose interrupts are set up, else NULL. */
+static struct hv_vmbus_channel *
+intr_channel(struct rte_eth_dev *dev, uint16_t id)
+{
+	const struct hvn_rxq *q = dev->data->rx_queues[id];
+
+	if (dev->process_private == NULL || hvn_removed(hvn_port(dev)) || q == NULL ||
+	    q->chan == NULL)
+		return NULL;
+	return q->chan->vc;
 }
 
 int
 hvn_intr_enable(struct rte_eth_dev *dev, uint16_t id)
 {
-	struct hvn_port *p = hvn_port(dev);
-	const struct hvn_rxq *q = dev->data->rx_queues[id];
+	struct hv_vmbus_channel *vc = intr_channel(dev, id);
+	const struct hvn_intr *in = dev->process_private;
+	const uint64_t one = 1;
+	int rc;
 
-	if (hvn_removed(p) || q == NULL || q->chan == NULL)
-		return -ENODEV;
-	return hv_vmbus_intr_enable(hvn_vdev(p), q->chan->vc);
+	if (vc == NULL)
+		return -ENOTSUP;
+	rc = hv_vmbus_intr_enable(hvn_vdev(hvn_port(dev)), vc);
+	if (rc <= 0)
+		return rc;
+	return write(in->own[id], &one, sizeof(one)) == (ssize_t)sizeof(one) ? 0 : -errno;
 }
 
 int
 hvn_intr_disable(struct rte_eth_dev *dev, uint16_t id)
 {
-	struct hvn_port *p = hvn_port(dev);
-	const struct hvn_rxq *q = dev->data->rx_queues[id];
+	struct hv_vmbus_channel *vc = intr_channel(dev, id);
+	const struct hvn_intr *in = dev->process_private;
+	struct hv_vmbus_device *vdev;
+	uint64_t count;
 	int rc;
 
-	if (hvn_removed(p) || q == NULL || q->chan == NULL)
-		return -ENODEV;
-	rc = hv_vmbus_intr_disable(hvn_vdev(p), q->chan->vc);
-	hv_vmbus_intr_ack(hvn_vdev(p), q->chan->vc);
+	if (vc == NULL)
+		return -ENOTSUP;
+	vdev = hvn_vdev(hvn_port(dev));
+	rc = hv_vmbus_intr_disable(vdev, vc);
+	hv_vmbus_intr_ack(vdev, vc);
+	if (read(in->own[id], &count, sizeof(count)) < 0 && errno != EAGAIN)
+		return -errno;
 	return rc;
 }
 
