@@ -166,7 +166,6 @@ probe_with(struct hv_vmbus_driver *drv, struct hv_vmbus_device *dev)
 		return rc;
 	}
 	dev->device.driver = &drv->driver;
-	vmbus_claim_device(dev);
 	return 0;
 }
 
@@ -193,10 +192,13 @@ probe_device(struct hv_vmbus_device *dev)
 			VMBUS_LOG(ERR, "%s: DPDK's own vmbus driver has it", dev->name);
 			return -EBUSY;
 		}
+		/* Also when it fails: the stock driver on a half-open device helps nobody. */
+		vmbus_claim_device(dev);
 		rc = probe_with(drv, dev);
 		if (rc <= 0)
 			return rc;
 	}
+	vmbus_unclaim_device(dev);
 	return 1;
 }
 

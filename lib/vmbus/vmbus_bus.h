@@ -24,7 +24,7 @@ struct rte_devargs *vmbus_devargs_socket(unsigned int i);
 /* See to it that the stock bus probes after ours. */
 void vmbus_claim_order(void);
 
-/* Our driver drives this device: let the stock bus believe that it is taken. */
+/* A driver of ours is about to drive this device: let the stock bus believe that it is taken. */
 void vmbus_claim_device(const struct hv_vmbus_device *dev);
 void vmbus_unclaim_device(const struct hv_vmbus_device *dev);
 

@@ -9,6 +9,9 @@
 #include "hv_guid.h"
 #include "vmbus_bus.h"
 
+/* Stands for our driver on the stock bus, which never calls it. */
+static const struct rte_driver claimed = { .name = VMBUS_BUS_NAME };
+
 void
 vmbus_claim_order(void)
 {
@@ -45,7 +48,7 @@ vmbus_claim_taken(const struct hv_vmbus_device *dev)
 {
 	struct rte_device *other = stock_device(dev);
 
-	return other != NULL && other->driver != NULL;
+	return other != NULL && other->driver != NULL && other->driver != &claimed;
 }
 
 void
@@ -54,7 +57,7 @@ vmbus_claim_device(const struct hv_vmbus_device *dev)
 	struct rte_device *other = stock_device(dev);
 
 	if (other != NULL)
-		other->driver = &dev->driver->driver;
+		other->driver = &claimed;
 }
 
 void
@@ -62,6 +65,6 @@ vmbus_unclaim_device(const struct hv_vmbus_device *dev)
 {
 	struct rte_device *other = stock_device(dev);
 
-	if (other != NULL && other->driver == &dev->driver->driver)
+	if (other != NULL && other->driver == &claimed)
 		other->driver = NULL;
 }

@@ -20,6 +20,8 @@
 #include "vmbus_bus.h"
 #include "vmbus_user_conn.h"
 
+#define LOGS_MAX 100 /* messages of a host that are shown */
+
 static TAILQ_HEAD(, user_conn) conns = TAILQ_HEAD_INITIALIZER(conns);
 
 /* --- callbacks of the client, on the connection's thread ------------------------------------------- */
@@ -156,7 +158,9 @@ on_log(void *ctx, const char *text)
 {
 	struct user_conn *conn = ctx;
 
-	VMBUS_LOG(NOTICE, "%s: the host says: %s", conn->path, text);
+	/* Not so much that it could fill a disk. */
+	if (conn->logged++ < LOGS_MAX)
+		VMBUS_LOG(NOTICE, "%s: the host says: %s", conn->path, text);
 }
 
 static const struct vmbus_client_ops client_ops = {

@@ -55,6 +55,7 @@ struct user_conn {
 	bool has_devargs;
 	bool up;	/* there is a client and its thread */
 	int last_error; /* said already */
+	unsigned int logged;
 	struct vmbus_client *client;
 	pthread_t thread;
 	struct user_mem mem;
