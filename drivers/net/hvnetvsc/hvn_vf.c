@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Execute the failover state machine. */
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <rte_cycles.h>
+#include <rte_malloc.h>
+
+#include "hvn_ctrl.h"
+#include "hvn_nvsp.h"
+#include "hvn_vf.h"
+
+#define NS_PER_MS	UINT64_C(1000000)
+#define ACTIONS_MAX	64   /* in one run: more than the longest way from path to path */
+#define QUIESCE_MS	200  /* a burst that is not over by then: tried again later */
+#define DRAIN_MS	50   /* for frames in the VF's receive queues */
+#define LOOK_MS		100  /* between two looks for a device, and at the VF's link */
+#define RETRY_MIN_MS	50
+#define RETRY_MAX_MS	5000
+
+static uint64_t
+now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 * NS_PER_MS + (uint64_t)ts.tv_nsec;
+}
+
+int
+hvn_vf_register_barrier(void)
+{
+	return syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0 ?
+		       -errno :
+		       0;
+}
+
+int
+hvn_vf_create(struct hvn_port *p)
+{
+	struct hvn_vf *vf = rte_zmalloc("hvn_vf", sizeof(*vf), 0);
+
+	if (vf == NULL)
+		return -ENOMEM;
+	vf->p = p;
+	vf->port = RTE_MAX_ETHPORTS;
+	rte_spinlock_init(&vf->lock);
+	hvn_path_init(&vf->path);
+	if (rte_eth_dev_owner_new(&vf->owner) != 0) {
+		rte_free(vf);
+		return -ENOMEM;
+	}
+	p->vf = vf;
+	return 0;
+}
+
+void
+hvn_vf_destroy(struct hvn_port *p)
+{
+	rte_free(p->vf);
+	p->vf = NULL;
+}
+
+void
+hvn_vf_event(struct hvn_port *p, enum hvn_path_event ev)
+{
+	struct hvn_vf *vf = p->vf;
+
+	if (vf == NULL)
+		return;
+	rte_spinlock_lock(&vf->lock);
+	/* Facts are idempotent: one that repeats the newest says nothing new. */
+	if (vf->n_events == 0 || vf->events[vf->n_events - 1] != ev) {
+		if (vf->n_events < HVN_VF_EVENTS)
+			vf->events[vf->n_events++] = (uint8_t)ev;
+		else
+			HVN_LOG(ERR, "port %u: too many VF events, %s is lost", p->port_id,
+				hvn_path_event_name(ev));
+	}
+	rte_spinlock_unlock(&vf->lock);
+	hvn_ctrl_kick(p);
+}
+
+void
+hvn_vf_assoc(struct hvn_port *p, bool allocated, uint32_t serial)
+{
+	struct hvn_vf *vf = p->vf;
+	bool other;
+
+	if (vf == NULL)
+		return;
+	HVN_LOG(NOTICE, "port %u: the host %s VF serial %u", p->port_id,
+		allocated ? "associates" : "withdraws", serial);
+	other = vf->assoc && allocated && serial != vf->serial;
+	vf->assoc = allocated;
+	if (allocated)
+		vf->serial = serial;
+	vf->look_at = 0;
+	hvn_vf_event(p, !allocated ? HVN_EV_UNASSOC : other ? HVN_EV_ASSOC_OTHER : HVN_EV_ASSOC);
+}
+
+/* --- the queues' paths ---------------------------------------------------------------------- */
+
+static void
+set_rx(struct hvn_port *p, uint16_t port)
+{
+	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
+		struct hvn_rxq *q = p->data->rx_queues[i];
+
+		if (q != NULL)
+			__atomic_store_n(&q->path.vf_port, port, __ATOMIC_RELEASE);
+	}
+}
+
+static void
+set_tx(struct hvn_port *p, uint16_t port)
+{
+	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
+		struct hvn_txq *q = p->data->tx_queues[i];
+
+		if (q != NULL)
+			__atomic_store_n(&q->path.vf_port, port, __ATOMIC_RELEASE);
+	}
+}
+
+static bool
+any_busy(const struct hvn_port *p)
+{
+	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
+		const struct hvn_rxq *q = p->data->rx_queues[i];
+
+		if (q != NULL && __atomic_load_n(&q->path.busy, __ATOMIC_ACQUIRE) != 0)
+			return true;
+	}
+	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
+		const struct hvn_txq *q = p->data->tx_queues[i];
+
+		if (q != NULL && __atomic_load_n(&q->path.busy, __ATOMIC_ACQUIRE) != 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Wait until every burst that may have read the old path is over. A burst stores busy and then
+ * loads its path, without a fence; the barrier that every running thread passes here stands for
+ * it: a burst that loaded the old path before has stored busy, and one after sees the new path.
+ */
+static int
+quiesce(struct hvn_port *p)
+{
+	uint64_t end = now_ns() + QUIESCE_MS * NS_PER_MS;
+
+	if (syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) != 0)
+		return -EAGAIN;
+	/* A queue may start its next burst between two looks: what is seen idle once is enough. */
+	while (any_busy(p)) {
+		if (now_ns() > end)
+			return -EAGAIN;
+		rte_delay_us_sleep(20);
+	}
+	return 0;
+}
+
+/* What the VF has received before the host turned: let the application take it. */
+static void
+drain(struct hvn_vf *vf)
+{
+	uint64_t end = now_ns() + DRAIN_MS * NS_PER_MS;
+
+	for (uint16_t i = 0; i < vf->p->data->nb_rx_queues; i++)
+		while (rte_eth_rx_queue_count(vf->port, i) > 0 && now_ns() < end)
+			rte_delay_us_sleep(50);
+}
+
+/* --- actions -------------------------------------------------------------------------------------- */
+
+/* Ask the host, wait for its completion, and say what came. */
+static void
+switch_path(struct hvn_vf *vf, enum hvn_path_action act)
+{
+	bool to_vf = act == HVN_ACT_SWITCH_VF;
+	int rc;
+
+	if (vf->leaving == 0)
+		vf->leaving = now_ns();
+	rc = hvn_nvsp_switch_data_path(vf->p, to_vf ? NVSP_PATH_VF : NVSP_PATH_SYNTHETIC);
+	if (rc != 0 && rc != -ETIMEDOUT) {
+		vf->count.failed++;
+		hvn_path_done(&vf->path, act, rc);
+		return;
+	}
+	hvn_path_done(&vf->path, act, 0);
+	hvn_path_event(&vf->path, rc == 0 ? HVN_EV_SWITCHED : HVN_EV_SWITCH_TIMEOUT);
+	if (rc != 0) {
+		vf->count.failed++;
+		HVN_LOG(WARNING, "port %u: the host did not confirm the switch to the %s path",
+			vf->p->port_id, to_vf ? "VF" : "synthetic");
+		return;
+	}
+	vf->count.last_ns = now_ns() - vf->leaving;
+	if (vf->count.last_ns > vf->count.longest_ns)
+		vf->count.longest_ns = vf->count.last_ns;
+	vf->leaving = 0;
+	if (to_vf)
+		vf->count.to_vf++;
+	else
+		vf->count.to_synthetic++;
+	HVN_LOG(NOTICE, "port %u: data path switched to %s in %" PRIu64 " us", vf->p->port_id,
+		to_vf ? "VF" : "synthetic", vf->count.last_ns / 1000);
+}
+
+static void
+turn_tx_off(struct hvn_vf *vf)
+{
+	vf->leaving = now_ns();
+	if (vf->path.present && !vf->path.stale)
+		vf->count.planned++;
+	else
+		vf->count.surprise++;
+	set_tx(vf->p, RTE_MAX_ETHPORTS);
+}
+
+static int
+configure(struct hvn_vf *vf)
+{
+	int rc = hvn_vf_configure(vf);
+
+	if (rc != 0 && rc != -EAGAIN) {
+		vf->count.failed++;
+		HVN_LOG(WARNING, "port %u: VF %u is not used: %s (%s)", vf->p->port_id, vf->port,
+			vf->refusal, rte_strerror(-rc));
+	}
+	return rc;
+}
+
+static int
+attach(struct hvn_vf *vf)
+{
+	int rc = hvn_vf_attach(vf);
+
+	if (rc == 0)
+		rc = rte_eth_stats_get(vf->port, &vf->base);
+	else if (rc != -EAGAIN)
+		HVN_LOG(WARNING, "port %u: VF serial %u is not used: %s (%s)", vf->p->port_id,
+			vf->serial, vf->refusal, rte_strerror(-rc));
+	return rc;
+}
+
+static void
+detach(struct hvn_vf *vf)
+{
+	struct rte_eth_stats past = { 0 };
+
+	hvn_vf_stats_add(vf->p, &past);
+	hvn_vf_detach(vf);
+	vf->past = past;
+	vf->link_down = false;
+}
+
+static void
+execute(struct hvn_vf *vf, enum hvn_path_action act)
+{
+	int rc = 0;
+
+	switch (act) {
+	case HVN_ACT_ATTACH:
+		rc = attach(vf);
+		break;
+	case HVN_ACT_CONFIGURE:
+		rc = configure(vf);
+		break;
+	case HVN_ACT_RX_ON:
+		set_rx(vf->p, vf->port);
+		break;
+	case HVN_ACT_TX_ON:
+		set_tx(vf->p, vf->port);
+		break;
+	case HVN_ACT_TX_OFF:
+		turn_tx_off(vf);
+		break;
+	case HVN_ACT_RX_OFF:
+		if (vf->path.present && vf->p->running)
+			drain(vf);
+		set_rx(vf->p, RTE_MAX_ETHPORTS);
+		break;
+	case HVN_ACT_QUIESCE:
+		rc = quiesce(vf->p);
+		break;
+	case HVN_ACT_STOP:
+		hvn_vf_stop(vf);
+		break;
+	case HVN_ACT_DETACH:
+		detach(vf);
+		break;
+	case HVN_ACT_SWITCH_VF:
+	case HVN_ACT_SWITCH_SYN:
+		switch_path(vf, act);
+		return; /* reported there */
+	default:
+		return;
+	}
+	hvn_path_done(&vf->path, act, rc);
+}
+
+/* --- the engine ------------------------------------------------------------------------------- */
+
+static void
+take_events(struct hvn_vf *vf)
+{
+	uint8_t events[HVN_VF_EVENTS];
+	unsigned int n;
+
+	rte_spinlock_lock(&vf->lock);
+	n = vf->n_events;
+	memcpy(events, vf->events, n);
+	vf->n_events = 0;
+	rte_spinlock_unlock(&vf->lock);
+	for (unsigned int i = 0; i < n; i++)
+		hvn_path_event(&vf->path, (enum hvn_path_event)events[i]);
+}
+
+/* Devices come without telling us, and so do links. */
+static void
+look_around(struct hvn_vf *vf)
+{
+	struct rte_eth_link link;
+
+	if (now_ns() < vf->look_at)
+		return;
+	vf->look_at = now_ns() + LOOK_MS * NS_PER_MS;
+	if (vf->assoc && !vf->path.present && hvn_vf_look(vf) != -ENODEV)
+		hvn_path_event(&vf->path, HVN_EV_APPEAR);
+	if (!vf->path.running || rte_eth_link_get_nowait(vf->port, &link) != 0)
+		return;
+	if ((link.link_status == RTE_ETH_LINK_DOWN) == vf->link_down)
+		return;
+	vf->link_down = !vf->link_down;
+	hvn_path_event(&vf->path, vf->link_down ? HVN_EV_RECOVERING : HVN_EV_RECOVERED);
+}
+
+static uint32_t
+retry_ms(const struct hvn_vf *vf)
+{
+	uint32_t ms = RETRY_MIN_MS << (vf->path.tries < 7 ? vf->path.tries : 7);
+
+	return ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS;
+}
+
+/* After how long there is something to do even if nobody wakes the control thread. */
+static uint32_t
+next_run(struct hvn_vf *vf)
+{
+	uint64_t now = now_ns();
+	uint32_t ms = vf->assoc || vf->path.attached ? LOOK_MS : 0;
+
+	if (vf->retry_at != 0) {
+		uint32_t left = vf->retry_at > now ? (uint32_t)((vf->retry_at - now) / NS_PER_MS) : 0;
+
+		if (ms == 0 || left < ms)
+			ms = left + 1;
+	}
+	return ms;
+}
+
+uint32_t
+hvn_vf_run(struct hvn_port *p)
+{
+	struct hvn_vf *vf = p->vf;
+	enum hvn_path_action act;
+
+	if (vf == NULL)
+		return 0;
+	if (vf->retry_at != 0 && now_ns() >= vf->retry_at) {
+		vf->retry_at = 0;
+		hvn_path_event(&vf->path, HVN_EV_RETRY);
+	}
+	for (unsigned int i = 0; i < ACTIONS_MAX; i++) {
+		take_events(vf);
+		look_around(vf);
+		act = hvn_path_next(&vf->path);
+		if (act == HVN_ACT_NONE || act == HVN_ACT_WAIT)
+			break;
+		if (act == HVN_ACT_RETRY) {
+			if (vf->retry_at == 0)
+				vf->retry_at = now_ns() + retry_ms(vf) * NS_PER_MS;
+			break;
+		}
+		execute(vf, act);
+	}
+	return next_run(vf);
+}
+
+void
+hvn_vf_mirror(struct hvn_port *p)
+{
+	if (p->vf != NULL && p->vf->path.running)
+		hvn_vf_configure_filters(p->vf);
+}
+
+/* --- statistics ------------------------------------------------------------------------------------ */
+
+static void
+add(struct rte_eth_stats *to, const struct rte_eth_stats *s, const struct rte_eth_stats *base)
+{
+	to->ipackets += s->ipackets - base->ipackets;
+	to->opackets += s->opackets - base->opackets;
+	to->ibytes += s->ibytes - base->ibytes;
+	to->obytes += s->obytes - base->obytes;
+	to->imissed += s->imissed - base->imissed;
+	to->ierrors += s->ierrors - base->ierrors;
+	to->oerrors += s->oerrors - base->oerrors;
+	to->rx_nombuf += s->rx_nombuf - base->rx_nombuf;
+	for (unsigned int i = 0; i < RTE_ETHDEV_QUEUE_STAT_CNTRS; i++) {
+		to->q_ipackets[i] += s->q_ipackets[i] - base->q_ipackets[i];
+		to->q_opackets[i] += s->q_opackets[i] - base->q_opackets[i];
+		to->q_ibytes[i] += s->q_ibytes[i] - base->q_ibytes[i];
+		to->q_obytes[i] += s->q_obytes[i] - base->q_obytes[i];
+		to->q_errors[i] += s->q_errors[i] - base->q_errors[i];
+	}
+}
+
+void
+hvn_vf_stats_add(struct hvn_port *p, struct rte_eth_stats *stats)
+{
+	static const struct rte_eth_stats none;
+	struct hvn_vf *vf = p->vf;
+	struct rte_eth_stats s;
+
+	if (vf == NULL)
+		return;
+	add(stats, &vf->past, &none);
+	if (vf->port != RTE_MAX_ETHPORTS && rte_eth_stats_get(vf->port, &s) == 0)
+		add(stats, &s, &vf->base);
+}
+
+void
+hvn_vf_stats_reset(struct hvn_port *p)
+{
+	struct hvn_vf *vf = p->vf;
+
+	if (vf == NULL)
+		return;
+	memset(&vf->past, 0, sizeof(vf->past));
+	if (vf->port != RTE_MAX_ETHPORTS)
+		rte_eth_stats_get(vf->port, &vf->base);
+}
