@@ -14,13 +14,13 @@
 #include "hvn_nvsp.h"
 #include "hvn_vf.h"
 
-#define NS_PER_MS	UINT64_C(1000000)
-#define ACTIONS_MAX	64   /* in one run: more than the longest way from path to path */
-#define QUIESCE_MS	200  /* a burst that is not over by then: tried again later */
-#define DRAIN_MS	50   /* for frames in the VF's receive queues */
-#define LOOK_MS		100  /* between two looks for a device, and at the VF's link */
-#define RETRY_MIN_MS	50
-#define RETRY_MAX_MS	5000
+#define NS_PER_MS    UINT64_C(1000000)
+#define ACTIONS_MAX  64	 /* in one run: more than the longest way from path to path */
+#define QUIESCE_MS   200 /* a burst that is not over by then: tried again later */
+#define DRAIN_MS     50	 /* for frames in the VF's receive queues */
+#define LOOK_MS	     100 /* between two looks for a device, and at the VF's link */
+#define RETRY_MIN_MS 50
+#define RETRY_MAX_MS 5000
 
 static uint64_t
 now_ns(void)
@@ -34,9 +34,9 @@ now_ns(void)
 int
 hvn_vf_register_barrier(void)
 {
-	return syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0 ?
-		       -errno :
-		       0;
+	return syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0
+		       ? -errno
+		       : 0;
 }
 
 int
@@ -359,7 +359,8 @@ next_run(struct hvn_vf *vf)
 	uint32_t ms = vf->assoc || vf->path.attached ? LOOK_MS : 0;
 
 	if (vf->retry_at != 0) {
-		uint32_t left = vf->retry_at > now ? (uint32_t)((vf->retry_at - now) / NS_PER_MS) : 0;
+		uint32_t left =
+			vf->retry_at > now ? (uint32_t)((vf->retry_at - now) / NS_PER_MS) : 0;
 
 		if (ms == 0 || left < ms)
 			ms = left + 1;

@@ -17,8 +17,9 @@
 struct hvn_vf_counters {
 	uint64_t to_vf, to_synthetic; /* completed switches */
 	uint64_t planned, surprise;   /* of those to the synthetic path */
-	uint64_t failed;	      /* a switch the host did not complete, a VF that could not be used */
-	uint64_t last_ns, longest_ns; /* from the decision to leave a path until the host confirmed */
+	uint64_t failed; /* a switch the host did not complete, a VF that could not be used */
+	uint64_t last_ns,
+		longest_ns; /* from the decision to leave a path until the host confirmed */
 };
 
 struct hvn_vf {
@@ -33,10 +34,10 @@ struct hvn_vf {
 	bool probed;	/* by us: removed again when it is given up */
 	bool link_down; /* of the attached VF, as told to the state machine */
 	uint64_t owner;
-	uint64_t retry_at; /* ns, 0 = no timer */
-	uint64_t look_at;  /* ns: next look for a device, and at its link */
-	uint64_t leaving;  /* ns: when the current switch was decided on */
-	char refusal[128]; /* logged once for each VF */
+	uint64_t retry_at;	   /* ns, 0 = no timer */
+	uint64_t look_at;	   /* ns: next look for a device, and at its link */
+	uint64_t leaving;	   /* ns: when the current switch was decided on */
+	char refusal[128];	   /* logged once for each VF */
 	struct rte_eth_stats base; /* of the attached port when it was attached */
 	struct rte_eth_stats past; /* of those before it */
 	struct hvn_vf_counters count;

@@ -32,8 +32,7 @@ port_of(const struct hvn_vf *vf, const char *device, bool check_mac)
 {
 	uint16_t port;
 
-	RTE_ETH_FOREACH_DEV(port)
-	{
+	RTE_ETH_FOREACH_DEV (port) {
 		struct rte_eth_dev_info info;
 
 		if (port == vf->p->port_id || rte_eth_dev_info_get(port, &info) != 0 ||
