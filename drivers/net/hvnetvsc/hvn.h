@@ -272,7 +272,7 @@ struct hvn_port {
 
 	struct hvn_ctrl *ctrl;
 	struct hvn_vf *vf;
-	rte_spinlock_t ctrl_lock;
+	rte_spinlock_recursive_t ctrl_lock;
 };
 
 static inline struct hvn_port *

@@ -16,6 +16,7 @@
 #include "hvn_link.h"
 #include "hvn_nvsp.h"
 #include "hvn_rndis.h"
+#include "hvn_vf.h"
 #include "rndis_build.h"
 
 #define NOTES_MAX   64	/* queued notifications */
@@ -74,14 +75,14 @@ struct hvn_ctrl {
 void
 hvn_ctrl_lock(struct hvn_port *p)
 {
-	while (!rte_spinlock_trylock(&p->ctrl_lock))
+	while (!rte_spinlock_recursive_trylock(&p->ctrl_lock))
 		rte_delay_us_sleep(20);
 }
 
 void
 hvn_ctrl_unlock(struct hvn_port *p)
 {
-	rte_spinlock_unlock(&p->ctrl_lock);
+	rte_spinlock_recursive_unlock(&p->ctrl_lock);
 }
 
 void
@@ -450,16 +451,19 @@ static uint32_t
 look_around(struct hvn_ctrl *c)
 {
 	struct hvn_port *p = c->p;
-	uint32_t again = IDLE_MS;
+	uint32_t again = IDLE_MS, vf;
 
-	if (!rte_spinlock_trylock(&p->ctrl_lock))
+	if (!rte_spinlock_recursive_trylock(&p->ctrl_lock))
 		return again; /* whoever has it scans */
 	if (p->opened && !hvn_removed(p)) {
 		/* A stopped port has no bursts that would return frames to the host. */
 		for (uint16_t i = 0; i < (p->running ? 1 : p->n_chans); i++)
 			hvn_chan_scan(p->chan[i]);
 	}
-	rte_spinlock_unlock(&p->ctrl_lock);
+	vf = hvn_vf_run(p);
+	hvn_ctrl_unlock(p);
+	if (vf != 0 && vf < again)
+		again = vf;
 	return again;
 }
 

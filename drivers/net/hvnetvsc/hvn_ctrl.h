@@ -29,7 +29,10 @@ void hvn_ctrl_kick(struct hvn_port *p);
 /* Have it tell the application that the device is gone. */
 void hvn_ctrl_tell_removed(struct hvn_port *p);
 
-/* ctrl_lock: may be held for the length of a transaction, so waiting for it sleeps. */
+/*
+ * ctrl_lock: may be held for the length of a transaction, so waiting for it sleeps. Recursive: a
+ * VF that is probed under it makes ethdev call the application, which may call this port.
+ */
 void hvn_ctrl_lock(struct hvn_port *p);
 void hvn_ctrl_unlock(struct hvn_port *p);
 

@@ -15,6 +15,7 @@
 #include "hvn_rss.h"
 #include "hvn_session.h"
 #include "hvn_stats.h"
+#include "hvn_vf.h"
 
 RTE_LOG_REGISTER(hvn_logtype, pmd.net.hvnetvsc, NOTICE);
 
@@ -128,6 +129,7 @@ refilter(struct rte_eth_dev *dev)
 		return 0;
 	hvn_ctrl_lock(p);
 	rc = hvn_rndis_update_filter(p);
+	hvn_vf_mirror(p);
 	hvn_ctrl_unlock(p);
 	return rc;
 }
@@ -321,7 +323,7 @@ init_port(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 	p->data = dev->data;
 	p->port_id = dev->data->port_id;
 	p->want_link_up = true;
-	rte_spinlock_init(&p->ctrl_lock);
+	rte_spinlock_recursive_init(&p->ctrl_lock);
 	return hvn_devargs_parse(vdev->device.devargs != NULL ? vdev->device.devargs->args : NULL,
 				 &p->args);
 }
@@ -358,12 +360,16 @@ probe_primary(struct hv_vmbus_device *vdev)
 	init_process(dev, vdev);
 	rc = init_port(dev, vdev);
 	if (rc == 0)
+		rc = hvn_vf_create(hvn_port(dev));
+	if (rc == 0)
 		rc = hvn_ctrl_create(hvn_port(dev));
 	if (rc == 0)
 		rc = open_port(dev);
 	if (rc != 0) {
-		if (dev->data->dev_private != NULL)
+		if (dev->data->dev_private != NULL) {
 			hvn_ctrl_destroy(hvn_port(dev));
+			hvn_vf_destroy(hvn_port(dev));
+		}
 		rte_eth_dev_release_port(dev);
 		return rc;
 	}

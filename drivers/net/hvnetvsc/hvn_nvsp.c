@@ -6,6 +6,7 @@
 #include "hvn_caps.h"
 #include "hvn_ctrl.h"
 #include "hvn_nvsp.h"
+#include "hvn_vf.h"
 
 static const uint32_t versions[] = {
 	NVSP_VERSION_6_1, NVSP_VERSION_6, NVSP_VERSION_5,
@@ -193,6 +194,30 @@ on_send_table(struct hvn_port *p, const void *msg, uint32_t len)
 		HVN_LOG(WARNING, "port %u: send table ignored: %s", p->port_id, why);
 }
 
+static void
+on_vf_assoc(struct hvn_port *p, const void *msg, uint32_t len)
+{
+	struct nvsp_vf_assoc m;
+
+	if (len < sizeof(m))
+		return;
+	memcpy(&m, msg, sizeof(m));
+	hvn_vf_assoc(p, m.allocated != 0, m.serial);
+}
+
+/* The host took the data path back on its own (G32). */
+static void
+on_switch(struct hvn_port *p, const void *msg, uint32_t len)
+{
+	struct nvsp_switch_data_path m;
+
+	if (len < sizeof(m))
+		return;
+	memcpy(&m, msg, sizeof(m));
+	if (m.path == NVSP_PATH_SYNTHETIC)
+		hvn_vf_event(p, HVN_EV_HOST_SYNTHETIC);
+}
+
 void
 hvn_nvsp_notify(struct hvn_port *p, const void *msg, uint32_t len)
 {
@@ -203,7 +228,10 @@ hvn_nvsp_notify(struct hvn_port *p, const void *msg, uint32_t len)
 		on_send_table(p, msg, len);
 		break;
 	case NVSP_VF_ASSOC:
+		on_vf_assoc(p, msg, len);
+		break;
 	case NVSP_SWITCH_DATA_PATH:
+		on_switch(p, msg, len);
 		break;
 	default:
 		HVN_LOG(DEBUG, "port %u: NVSP message of type %u ignored", p->port_id, type);

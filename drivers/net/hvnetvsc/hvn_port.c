@@ -13,6 +13,7 @@
 #include "hvn_rndis.h"
 #include "hvn_rss.h"
 #include "hvn_session.h"
+#include "hvn_vf.h"
 
 #define TX_DRAIN_MS 1000u
 
@@ -43,6 +44,7 @@ hvn_port_removed(struct rte_eth_dev *dev)
 		set_bursts(dev, false);
 	p->link_up = false;
 	hvn_link_update(dev, 0);
+	hvn_vf_event(p, HVN_EV_HOST_GONE);
 	hvn_ctrl_tell_removed(p);
 }
 
@@ -244,6 +246,9 @@ stop_locked(struct rte_eth_dev *dev)
 {
 	struct hvn_port *p = hvn_port(dev);
 
+	/* Bursts are turned off: the VF is left while the queues it shares are still there. */
+	hvn_vf_event(p, HVN_EV_STOP);
+	hvn_vf_run(p);
 	__atomic_store_n(&p->running, false, __ATOMIC_RELEASE);
 	if (p->opened && !hvn_removed(p))
 		hvn_rndis_update_filter(p);
@@ -266,6 +271,8 @@ hvn_port_start(struct rte_eth_dev *dev)
 	else
 		set_bursts(dev, true);
 	hvn_ctrl_unlock(p);
+	if (rc == 0)
+		hvn_vf_event(p, HVN_EV_START);
 	if (rc != 0)
 		HVN_LOG(ERR, "port %u: start: %s", p->port_id, rte_strerror(-rc));
 	hvn_link_update(dev, 0);
@@ -334,9 +341,12 @@ hvn_port_close(struct rte_eth_dev *dev)
 	hvn_ctrl_lock(p);
 	if (p->running)
 		stop_locked(dev);
+	hvn_vf_event(p, HVN_EV_CLOSE);
+	hvn_vf_run(p);
 	hvn_session_close(p);
 	hvn_ctrl_unlock(p);
 	hvn_ctrl_destroy(p);
+	hvn_vf_destroy(p);
 	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
 		hvn_rx_queue_release(dev, i);
 	for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++)

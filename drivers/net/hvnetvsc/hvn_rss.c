@@ -7,6 +7,7 @@
 #include "hvn_ctrl.h"
 #include "hvn_rndis.h"
 #include "hvn_rss.h"
+#include "hvn_vf.h"
 
 /* The key that Linux, FreeBSD and Microsoft's test vectors use. */
 static const uint8_t default_key[NDIS_RSS_KEY_SIZE] = {
@@ -218,6 +219,7 @@ hvn_rss_hash_update(struct rte_eth_dev *dev, struct rte_eth_rss_conf *conf)
 	rc = set_hash(p, conf);
 	if (rc == 0)
 		rc = changed(p, &before);
+	hvn_vf_mirror(p);
 	hvn_ctrl_unlock(p);
 	return rc;
 }
@@ -265,6 +267,7 @@ hvn_rss_reta_update(struct rte_eth_dev *dev, struct rte_eth_rss_reta_entry64 *re
 	hvn_ctrl_lock(p);
 	p->rss = wanted;
 	rc = changed(p, &before);
+	hvn_vf_mirror(p);
 	hvn_ctrl_unlock(p);
 	return rc;
 }

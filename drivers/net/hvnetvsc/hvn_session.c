@@ -12,6 +12,7 @@
 #include "hvn_rndis.h"
 #include "hvn_rss.h"
 #include "hvn_session.h"
+#include "hvn_vf.h"
 
 #define MTU_MIN	       68u
 #define RECV_BUF_BYTES (31u << 20)
@@ -118,6 +119,7 @@ hvn_session_open(struct hvn_port *p, uint16_t mtu)
 		return rc;
 	}
 	p->opened = true;
+	hvn_vf_session(p);
 	HVN_LOG(INFO,
 		"port %u: NVSP 0x%x, MTU %u, %u slots of %u, %u sections of %u, %u queues, %" PRIu64
 		" us",

@@ -6,6 +6,7 @@
 
 #include "hvn_ctrl.h"
 #include "hvn_stats.h"
+#include "hvn_vf.h"
 
 struct counter {
 	const char *name;
@@ -95,6 +96,7 @@ hvn_stats_get(struct rte_eth_dev *dev, struct rte_eth_stats *stats)
 	for (unsigned int i = 0; i < dev->data->nb_tx_queues; i++)
 		if (dev->data->tx_queues[i] != NULL)
 			add_tx(stats, dev->data->tx_queues[i], i);
+	hvn_vf_stats_add(hvn_port(dev), stats);
 	return 0;
 }
 
@@ -114,6 +116,7 @@ hvn_stats_reset(struct rte_eth_dev *dev)
 		if (q != NULL)
 			q->base = q->stats;
 	}
+	hvn_vf_stats_reset(hvn_port(dev));
 	return 0;
 }
 

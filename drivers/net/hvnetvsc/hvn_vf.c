@@ -18,7 +18,8 @@
 #define ACTIONS_MAX  64	 /* in one run: more than the longest way from path to path */
 #define QUIESCE_MS   200 /* a burst that is not over by then: tried again later */
 #define DRAIN_MS     50	 /* for frames in the VF's receive queues */
-#define LOOK_MS	     100 /* between two looks for a device, and at the VF's link */
+#define LOOK_MS	     100 /* between two looks for a device */
+#define LINK_MS	     5	 /* ... and at the link of a VF that carries traffic */
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 5000
 
@@ -86,6 +87,14 @@ hvn_vf_event(struct hvn_port *p, enum hvn_path_event ev)
 }
 
 void
+hvn_vf_session(struct hvn_port *p)
+{
+	p->vf->fresh = true;
+	p->vf->assoc = false;
+	hvn_vf_event(p, HVN_EV_UNASSOC);
+}
+
+void
 hvn_vf_assoc(struct hvn_port *p, bool allocated, uint32_t serial)
 {
 	struct hvn_vf *vf = p->vf;
@@ -100,6 +109,10 @@ hvn_vf_assoc(struct hvn_port *p, bool allocated, uint32_t serial)
 	if (allocated)
 		vf->serial = serial;
 	vf->look_at = 0;
+	/* It keeps the path over a close, so the old one may be in force (G47). */
+	if (vf->fresh && allocated)
+		hvn_vf_event(p, HVN_EV_OPEN);
+	vf->fresh = false;
 	hvn_vf_event(p, !allocated ? HVN_EV_UNASSOC : other ? HVN_EV_ASSOC_OTHER : HVN_EV_ASSOC);
 }
 
@@ -332,7 +345,7 @@ look_around(struct hvn_vf *vf)
 
 	if (now_ns() < vf->look_at)
 		return;
-	vf->look_at = now_ns() + LOOK_MS * NS_PER_MS;
+	vf->look_at = now_ns() + (vf->path.running ? LINK_MS : LOOK_MS) * NS_PER_MS;
 	if (vf->assoc && !vf->path.present && hvn_vf_look(vf) != -ENODEV)
 		hvn_path_event(&vf->path, HVN_EV_APPEAR);
 	if (!vf->path.running || rte_eth_link_get_nowait(vf->port, &link) != 0)
@@ -356,7 +369,7 @@ static uint32_t
 next_run(struct hvn_vf *vf)
 {
 	uint64_t now = now_ns();
-	uint32_t ms = vf->assoc || vf->path.attached ? LOOK_MS : 0;
+	uint32_t ms = vf->path.running ? LINK_MS : vf->assoc ? LOOK_MS : 0;
 
 	if (vf->retry_at != 0) {
 		uint32_t left =

@@ -29,6 +29,7 @@ struct hvn_vf {
 	uint8_t events[HVN_VF_EVENTS];
 	unsigned int n_events;
 	bool assoc;
+	bool fresh; /* the session has not said yet what the host's path is */
 	uint32_t serial;
 	uint16_t port;	/* RTE_MAX_ETHPORTS: none attached */
 	bool probed;	/* by us: removed again when it is given up */
@@ -53,6 +54,8 @@ int hvn_vf_register_barrier(void);
 
 /* Record a fact and wake the control thread. Any thread, does not block. */
 void hvn_vf_event(struct hvn_port *p, enum hvn_path_event ev);
+/* A session was opened: the host tells of its VF anew. Caller holds ctrl_lock. */
+void hvn_vf_session(struct hvn_port *p);
 /* The host's VF_ASSOC message. Control thread. */
 void hvn_vf_assoc(struct hvn_port *p, bool allocated, uint32_t serial);
 
