@@ -146,8 +146,9 @@ struct hvn_chan {
  * other thread pass a full barrier (membarrier), and waits while busy is set.
  */
 struct hvn_queue_path {
-	uint32_t busy;	  /* 1 while a burst may be inside the VF's functions */
-	uint16_t vf_port; /* RTE_MAX_ETHPORTS: synthetic */
+	uint32_t busy;	      /* 1 while a burst may be inside the VF's functions */
+	uint16_t vf_port;     /* RTE_MAX_ETHPORTS: synthetic */
+	bool synthetic_first; /* receive: which path's frames are older */
 };
 
 struct hvn_rxq {

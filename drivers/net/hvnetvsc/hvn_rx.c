@@ -279,10 +279,17 @@ hvn_rx_burst(void *rxq, struct rte_mbuf **pkts, uint16_t n)
 	struct hvn_rxq *q = rxq;
 	uint16_t got = 0, vf = hvn_path_enter(&q->path);
 
-	if (unlikely(vf != RTE_MAX_ETHPORTS))
-		got = rx_vf(q, vf, pkts, n);
-	hvn_path_leave(&q->path);
 	/* The host may deliver by either path at any time (broadcasts, a switch under way). */
+	if (unlikely(vf != RTE_MAX_ETHPORTS)) {
+		if (__atomic_load_n(&q->path.synthetic_first, __ATOMIC_RELAXED)) {
+			got = rx_poll(q, pkts, n);
+			got += rx_vf(q, vf, pkts + got, n - got);
+			hvn_path_leave(&q->path);
+			return got;
+		}
+		got = rx_vf(q, vf, pkts, n);
+	}
+	hvn_path_leave(&q->path);
 	return got + rx_poll(q, pkts + got, n - got);
 }
 

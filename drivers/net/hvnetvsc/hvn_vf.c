@@ -14,14 +14,15 @@
 #include "hvn_nvsp.h"
 #include "hvn_vf.h"
 
-#define NS_PER_MS    UINT64_C(1000000)
-#define ACTIONS_MAX  64	 /* in one run: more than the longest way from path to path */
-#define QUIESCE_MS   200 /* a burst that is not over by then: tried again later */
-#define DRAIN_MS     50	 /* for frames in the VF's receive queues */
-#define LOOK_MS	     100 /* between two looks for a device */
-#define LINK_MS	     5	 /* ... and at the link of a VF that carries traffic */
-#define RETRY_MIN_MS 50
-#define RETRY_MAX_MS 5000
+#define NS_PER_MS      UINT64_C(1000000)
+#define ACTIONS_MAX    64  /* in one run: more than the longest way from path to path */
+#define QUIESCE_MS     200 /* a burst that is not over by then: tried again later */
+#define DRAIN_MS       50  /* for frames in the VF's receive queues */
+#define DRAIN_QUIET_MS 5   /* nothing moved for so long: empty */
+#define LOOK_MS	       100 /* between two looks for a device */
+#define LINK_MS	       5   /* ... and at the link of a VF that carries traffic */
+#define RETRY_MIN_MS   50
+#define RETRY_MAX_MS   5000
 
 static uint64_t
 now_ns(void)
@@ -140,6 +141,19 @@ set_tx(struct hvn_port *p, uint16_t port)
 	}
 }
 
+/* Frames that came by the path that is being left are older: that path is polled first. */
+static void
+set_order(struct hvn_port *p, bool synthetic_first)
+{
+	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
+		struct hvn_rxq *q = p->data->rx_queues[i];
+
+		if (q != NULL)
+			__atomic_store_n(&q->path.synthetic_first, synthetic_first,
+					 __ATOMIC_RELAXED);
+	}
+}
+
 static bool
 any_busy(const struct hvn_port *p)
 {
@@ -179,15 +193,82 @@ quiesce(struct hvn_port *p)
 	return 0;
 }
 
-/* What the VF has received before the host turned: let the application take it. */
+/*
+ * What the VF received before the host turned: let the application take it, and let the VF send
+ * what it holds. Few drivers tell how much that is, so wait until nothing moves any more.
+ */
 static void
 drain(struct hvn_vf *vf)
 {
-	uint64_t end = now_ns() + DRAIN_MS * NS_PER_MS;
+	uint64_t end = now_ns() + DRAIN_MS * NS_PER_MS, seen = 0;
+	struct rte_eth_stats s;
 
-	for (uint16_t i = 0; i < vf->p->data->nb_rx_queues; i++)
-		while (rte_eth_rx_queue_count(vf->port, i) > 0 && now_ns() < end)
-			rte_delay_us_sleep(50);
+	for (unsigned int quiet = 0; quiet < DRAIN_QUIET_MS && now_ns() < end; quiet++) {
+		if (rte_eth_stats_get(vf->port, &s) != 0)
+			return;
+		if (s.ipackets != seen)
+			quiet = 0;
+		seen = s.ipackets;
+		rte_delay_us_sleep(1000);
+	}
+}
+
+/* --- statistics ------------------------------------------------------------------------------------ */
+
+static void
+add(struct rte_eth_stats *to, const struct rte_eth_stats *s, const struct rte_eth_stats *base)
+{
+	to->ipackets += s->ipackets - base->ipackets;
+	to->opackets += s->opackets - base->opackets;
+	to->ibytes += s->ibytes - base->ibytes;
+	to->obytes += s->obytes - base->obytes;
+	to->imissed += s->imissed - base->imissed;
+	to->ierrors += s->ierrors - base->ierrors;
+	to->oerrors += s->oerrors - base->oerrors;
+	to->rx_nombuf += s->rx_nombuf - base->rx_nombuf;
+	for (unsigned int i = 0; i < RTE_ETHDEV_QUEUE_STAT_CNTRS; i++) {
+		to->q_ipackets[i] += s->q_ipackets[i] - base->q_ipackets[i];
+		to->q_opackets[i] += s->q_opackets[i] - base->q_opackets[i];
+		to->q_ibytes[i] += s->q_ibytes[i] - base->q_ibytes[i];
+		to->q_obytes[i] += s->q_obytes[i] - base->q_obytes[i];
+		to->q_errors[i] += s->q_errors[i] - base->q_errors[i];
+	}
+}
+
+void
+hvn_vf_stats_add(struct hvn_port *p, struct rte_eth_stats *stats)
+{
+	static const struct rte_eth_stats none;
+	struct hvn_vf *vf = p->vf;
+	struct rte_eth_stats s;
+
+	if (vf == NULL)
+		return;
+	add(stats, &vf->past, &none);
+	if (vf->counting && rte_eth_stats_get(vf->port, &s) == 0)
+		add(stats, &s, &vf->base);
+}
+
+static void
+stats_end(struct hvn_vf *vf)
+{
+	struct rte_eth_stats past = { 0 };
+
+	hvn_vf_stats_add(vf->p, &past);
+	vf->past = past;
+	vf->counting = false;
+}
+
+void
+hvn_vf_stats_reset(struct hvn_port *p)
+{
+	struct hvn_vf *vf = p->vf;
+
+	if (vf == NULL)
+		return;
+	memset(&vf->past, 0, sizeof(vf->past));
+	if (vf->counting)
+		rte_eth_stats_get(vf->port, &vf->base);
 }
 
 /* --- actions -------------------------------------------------------------------------------------- */
@@ -235,6 +316,7 @@ turn_tx_off(struct hvn_vf *vf)
 		vf->count.planned++;
 	else
 		vf->count.surprise++;
+	set_order(vf->p, false);
 	set_tx(vf->p, RTE_MAX_ETHPORTS);
 }
 
@@ -243,6 +325,7 @@ configure(struct hvn_vf *vf)
 {
 	int rc = hvn_vf_configure(vf);
 
+	vf->counting = rc == 0 && rte_eth_stats_get(vf->port, &vf->base) == 0;
 	if (rc != 0 && rc != -EAGAIN) {
 		vf->count.failed++;
 		HVN_LOG(WARNING, "port %u: VF %u is not used: %s (%s)", vf->p->port_id, vf->port,
@@ -256,9 +339,7 @@ attach(struct hvn_vf *vf)
 {
 	int rc = hvn_vf_attach(vf);
 
-	if (rc == 0)
-		rc = rte_eth_stats_get(vf->port, &vf->base);
-	else if (rc != -EAGAIN)
+	if (rc != 0 && rc != -EAGAIN)
 		HVN_LOG(WARNING, "port %u: VF serial %u is not used: %s (%s)", vf->p->port_id,
 			vf->serial, vf->refusal, rte_strerror(-rc));
 	return rc;
@@ -267,11 +348,7 @@ attach(struct hvn_vf *vf)
 static void
 detach(struct hvn_vf *vf)
 {
-	struct rte_eth_stats past = { 0 };
-
-	hvn_vf_stats_add(vf->p, &past);
 	hvn_vf_detach(vf);
-	vf->past = past;
 	vf->link_down = false;
 }
 
@@ -288,6 +365,7 @@ execute(struct hvn_vf *vf, enum hvn_path_action act)
 		rc = configure(vf);
 		break;
 	case HVN_ACT_RX_ON:
+		set_order(vf->p, true);
 		set_rx(vf->p, vf->port);
 		break;
 	case HVN_ACT_TX_ON:
@@ -300,11 +378,14 @@ execute(struct hvn_vf *vf, enum hvn_path_action act)
 		if (vf->path.present && vf->p->running)
 			drain(vf);
 		set_rx(vf->p, RTE_MAX_ETHPORTS);
+		vf->leaving = 0;
 		break;
 	case HVN_ACT_QUIESCE:
 		rc = quiesce(vf->p);
 		break;
 	case HVN_ACT_STOP:
+		/* Some drivers forget their counters when they stop. */
+		stats_end(vf);
 		hvn_vf_stop(vf);
 		break;
 	case HVN_ACT_DETACH:
@@ -318,6 +399,8 @@ execute(struct hvn_vf *vf, enum hvn_path_action act)
 		return;
 	}
 	hvn_path_done(&vf->path, act, rc);
+	if (act == HVN_ACT_CONFIGURE && rc == 0)
+		vf->look_at = 0;
 }
 
 /* --- the engine ------------------------------------------------------------------------------- */
@@ -337,23 +420,30 @@ take_events(struct hvn_vf *vf)
 		hvn_path_event(&vf->path, (enum hvn_path_event)events[i]);
 }
 
+/* A VF without a link carries nothing: it is kept, but not used, until the link is back. */
+static void
+look_at_link(struct hvn_vf *vf)
+{
+	struct rte_eth_link link;
+
+	if (rte_eth_link_get_nowait(vf->port, &link) != 0 ||
+	    (link.link_status == RTE_ETH_LINK_DOWN) == vf->link_down)
+		return;
+	vf->link_down = !vf->link_down;
+	hvn_path_event(&vf->path, vf->link_down ? HVN_EV_RECOVERING : HVN_EV_RECOVERED);
+}
+
 /* Devices come without telling us, and so do links. */
 static void
 look_around(struct hvn_vf *vf)
 {
-	struct rte_eth_link link;
-
 	if (now_ns() < vf->look_at)
 		return;
 	vf->look_at = now_ns() + (vf->path.running ? LINK_MS : LOOK_MS) * NS_PER_MS;
 	if (vf->assoc && !vf->path.present && hvn_vf_look(vf) != -ENODEV)
 		hvn_path_event(&vf->path, HVN_EV_APPEAR);
-	if (!vf->path.running || rte_eth_link_get_nowait(vf->port, &link) != 0)
-		return;
-	if ((link.link_status == RTE_ETH_LINK_DOWN) == vf->link_down)
-		return;
-	vf->link_down = !vf->link_down;
-	hvn_path_event(&vf->path, vf->link_down ? HVN_EV_RECOVERING : HVN_EV_RECOVERED);
+	if (vf->path.running)
+		look_at_link(vf);
 }
 
 static uint32_t
@@ -414,52 +504,4 @@ hvn_vf_mirror(struct hvn_port *p)
 {
 	if (p->vf != NULL && p->vf->path.running)
 		hvn_vf_configure_filters(p->vf);
-}
-
-/* --- statistics ------------------------------------------------------------------------------------ */
-
-static void
-add(struct rte_eth_stats *to, const struct rte_eth_stats *s, const struct rte_eth_stats *base)
-{
-	to->ipackets += s->ipackets - base->ipackets;
-	to->opackets += s->opackets - base->opackets;
-	to->ibytes += s->ibytes - base->ibytes;
-	to->obytes += s->obytes - base->obytes;
-	to->imissed += s->imissed - base->imissed;
-	to->ierrors += s->ierrors - base->ierrors;
-	to->oerrors += s->oerrors - base->oerrors;
-	to->rx_nombuf += s->rx_nombuf - base->rx_nombuf;
-	for (unsigned int i = 0; i < RTE_ETHDEV_QUEUE_STAT_CNTRS; i++) {
-		to->q_ipackets[i] += s->q_ipackets[i] - base->q_ipackets[i];
-		to->q_opackets[i] += s->q_opackets[i] - base->q_opackets[i];
-		to->q_ibytes[i] += s->q_ibytes[i] - base->q_ibytes[i];
-		to->q_obytes[i] += s->q_obytes[i] - base->q_obytes[i];
-		to->q_errors[i] += s->q_errors[i] - base->q_errors[i];
-	}
-}
-
-void
-hvn_vf_stats_add(struct hvn_port *p, struct rte_eth_stats *stats)
-{
-	static const struct rte_eth_stats none;
-	struct hvn_vf *vf = p->vf;
-	struct rte_eth_stats s;
-
-	if (vf == NULL)
-		return;
-	add(stats, &vf->past, &none);
-	if (vf->port != RTE_MAX_ETHPORTS && rte_eth_stats_get(vf->port, &s) == 0)
-		add(stats, &s, &vf->base);
-}
-
-void
-hvn_vf_stats_reset(struct hvn_port *p)
-{
-	struct hvn_vf *vf = p->vf;
-
-	if (vf == NULL)
-		return;
-	memset(&vf->past, 0, sizeof(vf->past));
-	if (vf->port != RTE_MAX_ETHPORTS)
-		rte_eth_stats_get(vf->port, &vf->base);
 }

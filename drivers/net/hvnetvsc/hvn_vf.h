@@ -35,11 +35,12 @@ struct hvn_vf {
 	bool probed;	/* by us: removed again when it is given up */
 	bool link_down; /* of the attached VF, as told to the state machine */
 	uint64_t owner;
-	uint64_t retry_at;	   /* ns, 0 = no timer */
-	uint64_t look_at;	   /* ns: next look for a device, and at its link */
-	uint64_t leaving;	   /* ns: when the current switch was decided on */
-	char refusal[128];	   /* logged once for each VF */
-	struct rte_eth_stats base; /* of the attached port when it was attached */
+	uint64_t retry_at; /* ns, 0 = no timer */
+	uint64_t look_at;  /* ns: next look for a device, and at its link */
+	uint64_t leaving;  /* ns: when the current switch was decided on */
+	char refusal[128]; /* logged once for each VF */
+	bool counting;	   /* the VF runs, and its counters count from base */
+	struct rte_eth_stats base;
 	struct rte_eth_stats past; /* of those before it */
 	struct hvn_vf_counters count;
 };
