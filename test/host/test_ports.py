@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""hv-host's ports behind a real NIC: generator, echo, cable, capture files; hv-hostctl."""
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+
+import nicguest
+import pytest
+from nicguest import packet, ppi
+from scapy.utils import rdpcap, wrpcap
+from scapy.layers.l2 import Dot1Q, Ether
+from scapy.layers.inet import IP, UDP
+from scapy.packet import Raw
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
+VLAN = 6
+
+
+class Host:
+    def __init__(self, path, *nics, args=()):
+        self.path, self.ctl = path / "s", path / "s.ctl"
+        words = [w for n in nics for w in ("--nic", n)]
+        self.err = open(path / "err", "w+")
+        self.proc = subprocess.Popen([BUILD / "host" / "hv-host", "--socket", self.path,
+                                      "--nics-per-guest", "1", *words, *args],
+                                     stdout=subprocess.PIPE, stderr=self.err, text=True)
+        nicguest.until(lambda: self.proc.poll() is not None or self.ctl.exists(), 10)
+        assert self.proc.poll() is None, self.errors()
+
+    def errors(self):
+        self.err.seek(0)
+        return self.err.read()
+
+    def guest(self):
+        return nicguest.Nic(self.path).up()
+
+    def hostctl(self, *words):
+        return subprocess.run([sys.executable, ROOT / "tools" / "hv-hostctl", self.ctl, *words],
+                              capture_output=True, text=True, timeout=20)
+
+    def port(self, nic=0):
+        r = self.hostctl("-n", str(nic), "-k", "port", "stats")
+        assert r.returncode == 0, r.stderr
+        return json.loads(r.stdout)
+
+    def wait(self, key, value, nic=0):
+        nicguest.until(lambda: self.port(nic)[key] == value)
+        assert self.port(nic)[key] == value
+
+    def end(self, status=0):
+        self.proc.terminate()
+        out, _ = self.proc.communicate(timeout=10)
+        assert self.proc.returncode == status, self.errors()
+        return json.loads(out)
+
+
+@pytest.fixture
+def host(tmp_path):
+    started = []
+
+    def start(*nics, args=()):
+        started.append(Host(tmp_path, *nics, args=args))
+        return started[-1]
+    yield start
+    for h in started:
+        if h.proc.poll() is None:
+            h.proc.kill()
+        h.proc.communicate()
+        h.err.close()
+
+
+def send(guest, frame, ppis=b""):
+    assert guest.completion(guest.rndis(packet(frame, ppis), channel=0)) == 1
+
+
+def forward(guest, frames):
+    """Send frames in sections, MAC addresses exchanged."""
+    for f in frames:
+        tid = guest.section_send(0, [packet(f[6:12] + f[:6] + f[12:])])
+        assert guest.completion(tid) == 1
+
+
+def test_generator_complete(host):
+    h = host("port=gen:count=300,size=60-1514,proto=mix,ipv6=50,flows=8,expect=return")
+    g = h.guest()
+    frames = [f for f, _ in g.frames(300)]
+    assert len(frames) == 300
+    for f in frames[::17]:
+        # Checksums as an independent implementation computes them.
+        p = Ether(f)
+        assert bytes(p) == f
+        for layer in ("IP", "UDP", "TCP"):
+            if layer in p:
+                del p[layer].chksum
+        assert bytes(p) == f
+    forward(g, frames)
+    h.wait("received", 300)
+    s = h.port()
+    assert (s["sent"], s["lost"], s["outstanding"], s["damaged"]) == (300, 0, 0, 0)
+    assert s["done"] and s["latency_ns"]["min"] > 0
+    assert h.end()["nics"][0]["port"]["received"] == 300
+
+
+@pytest.mark.parametrize("fault, key", [("drop", "lost"), ("drop last", "outstanding"),
+                                        ("twice", "duplicated"), ("swap", "reordered"),
+                                        ("flip", "damaged"), ("cut", "damaged")])
+def test_generator_finds(host, fault, key):
+    h = host("port=gen:count=40,size=200,flows=1")
+    g = h.guest()
+    frames = [f for f, _ in g.frames(40)]
+    if fault == "drop":
+        del frames[7]
+    elif fault == "drop last":
+        del frames[39]
+    elif fault == "twice":
+        frames.insert(20, frames[18])
+    elif fault == "swap":
+        frames[3], frames[4] = frames[4], frames[3]
+    elif fault == "flip":
+        frames[9] = frames[9][:150] + bytes([frames[9][150] ^ 1]) + frames[9][151:]
+    else:
+        frames[9] = frames[9][:150]
+    forward(g, frames)
+    h.wait("from_guest_frames", len(frames))
+    s = h.port()
+    assert {k: s[k] for k in ("lost", "outstanding", "duplicated", "reordered", "damaged")
+            if s[k]} == {key: 1}
+    h.end(4)
+
+
+def test_generator_to_sink_of_other_nic(host):
+    h = host("port=gen:rate=2000,count=100,vlan=291", "port=sink")
+    a, b = h.guest(), h.guest()
+    got = a.frames(100)
+    assert len(got) == 100 and all(VLAN in p for _, p in got)
+    for f, _ in got:
+        send(b, f)
+    h.wait("received", 100, nic=1)
+    s = h.port(1)
+    assert s["lost"] == s["outstanding"] == s["damaged"] == 0
+    h.end()
+
+
+def test_echo(host):
+    h = host("port=echo:queue=4")
+    g = h.guest()
+    frame = bytes(range(14)) + bytes(50)
+    send(g, frame, ppi(VLAN, 5 << 4))
+    [(back, ppis)] = g.frames(1)
+    assert back == frame[6:12] + frame[:6] + frame[12:]
+    assert ppis[VLAN] == 5 << 4
+    assert h.port()["sent"] == 1
+    h.end()
+
+
+def test_pair(host):
+    h = host("port=pair:1", "port=pair:0")
+    a, b = h.guest(), h.guest()
+    # Broadcast: a NIC gives its guest what the filter asks for.
+    frames = [b"\xff" * 6 + bytes([2, 0, 0, 0, 0, i]) + bytes(60 + i) for i in range(50)]
+    for f in frames:
+        send(a, f)
+    assert [f for f, _ in b.frames(50)] == frames
+    send(b, frames[3])
+    assert [f for f, _ in a.frames(1)] == [frames[3]]
+    h.end()
+
+
+def test_pair_of_one(tmp_path):
+    r = subprocess.run([BUILD / "host" / "hv-host", "--socket", tmp_path / "s", "--nic",
+                        "port=pair:1", "--nic", "port=sink"], capture_output=True, text=True)
+    assert r.returncode == 1 and "port=pair:0" in r.stderr
+
+
+def test_capture_files(host, tmp_path):
+    frames = [Ether(dst="ff:ff:ff:ff:ff:ff") / IP() / UDP(dport=i) / Raw(bytes(20 + 16 * i))
+              for i in range(80)]
+    for i in range(0, 80, 5):
+        frames[i] = Ether(dst="ff:ff:ff:ff:ff:ff") / Dot1Q(vlan=i, prio=3) / frames[i].payload
+    raw = [bytes(f) for f in frames]
+    wrpcap(str(tmp_path / "in.pcap"), frames)
+    h = host(f"port=dpdk:net_pcap0,rx_pcap={tmp_path}/in.pcap,tx_pcap={tmp_path}/out.pcap")
+    g = h.guest()
+    got = g.frames(80)
+    for i, (f, ppis) in enumerate(got):
+        assert (VLAN in ppis) == (i % 5 == 0)
+        assert f == (raw[i] if i % 5 else raw[i][:12] + raw[i][16:])
+    assert len(got) == 80
+    for f, ppis in got:
+        send(g, f, ppi(VLAN, ppis[VLAN]) if VLAN in ppis else b"")
+    h.wait("from_guest_frames", 80)
+    assert h.port()["sent"] == 80 and h.port()["silence_ns"] > 0
+    h.end()
+    assert [bytes(p) for p in rdpcap(str(tmp_path / "out.pcap"))] == raw
+
+
+@pytest.mark.parametrize("nic, message", [
+    ("port=bogus", "gen sink echo pair dpdk"),
+    ("port=gen:rte=1", "rate size imix"),
+    ("port=gen:size=70000", "60 to 9216"),
+    ("port=dpdk:net_pcap0,rx_pcap=/nonexistent", "net_pcap0"),
+    ("port=dpdk:", "names no device"),
+])
+def test_wrong_port(tmp_path, nic, message):
+    r = subprocess.run([BUILD / "host" / "hv-host", "--socket", tmp_path / "s", "--nic", nic],
+                       capture_output=True, text=True)
+    assert r.returncode == 1 and message in r.stderr
+
+
+def test_hostctl(host):
+    h = host("port=gen:start=command,rate=1k", "port=sink")
+    assert json.loads(h.hostctl("stats").stdout)["nics"][1]["port"]["kind"] == "sink"
+    assert h.hostctl("-n", "0", "-k", "port.running", "stats").stdout == "false\n"
+    for words in (["-n", "0", "start"], ["-n", "0", "rate", "rate=5"], ["-n", "0", "clear"]):
+        r = h.hostctl(*words)
+        assert (r.returncode, r.stdout, r.stderr) == (0, "", "")
+    assert h.port()["running"] and h.port()["rate"] == 5
+    for words, message in ((["-n", "1", "start"], "unknown command"),
+                           (["-n", "7", "start"], "no such NIC"),
+                           (["-n", "0", "rate", "rate=x"], "rate"),
+                           (["-n", "0", "rescind"], "no guest"),
+                           (["-n", "0", "-k", "port.nothing", "stats"], "port.nothing")):
+        r = h.hostctl(*words)
+        assert r.returncode == 1 and message in r.stderr, words
+    assert h.hostctl("quit").returncode == 0
+    h.proc.communicate(timeout=10)
+    assert h.proc.returncode == 0
+    r = h.hostctl("stats")
+    assert r.returncode == 2 and "s.ctl" in r.stderr
