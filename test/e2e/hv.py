@@ -170,15 +170,19 @@ class Testpmd(Program):
 
     def __init__(self, host, *args, eal=(), memory=NO_HUGE, cores=1, interactive=False, **more):
         self.prefix = f"hv-e2e-{os.getpid()}-{next(_prefix)}"
-        socket_path = getattr(host, "socket", host)
-        env = {"HV_VMBUS_SOCKET": str(socket_path)} if socket_path else {}
-        super().__init__([self.binary, *self.plugins, *lcores(cores + 1), *memory, "--no-pci",
+        launcher, env = self.reach(getattr(host, "socket", host))
+        super().__init__([*launcher, self.binary, *self.plugins, *lcores(cores + 1), *memory, "--no-pci",
                           "--no-telemetry", "--file-prefix", self.prefix, *eal, "--",
                           *self.app_args(cores), *args, *(["-i"] if interactive else [])],
                          env, **more)
 
+    def reach(self, socket_path):
+        """What makes the program find a host: a command before its own, and environment."""
+        return [], {"HV_VMBUS_SOCKET": str(socket_path)} if socket_path else {}
+
     def app_args(self, cores):
-        return ["--total-num-mbufs=16384", f"--nb-cores={cores}"]
+        # It throws away what it finds in the queues at its start, unless told not to.
+        return ["--total-num-mbufs=16384", f"--nb-cores={cores}", "--no-flush-rx"]
 
     def end(self, sig=signal.SIGINT, status=0):
         super().end(sig, status)
@@ -201,3 +205,10 @@ class TestpmdHv(Testpmd):
 
     def app_args(self, cores):
         return []
+
+
+class UioTestpmd(Testpmd):
+    """Our driver as on a real guest: on uio_hv_generic, which test/peer plays."""
+
+    def reach(self, socket_path):
+        return [ROOT / "test/peer/run-peer", "--socket", socket_path, "--"], {"HV_BUILD": BUILD}
