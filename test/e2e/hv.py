@@ -171,8 +171,8 @@ class Testpmd(Program):
     def __init__(self, host, *args, eal=(), memory=NO_HUGE, cores=1, interactive=False, **more):
         self.prefix = f"hv-e2e-{os.getpid()}-{next(_prefix)}"
         launcher, env = self.reach(getattr(host, "socket", host))
-        super().__init__([*launcher, self.binary, *self.plugins, *lcores(cores + 1), *memory, "--no-pci",
-                          "--no-telemetry", "--file-prefix", self.prefix, *eal, "--",
+        super().__init__([*launcher, self.binary, *self.plugins, *lcores(cores + 1), *memory,
+                          "--no-pci", "--no-telemetry", "--file-prefix", self.prefix, *eal, "--",
                           *self.app_args(cores), *args, *(["-i"] if interactive else [])],
                          env, **more)
 

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The main job as on a real guest: the driver on /dev/uioN and sysfs instead of a socket."""
+import pytest
+
+import capture
+from hv import Host, UioTestpmd, until
+
+
+@pytest.mark.parametrize("queues", [1, 4])
+@pytest.mark.parametrize("host_args", [(), ("--no-monitor", "--wait", "event")], ids=" ".join)
+def test_capture(run, tmp, frames, queues, host_args):
+    source, sink = tmp / "in.pcap", tmp / "out.pcap"
+    capture.write(source, frames)
+    host = run(Host, *host_args,
+               nics=[f"port=dpdk:net_pcap0,rx_pcap={source},tx_pcap={sink}"])
+    app = run(UioTestpmd, host, "--forward-mode=macswap", f"--rxq={queues}", f"--txq={queues}",
+              cores=min(queues, 2), eal=["--log-level=bus.hv_vmbus:debug"])
+    until(lambda: host.port()["from_guest_frames"] >= len(frames), "all frames back")
+    app.end()
+    assert "back end uio" in app.text
+    host.end()
+    capture.check(frames, capture.read(sink), in_order=queues == 1)
+
+
+def test_restart(run):
+    """Stop and start, and another number of queues: sub-channels come and go and come."""
+    host = run(Host, nics=["queues=8,port=gen:rate=20000,verify=count"])
+    app = run(UioTestpmd, host, "--forward-mode=macswap", "--rxq=4", "--txq=4", interactive=True)
+    for queues in (4, 1, 4):
+        app.expect("testpmd> ")
+        for line in ("port stop 0", f"port config all rxq {queues}",
+                     f"port config all txq {queues}", "port start 0", "start"):
+            app.type(line)
+        app.expect("macswap packet forwarding.*\\n")
+        before = host.port()["received"]
+        until(lambda: host.port()["received"] > before + 1000, "frames back")
+        app.type("stop")
+        app.expect("Done")
+    app.type("quit")
+    assert app.wait() == 0, app.text
+    app.forget()
+    host.end()
