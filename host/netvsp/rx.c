@@ -260,6 +260,9 @@ add_frame(struct nic_queue *q, const struct port_frame *f, const struct rx_meta 
 	q->batch_tail = slot;
 	q->batch[q->n_batch++] =
 		(struct vmbus_xfer_range){ .len = len, .off = slot * nic->slot_size };
+	if (nic->opt.mangle != 0)
+		fault_mangle(nic, nic->recv.va + (size_t)slot * nic->slot_size,
+			     &q->batch[q->n_batch - 1]);
 	q->st->rx_frames++;
 	q->st->rx_bytes += f->len;
 	q->st->rx_vlan += m->vlan;

@@ -348,3 +348,24 @@ def test_no_rsc_without_the_capability(nichost, caps, version):
     h.inject(frame(2))
     assert g.frames(1)[0][0] == frame(2) and h.stats()["rx_no_rsc"] == 2
     h.end()
+
+
+# --- what no faithful host does ---------------------------------------------------------------
+
+def test_faults(nichost):
+    h = nichost("mangle=1,slots=600,slot-size=400")
+    g = h.guest().up()
+    assert h.cmd("raw", type=7, flags=1, tid=99, ext="fecafeca01000000" + "00" * 8,
+                 payload="6b000000")["ok"]
+    p = g.ch.read()
+    assert (p.type, p.tid, p.kind, p.ranges) == (ng.XFER, 99, 107, [(0, 0)])
+    assert h.cmd("poke", offset=400, bytes="0102ff")["ok"]
+    assert g.g.mem[g.recv + 400:g.recv + 403] == b"\1\2\xff"
+    assert not h.cmd("poke", offset=1 << 30, bytes="00")["ok"]
+    for i in range(100):
+        h.inject(frame(i))
+        g.ch.complete(g.ch.read())
+    assert h.stats()["mangled"] == 100
+    assert h.cmd("ring-index", value=0x7FFFFFF1)["ok"]
+    assert g.ch.words[g.ch.inn // 4] == 0x7FFFFFF1
+    h.end()
