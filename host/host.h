@@ -52,6 +52,7 @@ struct vdev {
 	struct hv_guid instance_id;
 	void *priv;		 /* the class's (struct nic) */
 	struct channel *primary; /* NULL while not offered */
+	bool want_offer;	 /* once the guest has released the relids of a rescinded offer */
 };
 
 /* A channel, offered from creation to rescind. Owned by vmbus/. */

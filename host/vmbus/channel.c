@@ -103,6 +103,19 @@ channel_offer(struct vchan *c)
 	vmbus_send(c->pub.part, &m, sizeof(m));
 }
 
+/* Does a guest still hold a relid of a rescinded offer of this device? */
+static bool
+held(const struct vdev *vdev)
+{
+	const struct vmbus *v = vdev->part->vmbus;
+
+	for (uint32_t i = 1; i <= v->relid_top; i++)
+		if (v->by_relid[i] != NULL && v->by_relid[i]->pub.vdev == vdev &&
+		    v->by_relid[i]->rescinded)
+			return true;
+	return false;
+}
+
 int
 vdev_offer(struct vdev *vdev)
 {
@@ -112,6 +125,10 @@ vdev_offer(struct vdev *vdev)
 		return -EALREADY;
 	/* Before REQUESTOFFERS there is nobody to tell; channel_send_offers() comes back. */
 	if (!vdev->part->vmbus->offers_requested)
+		return 0;
+	/* Linux takes an offer with an instance id that it still holds for the old device. */
+	vdev->want_offer = held(vdev);
+	if (vdev->want_offer)
 		return 0;
 	c = channel_new(vdev, 0);
 	if (c == NULL)
@@ -402,6 +419,7 @@ vdev_rescind(struct vdev *vdev)
 {
 	struct vchan *c = (struct vchan *)vdev->primary;
 
+	vdev->want_offer = false;
 	if (c == NULL)
 		return;
 	rescind_subs(vdev);
@@ -433,6 +451,7 @@ void
 channel_on_released(struct partition *part, uint32_t relid)
 {
 	struct vchan *c = channel_by_relid(part, relid);
+	struct vdev *vdev;
 
 	/* Before 3.0 Linux unloads its bus driver without UNLOAD, and releases what it had. */
 	if (c != NULL && !c->pub.open && part->vmbus->version < VMBUS_VERSION_3_0)
@@ -443,7 +462,10 @@ channel_on_released(struct partition *part, uint32_t relid)
 		return;
 	}
 	gpadl_release(part, relid);
+	vdev = c->pub.vdev;
 	channel_free(c);
+	if (vdev->want_offer && vdev_offer(vdev) != 0)
+		host_log(HOST_ERR, "guest %u: no relid left for a device", part->id);
 }
 
 void
@@ -481,6 +503,7 @@ vmbus_reset(struct partition *part)
 				channel_shut(v->by_relid[i]);
 	for (unsigned int i = 0; i < part->n_vdevs; i++) {
 		part->vdevs[i]->primary = NULL;
+		part->vdevs[i]->want_offer = false;
 		part->vdevs[i]->ops->reset(part->vdevs[i]);
 	}
 	for (uint32_t i = v->relid_top; i >= 1; i--)

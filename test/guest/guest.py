@@ -249,6 +249,10 @@ class Guest:
             self.fail(f"\"{command}\" ended with {code}:\n{out}")
         return out
 
+    def start(self, command):
+        """Run a shell command in the background, its output is lost."""
+        self.run(f"({command}) > /dev/null 2>&1 & true")
+
     def until(self, what, command, timeout=RUN_TIMEOUT):
         """Repeat a shell command until it succeeds; its output."""
         end = time.monotonic() + timeout

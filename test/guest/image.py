@@ -6,6 +6,7 @@ A kernel is Debian's cloud kernel of a series, fetched with apt by exact name an
 unpacked into the cache. The file system is busybox, some programs of this machine with their
 libraries, and the modules a guest needs.
 """
+import atexit
 import functools
 import os
 import pathlib
@@ -92,16 +93,27 @@ def libraries(program):
     return [p for p in re.findall(r"(/\S+) \(0x", out)]
 
 
-def add_program(root, program, to=None):
-    """A program of this machine and its libraries, at the same paths."""
-    path = shutil.which(str(program), path="/usr/sbin:/usr/bin:/sbin:/bin")
+def add_file(root, path):
+    """A file of this machine at the same path; a link stays one, so that no file is there twice."""
+    real = os.path.realpath(path)
+    for p in (real, path):
+        dst = root / str(p).lstrip("/")
+        dst.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(dst):
+            continue
+        if p == real:
+            shutil.copy(real, dst)
+        else:
+            dst.symlink_to(real)
+
+
+def add_program(root, program):
+    """A program of this machine and its libraries."""
+    path = shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
     if path is None:
         raise RuntimeError(f"{program} is missing; see test/guest/packages.txt")
-    for src in [path, *libraries(path)]:
-        dst = root / (to if to and src == path else src).lstrip("/")
-        dst.parent.mkdir(parents=True, exist_ok=True)
-        if not dst.exists():
-            shutil.copy(src, dst)
+    for p in [path, *libraries(path)]:
+        add_file(root, p)
 
 
 def add_modules(root, kern, names):
@@ -122,12 +134,13 @@ def build(kern, out, extra=None):
     """Write an initial file system to `out`. `extra(root)` adds to it."""
     with tempfile.TemporaryDirectory() as tmp:
         root = pathlib.Path(tmp)
-        for d in "bin dev etc lib/modules mnt proc root run sys tmp usr/bin usr/sbin".split():
+        for d in "bin dev etc lib/modules mnt proc root run sys tmp usr/sbin var/run".split():
             (root / d).mkdir(parents=True, exist_ok=True)
         # Debian's merged /usr: one directory under both names
-        for d in ("sbin", "lib64"):
+        for d in ("bin", "sbin", "lib64"):
             (root / "usr" / d).mkdir(parents=True, exist_ok=True)
-            (root / d).symlink_to(f"usr/{d}")
+            if d != "bin":
+                (root / d).symlink_to(f"usr/{d}")
         (root / "usr/lib").symlink_to("../lib")
         shutil.copy("/bin/busybox", root / "bin/busybox")
         shutil.copy(HERE / "init.sh", root / "init")
@@ -159,3 +172,37 @@ def qemu():
     if done.returncode != 0:
         raise RuntimeError("build-qemu.sh failed")
     return done.stdout.strip()
+
+
+STOCK = """bus_pci bus_vdev bus_vmbus mempool_ring mempool_stack net_netvsc net_e1000 net_virtio
+    net_ring net_null net_failsafe""".split()
+
+
+def add_dpdk(root, objects):
+    """dpdk-testpmd, stock plug-ins and ours beside them as `make install` puts them, tools."""
+    add_program(root, "dpdk-testpmd")
+    add_file(root, "/lib/x86_64-linux-gnu/libgcc_s.so.1")  # for pthread_cancel
+    libs = pathlib.Path(run("pkg-config", "--variable=libdir", "libdpdk").strip())
+    (plugins,) = (libs / "dpdk").glob("pmds-*")
+    abi = plugins.name.removeprefix("pmds-").split(".")[0]
+    # EAL loads what ends in .so, as ours is installed, or in .so.<ABI>, as Debian's are.
+    for name in STOCK:
+        add_file(root, plugins / f"librte_{name}.so.{abi}.0")
+        for lib in libraries(plugins / f"librte_{name}.so.{abi}.0"):
+            add_file(root, lib)
+    for path in (objects / "lib/vmbus" / f"librte_bus_hv_vmbus.so.{abi}",
+                 objects / "drivers/net/hvnetvsc" / f"librte_net_hvnetvsc.so.{abi}"):
+        to = root / str(plugins / path.name).lstrip("/")
+        shutil.copy(path, to)
+        to.with_suffix("").symlink_to(path.name)
+        # Our driver names our bus: the dynamic linker finds it where EAL does.
+        (root / str(libs / path.name).lstrip("/")).symlink_to(plugins / path.name)
+    shutil.copy(HERE.parents[1] / "tools/hv-devbind", root / "usr/bin")
+
+
+@functools.cache
+def with_dpdk(kern, objects):
+    """The file system with the drivers under test: made anew in each run."""
+    out = CACHE / f"initrd-dpdk-{kern.release}-{os.getpid()}.cpio.gz"
+    atexit.register(out.unlink, missing_ok=True)
+    return build(kern, out, extra=lambda root: add_dpdk(root, objects))

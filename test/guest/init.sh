@@ -10,6 +10,10 @@ mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm /run/netns /dev/hugepages
 mount -t devpts devpts /dev/pts
 mount -t tmpfs shm /dev/shm
+# busybox prefers its own, which knows no name spaces
+ip() {
+	/usr/sbin/ip "$@"
+}
 ip link set lo up
 echo 1 > /proc/sys/kernel/panic_on_oops
 # A path of which no packet leaves by itself: what is counted is what a test sent.

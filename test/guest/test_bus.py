@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Linux's hv_vmbus against the host's bus: every version, offers, unload, reboot, crash."""
+import guest as g
 import pytest
 
 KERNELS = ["6.1", "6.12"]
@@ -69,7 +70,6 @@ def test_host_is_gone(start):
 def test_two_guests(start, tmp_path):
     host, first = start("--nic", "x", "--nic", "x", "--nics-per-guest", "1",
                         program="hv-host-echo")
-    import guest as g
     with g.Guest(tmp_path, host, "6.12") as second:
         bus(first)
         bus(second)
