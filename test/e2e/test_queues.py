@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Numbers of queues, and each by itself: start, stop, deferred start, late channels."""
+import re
+
+import pytest
+
+from console import Console, cycle, queues_of
+from hv import Host, until
+
+COUNT = 2000
+GEN = f"port=gen:count={COUNT},rate=100k,flows=256,proto=mix,ipv6=50,start=command,expect=return"
+
+
+def reta(console, queues, size=128):
+    """Spread the table over some queues."""
+    for first in range(0, size, 8):  # what one line of testpmd takes
+        entries = ",".join(f"({i},{queues[i % len(queues)]})" for i in range(first, first + 8))
+        answer = console.do(f"port config 0 rss reta {entries}")
+        assert "fail" not in answer.lower() and "error" not in answer.lower(), answer
+
+
+def queue_state(console, kind, queue):
+    return re.search(r"(?i)queue state: (\w+)",
+                     console.do(f"show {kind} info 0 {queue}")).group(1)
+
+
+@pytest.mark.parametrize("rx, tx", [(3, 3), (8, 8), (4, 2), (2, 4), (4, 1)])
+def test_counts(run, rx, tx):
+    """Every number of queues forwards, also when there are more of one kind."""
+    host = run(Host, nics=[f"queues=8,{GEN}"])
+    app = run(Console, host, f"--rxq={rx}", f"--txq={tx}", "--forward-mode=macswap", cores=2)
+    # testpmd has streams for pairs of queues only, or for the first if there are no pairs.
+    streams = min(rx, tx)
+    if rx > streams:
+        reta(app, range(streams))
+    cycle(host, app, COUNT)
+    assert set(queues_of(host)) == set(range(max(rx, tx)))
+    assert {q for q, n in queues_of(host).items() if n} == set(range(streams))
+    app.quit()
+    host.end()
+
+
+def test_most(run):
+    """64 queues, the most that the driver has."""
+    host = run(Host, nics=[f"queues=64,{GEN}"])
+    app = run(Console, host, "--forward-mode=macswap", "--txd=64", "--rxd=64",
+              "--total-num-mbufs=32768", queues=64, memory=["--no-huge", "-m", "512",
+                                                            "--no-shconf"])
+    cycle(host, app, COUNT)
+    assert len(queues_of(host)) == 64
+    app.quit()
+    host.end()
+
+
+def test_stop_and_start(run):
+    """A stopped queue gets nothing more; started again it forwards on. Nothing is lost."""
+    host = run(Host, nics=[f"queues=8,{GEN}"])
+    app = run(Console, host, "--forward-mode=macswap", queues=4)
+    cycle(host, app, COUNT)
+    before = queues_of(host)
+    assert all(before.values())
+    reta(app, [0, 1, 3])
+    app.do("port 0 rxq 2 stop", "port 0 txq 2 stop")
+    assert queue_state(app, "rxq", 2) == queue_state(app, "txq", 2) == "stopped"
+    assert queue_state(app, "rxq", 1) == queue_state(app, "txq", 1) == "started"
+    cycle(host, app, COUNT, COUNT)
+    after = queues_of(host)
+    assert after[2] == before[2] and all(after[q] > before[q] for q in (0, 1, 3))
+    reta(app, range(4))
+    app.do("port 0 rxq 2 start", "port 0 txq 2 start")
+    assert queue_state(app, "rxq", 2) == queue_state(app, "txq", 2) == "started"
+    cycle(host, app, COUNT, 2 * COUNT)
+    assert queues_of(host)[2] > after[2]
+    app.quit()
+    host.end()
+
+
+def test_frames_wait_for_a_stopped_queue(run):
+    """What the host has put into a stopped queue's ring is received once it is started."""
+    host = run(Host, nics=[f"queues=8,{GEN}"])
+    app = run(Console, host, "--forward-mode=rxonly", queues=4)
+    app.do("port 0 rxq 2 stop", "start")
+    host.command("start", nic=0)
+    until(lambda: sum(queues_of(host).values()) == COUNT, "all frames sent")
+    held = queues_of(host)[2]
+    assert 0 < held < COUNT
+    until(lambda: app.stats()["RX-packets"] == COUNT - held, "the other queues' frames")
+    app.do("stop", "port 0 rxq 2 start", "start")
+    until(lambda: app.stats()["RX-packets"] == COUNT, "the frames of queue 2")
+    app.quit()
+    assert host.port()["received"] == 0
+    host.proc.terminate()
+    assert host.wait() == 4  # nothing has come back, as it had to
+    assert host.result()["violations"] == {}
+
+
+def test_deferred_start(run):
+    """Queues marked so stay stopped at the start of the port, and are started by hand."""
+    host = run(Host, nics=[f"queues=8,{GEN}"])
+    app = run(Console, host, "--forward-mode=macswap", queues=2)
+    app.restart("port 0 rxq 1 deferred_start on", "port 0 txq 1 deferred_start on")
+    assert queue_state(app, "rxq", 1) == queue_state(app, "txq", 1) == "stopped"
+    assert queue_state(app, "rxq", 0) == queue_state(app, "txq", 0) == "started"
+    app.do("port 0 rxq 1 start", "port 0 txq 1 start")
+    assert queue_state(app, "rxq", 1) == queue_state(app, "txq", 1) == "started"
+    cycle(host, app, COUNT)
+    app.restart("port 0 rxq 1 deferred_start off", "port 0 txq 1 deferred_start off")
+    assert queue_state(app, "rxq", 1) == queue_state(app, "txq", 1) == "started"
+    cycle(host, app, COUNT, COUNT)
+    app.quit()
+    host.end()
+
+
+def test_other_numbers(run):
+    """Configured with more queues and with fewer, up and down: all frames come back each time."""
+    host = run(Host, nics=[f"queues=8,{GEN}"])
+    app = run(Console, host, "--forward-mode=macswap", queues=1)
+    for n, queues in enumerate((4, 8, 1, 2, 8, 3)):
+        app.restart(f"port config all rxq {queues}", f"port config all txq {queues}")
+        cycle(host, app, COUNT, n * COUNT)
+        assert set(queues_of(host)) == set(range(queues))
+        assert host.command("rss", nic=0)["rss"]["enabled"] == (queues > 1)
+    app.quit()
+    host.end()
+
+
+@pytest.mark.parametrize("sizes", [(64, 64), (4096, 4096), (100, 333)])
+def test_descriptors(run, sizes):
+    """Ring sizes that are taken as they are."""
+    host = run(Host, nics=[f"queues=2,{GEN}"])
+    app = run(Console, host, f"--rxd={sizes[0]}", f"--txd={sizes[1]}", "--forward-mode=macswap",
+              "--total-num-mbufs=32768", queues=2, memory=["--no-huge", "-m", "512",
+                                                           "--no-shconf"])
+    for kind, size in zip(("rxq", "txq"), sizes):
+        answer = app.do(f"show {kind} info 0 1")
+        assert re.search(rf"Number of [RT]XDs: {size}\b", answer), answer
+    app.do("set fwd macswap retry", "set burst tx delay 10 retry 1000000")
+    cycle(host, app, COUNT)
+    app.quit()
+    host.end()
+
+
+@pytest.mark.parametrize("nic, host_args, channels", [
+    ("queues=8,grant=0", (), 1),
+    ("queues=8,grant=2", ("--sub-order", "reverse"), 3),
+    ("queues=8", ("--sub-delay", "300"), 4),
+    ("queues=8", ("--sub-order", "random", "--sub-delay", "100"), 4),
+    ("queues=8", ("--sub-limit", "2"), 3),
+    ("queues=8,send-table=none", (), 4),
+    ("queues=8,send-table=bug", (), 4),
+])
+def test_subchannels(run, nic, host_args, channels):
+    """Fewer channels than asked for, late ones, missing ones: four queues forward all the same."""
+    host = run(Host, *host_args, nics=[f"{nic},{GEN}"])
+    app = run(Console, host, "--forward-mode=macswap", queues=4)
+    cycle(host, app, COUNT)
+    assert set(queues_of(host)) == set(range(channels))
+    app.restart()
+    cycle(host, app, COUNT, COUNT)
+    app.quit()
+    host.end()
