@@ -5,11 +5,12 @@ BUILD ?= build/gcc
 PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 JOBS ?= $(shell nproc)
+ROUNDS ?= 7
 export HV_BUILD = $(abspath $(BUILD))
 
 stamp = build/.setup-done
 
-.PHONY: all setup demo test unit-test e2e-test install lint format clean help doc \
+.PHONY: all setup demo test unit-test e2e-test bench install lint format clean help doc \
 	guest-test guest-shell guest-setup
 .DEFAULT_GOAL := all
 
@@ -53,6 +54,10 @@ guest-shell: all guest-setup
 guest-setup:
 	@scripts/setup.sh test/guest/packages.txt
 	@test/guest/build-qemu.sh > /dev/null
+
+## bench: the stock driver and ours side by side, about 15 min; ROUNDS=7
+bench: all
+	$(PYTHON) bench/run.py --rounds $(ROUNDS) --output build/bench
 
 ## install: the plug-ins where EAL finds them, the programs into $(PREFIX)
 install: all

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Mode latency: one frame at a time to an echoing peer; round trips into a histogram. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <rte_cycles.h>
@@ -79,8 +80,11 @@ hvb_run_latency(const struct hvb_options *opt, struct rte_mempool *mp, struct hv
 	uint64_t gap = hz / opt->rate, end = start + (uint64_t)(opt->seconds * (double)hz);
 	double ns_per_tsc = 1e9 / (double)hz;
 
-	if (opt->size < STAMP_OFF + sizeof(struct stamp))
+	if (opt->size < STAMP_OFF + sizeof(struct stamp)) {
+		fprintf(stderr, "hvbench: --mode latency needs frames of %zu bytes: --size\n",
+			STAMP_OFF + sizeof(struct stamp));
 		return -EINVAL;
+	}
 	while (now < end && !hvb_quit) {
 		if (now >= next && send_one(opt, mp, res))
 			next += gap;

@@ -347,9 +347,13 @@ static void __attribute__((constructor)) peer_start(void)
 {
 	const char *socket_path = getenv("HVPEER_SOCKET");
 	const char *dir = getenv("HVPEER_DIR");
+	const char *program = getenv("HVPEER_PROGRAM");
 	int rc;
 
-	/* Programs started from here are none of our business. */
+	/* One that only starts the program (a debugger, timeout) is passed through. */
+	if (program != NULL && strcmp(program, program_invocation_short_name) != 0)
+		return;
+	/* What the program starts is none of our business. */
 	unsetenv("LD_PRELOAD");
 	if (socket_path == NULL || dir == NULL) {
 		peer_log("HVPEER_SOCKET and HVPEER_DIR must be set: use run-peer");
