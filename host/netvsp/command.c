@@ -105,6 +105,8 @@ rss_json(const struct nic_rss *r)
 int
 nic_command(struct nic *nic, const char *cmd, json_t *request, json_t *reply)
 {
+	int rc;
+
 	if (strcmp(cmd, "link") == 0)
 		return cmd_link(nic, request, reply);
 	if (strcmp(cmd, "speed") == 0)
@@ -130,6 +132,9 @@ nic_command(struct nic *nic, const char *cmd, json_t *request, json_t *reply)
 		return json_object_set_new(reply, "offload", offload_json(&nic->offload));
 	if (strcmp(cmd, "rss") == 0)
 		return json_object_set_new(reply, "rss", rss_json(&nic->rss));
+	rc = fault_command(nic, cmd, request, reply);
+	if (rc != -ENOENT)
+		return rc;
 	if (nic->port->ops->command != NULL)
 		return nic->port->ops->command(nic->port, cmd, request, reply);
 	return -ENOENT;
@@ -208,6 +213,7 @@ nic_stats(struct nic *nic)
 	json_object_set_new(o, "rx_too_big", json_integer((json_int_t)nic->rx_too_big));
 	json_object_set_new(o, "rx_no_channel", json_integer((json_int_t)nic->rx_no_channel));
 	json_object_set_new(o, "rx_overflow", json_integer((json_int_t)nic->rx_overflow));
+	json_object_set_new(o, "mangled", json_integer((json_int_t)nic->mangled));
 	json_object_set_new(o, "rx_no_rsc", json_integer((json_int_t)nic->rx_no_rsc));
 	json_object_set_new(o, "tx_link_down", json_integer((json_int_t)nic->tx_link_down));
 	json_object_set_new(o, "offload", offload_json(&nic->offload));

@@ -10,6 +10,7 @@
  *   oid.c         QUERY and SET                    offload.c      NDIS offload objects
  *   rss.c         Toeplitz, RSS parameters         slots.c        the receive buffer
  *   rx.c          frames to the guest              tx.c           completions of the guest's sends
+ *   fault.c       what no faithful host does
  *   tx_message.c  one send: gather, check, push    csum.c         checksums and segmentation
  *
  * Everything belongs to the host's one thread. A session lasts from OPENCHANNEL of the primary
@@ -55,6 +56,7 @@ struct nic_opt {
 	unsigned int vf, vf_serial, vf_delay_ms, vf_rc, switch_delay_ms, switch_fail;
 	unsigned int refuse_recv, refuse_send, hold_rx, overflow_drop, speed_short;
 	unsigned int tx_csum4, tx_csum6, rx_csum, lso4, lso6, rsc;
+	unsigned int mangle;
 	uint64_t speed; /* bit/s */
 };
 
@@ -218,7 +220,7 @@ struct nic {
 
 	struct nic_queue *queue[NIC_QUEUES_MAX];
 	struct nic_queue_stats qstats[NIC_QUEUES_MAX];
-	uint64_t rx_too_big, rx_no_channel, rx_overflow, rx_no_rsc, tx_link_down, sessions;
+	uint64_t rx_too_big, rx_no_channel, rx_overflow, rx_no_rsc, tx_link_down, sessions, mangled;
 };
 
 /* nic_options.c */
@@ -304,6 +306,11 @@ void slots_reclaim(struct nic_queue *q);
 /* A completion of the guest; false after a fatal violation. */
 bool slots_complete(struct nic_queue *q, uint64_t tid);
 uint32_t slots_used(const struct nic *nic);
+uint64_t slots_random(struct nic *nic);
+
+/* fault.c */
+int fault_command(struct nic *nic, const char *cmd, json_t *request, json_t *reply);
+void fault_mangle(struct nic *nic, uint8_t *msg, struct vmbus_xfer_range *range);
 
 /* rx.c */
 unsigned int rx_poll(struct nic *nic);

@@ -119,6 +119,8 @@ static const struct key keys[] = {
 	CHOICE("rsc", rsc, 0, yes_no, "offer RSC (frames that a port gives in pieces)"),
 	UINT("refuse-recv", refuse_recv, 0, 0, 7, "status for the receive buffer, 0 = accept it"),
 	UINT("refuse-send", refuse_send, 0, 0, 7, "status for the send buffer, 0 = accept it"),
+	UINT("mangle", mangle, 0, 0, 1u << 30,
+	     "damage the header or the range of every Nth received frame, by chance"),
 	CHOICE("hold-rx", hold_rx, 0, yes_no, "keep frames back until the command resume-rx"),
 	CHOICE("overflow", overflow_drop, 0, overflow,
 	       "a frame without slot or room: it waits in the port, or is lost"),

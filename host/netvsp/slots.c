@@ -19,6 +19,12 @@ next_random(uint64_t *seed)
 	return *seed;
 }
 
+uint64_t
+slots_random(struct nic *nic)
+{
+	return next_random(&nic->tid_seed);
+}
+
 int
 slots_create(struct nic *nic)
 {

@@ -303,3 +303,69 @@ def test_completion_on_wrong_channel(nichost):
     assert ng.until(lambda: h.stats()["queues"][1]["failed"])
     assert g.query(ng.OID_MAC)[0] == 0
     h.end("rx.complete-channel")
+
+
+# --- coalesced segments -----------------------------------------------------------------------
+
+RSC_ON = struct.pack("<2BH18x2B4x", 0x80, 3, 28, 2, 2)
+
+
+def inject_pieces(h, pieces):
+    h.cmd("hold-rx")
+    for i, p in enumerate(pieces):
+        h.inject(p, flags=(0x40 if i == 0 else 0) | (0x80 if i + 1 < len(pieces) else 0))
+    h.cmd("resume-rx")
+
+
+def test_rsc(nichost):
+    h = nichost("rsc=yes")
+    g = h.guest().up(caps=0xAC)
+    caps = g.query(ng.OID_HWCAPS)[1]
+    assert caps[144:146] == b"\1\1" and g.query(ng.OID_CURRENT)[1][144:146] == b"\0\0"
+    assert g.set(ng.OID_OFFLOAD, RSC_ON) == 0
+    assert g.indication()[1][144:146] == b"\1\1"
+    h.inject(frame(1))
+    assert 0x80000001 not in g.frames(1)[0][1]
+    pieces = [bytes(tcp4()), b"b" * 500, b"c" * 700]
+    inject_pieces(h, pieces)
+    p = g.ch.read()
+    assert len(p.ranges) == 3, "all pieces in one packet"
+    got = [ng.parse(g.message(p, i)) for i in range(3)]
+    assert [f for f, _ in got] == pieces
+    assert [ppis[0x80000001] for _, ppis in got] == [0x0301, 0x0101, 0x0501]
+    assert 0 in got[0][1] and set(got[1][1]) == {0x80000001}
+    g.ch.complete(p)
+    h.end()
+
+
+@pytest.mark.parametrize("caps, version", [(0x2C, ng.V61), (0xAC, ng.V6)])
+def test_no_rsc_without_the_capability(nichost, caps, version):
+    h = nichost("rsc=yes")
+    g = h.guest().up(version, caps=caps)
+    assert g.set(ng.OID_OFFLOAD, RSC_ON) == 0
+    assert g.indication()[1][144:146] == b"\0\0"
+    inject_pieces(h, [bytes(tcp4()), b"b" * 500])
+    h.inject(frame(2))
+    assert g.frames(1)[0][0] == frame(2) and h.stats()["rx_no_rsc"] == 2
+    h.end()
+
+
+# --- what no faithful host does ---------------------------------------------------------------
+
+def test_faults(nichost):
+    h = nichost("mangle=1,slots=600,slot-size=400")
+    g = h.guest().up()
+    assert h.cmd("raw", type=7, flags=1, tid=99, ext="fecafeca01000000" + "00" * 8,
+                 payload="6b000000")["ok"]
+    p = g.ch.read()
+    assert (p.type, p.tid, p.kind, p.ranges) == (ng.XFER, 99, 107, [(0, 0)])
+    assert h.cmd("poke", offset=400, bytes="0102ff")["ok"]
+    assert g.g.mem[g.recv + 400:g.recv + 403] == b"\1\2\xff"
+    assert not h.cmd("poke", offset=1 << 30, bytes="00")["ok"]
+    for i in range(100):
+        h.inject(frame(i))
+        g.ch.complete(g.ch.read())
+    assert h.stats()["mangled"] == 100
+    assert h.cmd("ring-index", value=0x7FFFFFF1)["ok"]
+    assert g.ch.words[g.ch.inn // 4] == 0x7FFFFFF1
+    h.end()

@@ -272,6 +272,25 @@ def test_bad_descriptor(nichost, raw, rule):
     h.end(rule)
 
 
+def test_trace(nichost, tmp_path):
+    """Every message, in the format of the recorded conversations."""
+    h = nichost("queues=2", "--trace", str(tmp_path / "t"))
+    g = h.guest().up()
+    h.inject(bytes(64))
+    g.frames(1)
+    g.completion(g.section_send(0, [ng.packet(bytes(60))]))
+    h.end()
+    lines = [line.split() for line in (tmp_path / "t").read_text().splitlines()]
+    assert all(len(bytes.fromhex("".join(x[x.index(":") + 1:]))) == int(x[x.index(":") - 1][4:])
+               for x in lines)
+    seen = {tuple(x[1:4]) for x in lines}
+    assert seen >= {("G>H", "RING", "INBAND"), ("H>G", "RING", "COMP"), ("G>H", "NVSP", "INIT"),
+                    ("G>H", "NVSP", "NDIS_CONFIG"), ("G>H", "RING", "GPADIRECT"),
+                    ("H>G", "RING", "XFERPAGES"), ("G>H", "RNDIS-CTL", "SET"),
+                    ("G>H", "RNDIS-DATA", "PACKET"), ("H>G", "RNDIS-DATA", "PACKET"),
+                    ("G>H", "VMBUS", "OPENCHANNEL")}
+
+
 # --- sub-channels -----------------------------------------------------------------------------
 
 def table(p):

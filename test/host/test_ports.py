@@ -17,7 +17,7 @@ from scapy.packet import Raw
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
-VLAN = 6
+VLAN, PACKET_ID, RSC_CAP = 6, 0x80000001, 0x80
 
 
 class Host:
@@ -35,8 +35,8 @@ class Host:
         self.err.seek(0)
         return self.err.read()
 
-    def guest(self):
-        return nicguest.Nic(self.path).up()
+    def guest(self, **kw):
+        return nicguest.Nic(self.path).up(**kw)
 
     def hostctl(self, *words):
         return subprocess.run([sys.executable, ROOT / "tools" / "hv-hostctl", self.ctl, *words],
@@ -130,6 +130,36 @@ def test_generator_finds(host, fault, key):
     assert {k: s[k] for k in ("lost", "outstanding", "duplicated", "reordered", "damaged")
             if s[k]} == {key: 1}
     h.end(4)
+
+
+def test_generator_coalesced(host):
+    """A frame in pieces is one segment: one transfer-page packet, numbered first to last."""
+    h = host("rsc=yes,port=gen:count=40,proto=tcp,size=4000,rsc=3,start=command,ipv6=50")
+    g = h.guest(caps=0x2C | RSC_CAP)
+    assert g.set(nicguest.OID_OFFLOAD, struct.pack("<2BH18x2B4x", 0x80, 3, 28, 2, 2)) == 0
+    assert g.indication()[0] == 0x40020006  # the offloads are now ...
+    assert h.hostctl("-n", "0", "start").returncode == 0
+    pieces, whole = [], []
+    while len(whole) < 40:
+        p = g.ch.read()
+        assert p is not None and p.type == nicguest.XFER
+        for i in range(len(p.ranges)):
+            data, ppis = nicguest.parse(g.message(p, i))
+            flags = ppis[PACKET_ID] >> 8 & 0xFF
+            assert flags & 1 and (flags & 2 != 0) == (not pieces)
+            pieces.append(data)
+            if flags & 4:
+                whole.append(b"".join(pieces))
+                assert len(pieces) == 3
+                pieces = []
+        assert not pieces
+        g.ch.complete(p)
+    for f in whole:
+        p = Ether(f)
+        del p["TCP"].chksum
+        assert len(f) == 4000 and bytes(p) == f
+    assert h.port()["sent"] == 40
+    h.end()
 
 
 def test_generator_to_sink_of_other_nic(host):

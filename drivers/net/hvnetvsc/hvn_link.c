@@ -57,8 +57,13 @@ static void
 tell(struct hvn_port *p)
 {
 	struct rte_eth_dev *dev = &rte_eth_devices[p->port_id];
+	struct rte_eth_link before, now;
 
-	if (hvn_link_update(dev, 0) != 0)
+	rte_eth_linkstatus_get(dev, &before);
+	hvn_link_update(dev, 0);
+	rte_eth_linkstatus_get(dev, &now);
+	/* A change of speed alone is news as well. */
+	if (before.link_status == now.link_status && before.link_speed == now.link_speed)
 		return;
 	if (p->data->dev_conf.intr_conf.lsc != 0)
 		rte_eth_dev_callback_process(dev, RTE_ETH_EVENT_INTR_LSC, NULL);

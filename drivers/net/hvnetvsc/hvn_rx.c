@@ -155,11 +155,14 @@ rx_ranges(struct hvn_rxq *q, struct hvn_chan *ch, struct rx_room *room, uint64_t
 				ok = false;
 				break;
 			}
-			if (rc < 0)
+			if (rc < 0) {
 				ch->msg_status = NVSP_STATUS_FAILURE;
-			else
-				room->next++;
-			if (rc == 1) {
+				continue;
+			}
+			if (rc == HVN_RX_OUT)
+				rte_mbuf_raw_free(m); /* its place is needed */
+			room->next += rc != 0;
+			if ((rc & HVN_RX_OUT) != 0) {
 				rx_count_group(q, rte_pktmbuf_mtod(out, uint8_t *));
 				*bytes += out->pkt_len;
 				room->pkts[room->out++] = out;

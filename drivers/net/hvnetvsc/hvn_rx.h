@@ -36,9 +36,10 @@ hvn_rx_fill(struct rte_mbuf *m, uint64_t mbuf_init, uint64_t flags, uint32_t len
 /*
  * Deliver a frame that needs more than one copy into one mbuf: several segments, a tag to insert,
  * a piece of a coalesced frame. m is an empty mbuf of the queue's pool.
- * 1: *out is a frame, m was used; 0: m was used, nothing to deliver yet; -EBADMSG: refused and
- * counted, m was not used; -ENOMEM: nothing was changed, m was not used.
+ * Returns HVN_RX_*; -EBADMSG: refused and counted, m was not used; -ENOMEM: nothing was changed.
  */
+#define HVN_RX_USED 1 /* m now belongs to a frame */
+#define HVN_RX_OUT  2 /* *out is to be delivered */
 int hvn_rx_frame(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const uint8_t *frame,
 		 const struct rndis_pkt_info *info, struct rte_mbuf **out);
 

@@ -165,43 +165,18 @@ rsc_append(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const uin
 
 	if (head->pkt_len + len > FRAME_MAX)
 		return rsc_refuse(q, ch);
-	/* m always joins the chain, so that the caller need not care whether it did. */
-	segs = len > room ? segs_for(q, len - room) : 1;
-	hvn_rx_fill(m, q->mbuf_init, 0, 0, 0);
-	if (chain_build(q, m, segs) != 0)
-		return -ENOMEM;
-	m->nb_segs = 1;
-	tail->next = m;
-	head->nb_segs += (uint16_t)segs;
+	if (len > room) {
+		segs = segs_for(q, len - room);
+		hvn_rx_fill(m, q->mbuf_init, 0, 0, 0);
+		if (chain_build(q, m, segs) != 0)
+			return -ENOMEM;
+		m->nb_segs = 1;
+		tail->next = m;
+		head->nb_segs += (uint16_t)segs;
+	}
 	ch->rsc_tail = chain_write(q, tail, piece, len);
 	head->pkt_len += len;
-	return 0;
-}
-
-/* Cut off what stayed empty; a chain of one length says how long its segments were. */
-static void
-rsc_finish(struct rte_mbuf *head, uint32_t pieces)
-{
-	struct rte_mbuf *m, *next, *last = head;
-	uint16_t segs = 1;
-
-	for (m = head->next; m != NULL; m = next) {
-		next = m->next;
-		if (m->data_len == 0) {
-			m->next = NULL;
-			rte_pktmbuf_free_seg(m);
-		} else {
-			last->next = m;
-			last = m;
-			segs++;
-		}
-	}
-	last->next = NULL;
-	head->nb_segs = segs;
-	if (pieces > 1) {
-		head->ol_flags |= RTE_MBUF_F_RX_LRO;
-		head->tso_segsz = (uint16_t)RTE_MIN(head->pkt_len / pieces, (uint32_t)UINT16_MAX);
-	}
+	return len > room ? HVN_RX_USED : 0;
 }
 
 static int
@@ -221,20 +196,24 @@ rsc_piece(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const uint
 		ch->rsc_head = m;
 		ch->rsc_tail = rte_pktmbuf_lastseg(m);
 		ch->rsc_pieces = 1;
+		rc = HVN_RX_USED;
 	} else {
 		if (ch->rsc_head == NULL || ch->rsc_pieces >= NVSP_XFER_RANGES_MAX_RSC)
 			return rsc_refuse(q, ch);
 		rc = rsc_append(q, ch, m, frame, info->data_len);
-		if (rc != 0)
+		if (rc < 0)
 			return rc;
 		ch->rsc_pieces++;
 	}
 	if ((flags & RNDIS_PKTID_LAST) == 0)
-		return 0;
+		return rc;
 	*out = ch->rsc_head;
 	ch->rsc_head = NULL;
-	rsc_finish(*out, ch->rsc_pieces);
-	return 1;
+	if (ch->rsc_pieces > 1) {
+		(*out)->ol_flags |= RTE_MBUF_F_RX_LRO;
+		(*out)->tso_segsz = (uint16_t)((*out)->pkt_len / ch->rsc_pieces);
+	}
+	return rc | HVN_RX_OUT;
 }
 
 int
@@ -253,5 +232,5 @@ hvn_rx_frame(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const u
 	if (rc != 0)
 		return rc;
 	*out = m;
-	return 1;
+	return HVN_RX_USED | HVN_RX_OUT;
 }

@@ -399,7 +399,6 @@ tx_pack(struct hvn_txq *q, struct hvn_txd *t, struct rte_mbuf **pkts, uint16_t n
 		len = m->pkt_len;
 		if (likely(tx_is_plain(t, m, rte_pktmbuf_mtod(m, const uint8_t *)))) {
 			p = tx_agg_room(q, t, HEAD_LEN + len);
-			/* Without a section it may still go the other way. */
 			if (likely(p != NULL)) {
 				tx_write_plain(t, p, rte_pktmbuf_mtod(m, const uint8_t *), len);
 				copied++;
@@ -407,6 +406,9 @@ tx_pack(struct hvn_txq *q, struct hvn_txd *t, struct rte_mbuf **pkts, uint16_t n
 				tx_free_one(&run, i, fast);
 				continue;
 			}
+			/* For want of a section it may still be read in place. */
+			if (t->n_sect != 0 || t->n_free == 0)
+				break;
 		}
 		res = tx_special(q, t, m);
 		if (res == TX_WAIT)

@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "datapath_fixture.h"
+
+/* Frames arrive whole and in order, the message is acknowledged once, behind its last frame. */
+static void
+partial_message(void **state)
+{
+	struct rte_mbuf *m[BURST];
+
+	RTE_SET_USED(state);
+	assert_true(host_frames(16, 1, 8, 60));
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, 3), 3);
+	for (uint32_t i = 0; i < 3; i++)
+		expect_frame(m[i], 1 + i, 60);
+	expect_silence();
+	assert_int_equal(hvn_rx_queue_count(fx.rxq), 5);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 5);
+	for (uint32_t i = 0; i < 5; i++)
+		expect_frame(m[i], 4 + i, 60);
+	expect_ack(16, NVSP_STATUS_SUCCESS);
+	expect_silence();
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
+	assert_int_equal(fx.rxq->stats.packets, 8);
+	assert_int_equal(fx.rxq->stats.bytes, 480);
+}
+
+/* Any length, any position in the ring, more than the burst. */
+static void
+wrap_and_lengths(void **state)
+{
+	struct rte_mbuf *m[BURST];
+	uint32_t sent = 0, got = 0, owed = 0;
+
+	RTE_SET_USED(state);
+	while (got < 5000) {
+		while (sent < 5000 && sent - got + 3 < SLOTS &&
+		       host_frames(sent, sent, 1 + sent % 3, 14 + sent % 1500)) {
+			sent += 1 + sent % 3;
+			owed++;
+		}
+		uint16_t n = hvn_rx_burst(fx.rxq, m, 1 + got % BURST);
+
+		assert_true(n > 0);
+		for (uint16_t i = 0; i < n; i++, got++) {
+			uint32_t first = got;
+
+			/* The length of a message's frames comes from the id of its first. */
+			while (first > 0 && m[i]->pkt_len != 14 + first % 1500)
+				first--;
+			assert_true(got - first < 3);
+			expect_frame(m[i], got, 14 + first % 1500);
+		}
+		struct vmbus_ring_pkt pkt;
+
+		while (host_peek(&pkt) == 1) {
+			host_release(&pkt);
+			owed--;
+		}
+	}
+	assert_int_equal(owed, 0);
+}
+
+/* The outbound ring is full: completions are owed, not lost, and frames wait when too many are. */
+static void
+back_pressure(void **state)
+{
+	struct rte_mbuf *m[BURST];
+	struct vmbus_ring_pkt pkt;
+	uint32_t sent = 0, got = 0, acked = 0;
+
+	RTE_SET_USED(state);
+	/* Leave room for two acknowledgements. */
+	while (vmbus_ring_tx_space(&fx.vc.tx) >= 3 * 32)
+		assert_int_equal(vmbus_ring_tx_put(&fx.vc.tx, VMBUS_PKT_INBAND, 0, 7, NULL, 0,
+						   nvsp_data, 8),
+				 0);
+	vmbus_ring_tx_publish(&fx.vc.tx);
+	while (sent < 200) {
+		if (host_frames(1000 + sent, sent, 1, 60))
+			sent++;
+		uint16_t n = hvn_rx_burst(fx.rxq, m, 4);
+
+		for (uint16_t i = 0; i < n; i++)
+			expect_frame(m[i], got++, 60);
+		if (fx.ch->n_acks == HVN_ACKS_MAX)
+			break;
+	}
+	assert_int_equal(fx.ch->n_acks, HVN_ACKS_MAX);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
+	while (acked < sent) {
+		while (host_peek(&pkt) == 1) {
+			if (pkt.type == VMBUS_PKT_COMPLETION)
+				assert_int_equal(pkt.tid, 1000 + acked++);
+			host_release(&pkt);
+		}
+		uint16_t n = hvn_rx_burst(fx.rxq, m, BURST);
+
+		for (uint16_t i = 0; i < n; i++)
+			expect_frame(m[i], got++, 60);
+	}
+	assert_int_equal(got, sent);
+	expect_silence();
+}
+
+/* T31: the packet is skipped, counted and not completed. */
+static void
+bad_messages(void **state)
+{
+	const uint64_t range = host_slot(0, 0, 60, 0, NULL);
+	uint64_t ext[2] = { NVSP_RECV_BUF_ID | UINT64_C(1) << 32, range };
+	uint32_t nvsp[10] = { NVSP_RNDIS };
+	struct rte_mbuf *m[BURST];
+
+	RTE_SET_USED(state);
+	ext[0] ^= 1;
+	host_put(VMBUS_PKT_XFER_PAGES, 1, ext, 16, nvsp, 40); /* set id */
+	ext[0] ^= 1;
+	ext[0] = NVSP_RECV_BUF_ID;
+	host_put(VMBUS_PKT_XFER_PAGES, 2, ext, 16, nvsp, 40); /* no ranges */
+	ext[0] = NVSP_RECV_BUF_ID | UINT64_C(2) << 32;
+	host_put(VMBUS_PKT_XFER_PAGES, 3, ext, 16, nvsp, 40); /* ranges behind the payload */
+	ext[0] = NVSP_RECV_BUF_ID | UINT64_C(0x20000001) << 32;
+	host_put(VMBUS_PKT_XFER_PAGES, 4, ext, 16, nvsp, 40); /* 8 * count overflows */
+	ext[0] = NVSP_RECV_BUF_ID | UINT64_C(1) << 32;
+	host_put(VMBUS_PKT_XFER_PAGES, 5, ext, 16, nvsp, 0); /* no NVSP message */
+	nvsp[0] = NVSP_INIT;
+	host_put(VMBUS_PKT_XFER_PAGES, 6, ext, 16, nvsp, 40);
+	nvsp[0] = NVSP_RNDIS;
+	nvsp[1] = 2; /* channel type */
+	host_put(VMBUS_PKT_XFER_PAGES, 7, ext, 16, nvsp, 40);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
+	assert_int_equal(fx.ch->invalid[HVN_INV_XFER], 7);
+	expect_silence();
+	assert_int_equal(fx.ch->vc->rx.index, fx.host_tx.index);
+
+	/* T16, T14: unknown type; payload before its descriptor's end. */
+	host_put(0x33, 8, NULL, 0, nvsp, 8);
+	host_put(VMBUS_PKT_INBAND, 9, NULL, 0, nvsp, 8);
+	fx.host_tx.data[fx.vc.rx.index + 32 + 2] = 1;
+	host_frames(10, 0, 1, 60);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
+	expect_frame(m[0], 0, 60);
+	expect_ack(10, NVSP_STATUS_SUCCESS);
+	assert_int_equal(fx.ch->invalid[HVN_INV_PKT_TYPE], 1);
+	assert_int_equal(fx.ch->invalid[HVN_INV_DESC], 1);
+}
+
+/* T32-T34, T37-T43: good frames around a bad range are delivered, the message fails. */
+static void
+bad_ranges(void **state)
+{
+	static const struct {
+		uint32_t at, value; /* u32 of the RNDIS message that is made wrong */
+	} bad[] = {
+		{ 0, 2 },
+		{ 4, 0 },
+		{ 4, 43 },
+		{ 4, SLOT_SIZE + 1 },
+		{ 8, 35 },
+		{ 8, SLOT_SIZE },
+		{ 8, 0xFFFFFFF8u },
+		{ 12, 0 },
+		{ 12, 13 },
+		{ 12, SLOT_SIZE },
+		{ 12, 0xFFFFFFFFu },
+		{ 28, 8 },
+		{ 32, 1 },
+		{ 32, 0xFFFFFFF0u },
+	};
+	const uint64_t wrong[] = {
+		SLOT_SIZE | (uint64_t)(SLOT_SIZE * SLOTS) << 32,
+		SLOT_SIZE + 1,
+		0,
+		43,
+		SLOT_SIZE | UINT64_C(0xFFFFFFFF) << 32,
+		0xFFFFFFFFu,
+		SLOT_SIZE | (uint64_t)(SLOT_SIZE * SLOTS - 1) << 32,
+	};
+	const uint32_t csum[1][2] = { { RNDIS_PPI_CHECKSUM, 0 } };
+	struct rte_mbuf *m[BURST];
+	uint64_t ranges[3];
+
+	RTE_SET_USED(state);
+	for (uint32_t i = 0; i < RTE_DIM(bad) + RTE_DIM(wrong); i++) {
+		for (uint32_t k = 0; k < 3; k++)
+			ranges[k] = host_slot(k, k, 60, 1, csum);
+		if (i < RTE_DIM(bad))
+			memcpy(fx.recv + SLOT_SIZE + bad[i].at, &bad[i].value, 4);
+		else
+			ranges[1] = wrong[i - RTE_DIM(bad)];
+		assert_true(host_xfer(i, 3, ranges));
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 2);
+		expect_frame(m[0], 0, 60);
+		expect_frame(m[1], 2, 60);
+		expect_ack(i, NVSP_STATUS_FAILURE);
+	}
+	assert_int_equal(fx.rxq->stats.errors, RTE_DIM(bad) + RTE_DIM(wrong));
+	/* T35: one slot twice. */
+	ranges[0] = ranges[1] = host_slot(5, 5, 100, 0, NULL);
+	host_xfer(99, 2, ranges);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 2);
+	expect_frame(m[0], 5, 100);
+	expect_frame(m[1], 5, 100);
+	expect_ack(99, NVSP_STATUS_SUCCESS);
+}
+
+/* T12, T13: the ring can no longer be trusted, and is not touched again. */
+static void
+corrupt_ring(void **state)
+{
+	struct rte_mbuf *m[BURST];
+
+	RTE_SET_USED(state);
+	fx.host_tx.hdr->windex = 65536 + 8;
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
+	assert_int_equal(hvn_chan_scan(fx.ch), -EIO);
+	fx.host_tx.hdr->windex = 0;
+	host_frames(1, 1, 1, 60);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
+	expect_silence();
+}
+
+static void
+flags(void **state)
+{
+	static const struct {
+		uint32_t csum;
+		uint64_t want;
+	} t[] = {
+		{ 0, 0 },
+		{ RNDIS_RXCSUM_TCP_OK | RNDIS_RXCSUM_IP_OK,
+		  RTE_MBUF_F_RX_L4_CKSUM_GOOD | RTE_MBUF_F_RX_IP_CKSUM_GOOD },
+		{ RNDIS_RXCSUM_UDP_FAILED | RNDIS_RXCSUM_IP_OK,
+		  RTE_MBUF_F_RX_L4_CKSUM_BAD | RTE_MBUF_F_RX_IP_CKSUM_GOOD },
+		{ RNDIS_RXCSUM_UDP_OK | RNDIS_RXCSUM_IP_FAILED,
+		  RTE_MBUF_F_RX_L4_CKSUM_GOOD | RTE_MBUF_F_RX_IP_CKSUM_BAD },
+		{ RNDIS_RXCSUM_TCP_FAILED, RTE_MBUF_F_RX_L4_CKSUM_BAD },
+	};
+	struct rte_mbuf *m[BURST];
+	uint64_t range;
+
+	RTE_SET_USED(state);
+	for (uint32_t i = 0; i < RTE_DIM(t); i++) {
+		const uint32_t ppi[2][2] = { { RNDIS_PPI_CHECKSUM, t[i].csum },
+					     { RNDIS_PPI_HASH_VALUE, 0xDEADBEEF } };
+
+		fx.rxq->offloads = i % 2 ? RTE_ETH_RX_OFFLOAD_RSS_HASH : 0;
+		range = host_slot(i, i, 60, 2, ppi);
+		host_xfer(i, 1, &range);
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
+		assert_int_equal(m[0]->ol_flags & ~RTE_MBUF_F_RX_RSS_HASH, t[i].want);
+		assert_int_equal((m[0]->ol_flags & RTE_MBUF_F_RX_RSS_HASH) != 0, i % 2);
+		assert_int_equal(m[0]->hash.rss, i % 2 ? 0xDEADBEEF : 0);
+		expect_frame(m[0], i, 60);
+	}
+}
+
+static void
+vlan(void **state)
+{
+	const uint32_t ppi[1][2] = { { RNDIS_PPI_VLAN, RNDIS_VLAN_FROM_TCI(0xA064) } };
+	uint64_t range = host_slot(3, 3, 60, 1, ppi);
+	struct rte_mbuf *m[BURST];
+	uint8_t *p;
+
+	RTE_SET_USED(state);
+	fx.rxq->vlan_strip = true;
+	host_xfer(1, 1, &range);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
+	assert_int_equal(m[0]->vlan_tci, 0xA064);
+	assert_int_equal(m[0]->ol_flags, RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED);
+	expect_frame(m[0], 3, 60);
+
+	fx.rxq->vlan_strip = false;
+	host_xfer(2, 1, &range);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
+	assert_int_equal(m[0]->pkt_len, 64);
+	p = rte_pktmbuf_mtod(m[0], uint8_t *);
+	assert_int_equal(p[12] << 8 | p[13], 0x8100);
+	assert_int_equal(p[14] << 8 | p[15], 0xA064);
+	memmove(p + 4, p, 12);
+	rte_pktmbuf_adj(m[0], 4);
+	expect_frame(m[0], 3, 60);
+}
+
+/* Chains of small mbufs; without room for all of one, the frame waits. */
+static void
+scatter(void **state)
+{
+	struct rte_mbuf *hold[POOL_SIZE], *m[BURST];
+	unsigned int held = 0;
+
+	RTE_SET_USED(state);
+	fx_rx_queue(fx.small, RTE_ETH_RX_OFFLOAD_SCATTER);
+	for (uint32_t len = 250; len < 1700; len += 3) {
+		host_frames(len, len, 1, len);
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
+		assert_int_equal(m[0]->nb_segs, (len + 255) / 256);
+		expect_frame(m[0], len, len);
+		expect_ack(len, NVSP_STATUS_SUCCESS);
+	}
+	while (rte_mempool_avail_count(fx.small) > 3)
+		hold[held++] = rte_pktmbuf_alloc(fx.small);
+	host_frames(1, 1, 2, 1000);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
+	assert_int_equal(fx.rxq->stats.nombuf, 1);
+	assert_int_equal(rte_mempool_avail_count(fx.small), 3);
+	expect_silence();
+	rte_pktmbuf_free_bulk(hold, held);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 2);
+	expect_frame(m[0], 1, 1000);
+	expect_frame(m[1], 2, 1000);
+	expect_ack(1, NVSP_STATUS_SUCCESS);
+
+	/* Not asked for: refused, not truncated. */
+	fx.rxq->offloads = 0;
+	host_frames(2, 1, 1, 1000);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
+	expect_ack(2, NVSP_STATUS_FAILURE);
+}
+
+/* A piece of a coalesced frame: flags of the packet id, bytes `at`.. of frame id. */
+static uint64_t
+piece(uint32_t slot, uint8_t pkt_flags, uint32_t id, uint32_t at, uint32_t len)
+{
+	const uint32_t ppi[1][2] = { { RNDIS_PPI_PACKET_ID,
+				       1u | (RNDIS_PKTID_SUBALLOC | (uint32_t)pkt_flags) << 8 } };
+	uint64_t range = host_slot(slot, id, len, 1, ppi);
+	uint8_t frame[4096];
+
+	make_frame(frame, id, 4096);
+	memcpy(fx.recv + slot * SLOT_SIZE + 256, frame + at, len);
+	return range;
+}
+
+static void
+coalesced(void **state)
+{
+	struct rte_mbuf *m[BURST];
+	uint64_t r[4];
+
+	RTE_SET_USED(state);
+	r[0] = piece(0, RNDIS_PKTID_FIRST, 9, 0, 1400);
+	r[1] = piece(1, 0, 9, 1400, 1400);
+	r[2] = piece(2, RNDIS_PKTID_LAST, 9, 2800, 10);
+	r[3] = host_slot(3, 3, 60, 0, NULL);
+	host_xfer(1, 4, r);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 2);
+	assert_true((m[0]->ol_flags & RTE_MBUF_F_RX_LRO) != 0);
+	assert_true(m[0]->tso_segsz != 0);
+	expect_frame(m[0], 9, 2810);
+	expect_frame(m[1], 3, 60);
+	expect_ack(1, NVSP_STATUS_SUCCESS);
+
+	/* T47: middle without first; no last; a plain frame in between. */
+	host_xfer(2, 1, &r[1]);
+	host_xfer(3, 2, r);
+	host_xfer(4, 1, &r[2]);
+	r[1] = r[3];
+	host_xfer(5, 3, r);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
+	expect_frame(m[0], 3, 60);
+	assert_int_equal(fx.ch->invalid[HVN_INV_RSC], 5);
+	for (uint64_t tid = 2; tid <= 5; tid++) {
+		struct vmbus_ring_pkt pkt;
+
+		assert_int_equal(host_peek(&pkt), 1);
+		assert_int_equal(pkt.tid, tid);
+		host_release(&pkt);
+	}
+}
+
+/* What is not a frame is handled behind frames that wait, once; the frames stay in order. */
+static void
+scan_ahead(void **state)
+{
+	struct rte_mbuf *m[BURST];
+	uint64_t ext[2] = { NVSP_RECV_BUF_ID | UINT64_C(1) << 32, host_slot(50, 0, 60, 0, NULL) };
+
+	RTE_SET_USED(state);
+	host_frames(1, 1, 4, 60);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, 1), 1);
+	expect_frame(m[0], 1, 60);
+	host_put(VMBUS_PKT_COMPLETION, HVN_TID_CTRL | 5, NULL, 0, nvsp_data, 40);
+	host_frames(2, 5, 1, 60);
+	host_put(VMBUS_PKT_INBAND, 6, NULL, 0, nvsp_data, 40);
+	host_put(VMBUS_PKT_XFER_PAGES, 7, ext, 16, nvsp_ctrl, 40);
+	host_frames(3, 6, 1, 60);
+	assert_true(hvn_chan_scan(fx.ch) > 0);
+	assert_int_equal(fx.n_inbound, 3);
+	assert_int_equal(fx.inbound[0].kind, HVN_CTRL_COMPLETION);
+	assert_int_equal(fx.inbound[1].kind, HVN_CTRL_INBAND);
+	assert_int_equal(fx.inbound[2].kind, HVN_CTRL_RNDIS);
+	expect_ack(7, NVSP_STATUS_SUCCESS);
+	assert_int_equal(hvn_chan_scan(fx.ch), 0);
+
+	/* No room with the control thread: it stays, and so does what is behind it. */
+	fx.refuse_inbound = true;
+	host_put(VMBUS_PKT_INBAND, 8, NULL, 0, nvsp_data, 40);
+	host_frames(4, 7, 1, 60);
+	hvn_chan_scan(fx.ch);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 5);
+	for (uint32_t i = 0; i < 5; i++)
+		expect_frame(m[i], 2 + i, 60);
+	fx.refuse_inbound = false;
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
+	expect_frame(m[0], 7, 60);
+	assert_int_equal(fx.n_inbound, 4);
+	for (uint64_t tid = 1; tid <= 4; tid++)
+		expect_ack(tid, NVSP_STATUS_SUCCESS);
+}
+
+/* Nobody takes the frames of a stopped port: they are dropped and completed. */
+static void
+stopped(void **state)
+{
+	struct rte_mbuf *m[BURST];
+
+	RTE_SET_USED(state);
+	host_frames(1, 1, 8, 60);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, 2), 2);
+	rte_pktmbuf_free_bulk(m, 2);
+	fx.port.running = false;
+	host_frames(2, 1, 3, 60);
+	assert_true(hvn_chan_scan(fx.ch) > 0);
+	expect_ack(1, NVSP_STATUS_SUCCESS);
+	expect_ack(2, NVSP_STATUS_SUCCESS);
+	assert_int_equal(fx.rxq->stats.dropped, 9);
+	fx.port.running = true;
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
+}
+
+/* No mbufs: frames wait; a completion behind them is found all the same. */
+static void
+no_mbufs(void **state)
+{
+	struct rte_mbuf *hold[POOL_SIZE], *m[BURST];
+
+	RTE_SET_USED(state);
+	for (unsigned int i = 0; i < POOL_SIZE; i++)
+		hold[i] = rte_pktmbuf_alloc(fx.pool);
+	host_frames(1, 1, 8, 60);
+	host_put(VMBUS_PKT_COMPLETION, HVN_TID_CTRL | 5, NULL, 0, nvsp_data, 40);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
+	assert_int_equal(fx.rxq->stats.nombuf, 1);
+	assert_int_equal(fx.n_inbound, 1);
+	rte_pktmbuf_free_bulk(hold, POOL_SIZE);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 8);
+	for (uint32_t i = 0; i < 8; i++)
+		expect_frame(m[i], 1 + i, 60);
+	expect_ack(1, NVSP_STATUS_SUCCESS);
+}
+
+/* Random packets, slots and bytes: nothing is lost or read outside (run with ASan as well). */
+static void
+garbage(void **state)
+{
+	struct rte_mbuf *m[BURST];
+	struct vmbus_ring_pkt pkt;
+	uint64_t ext[16];
+	uint32_t seed = 1;
+
+	RTE_SET_USED(state);
+	for (uint32_t round = 0; round < 20000; round++) {
+		uint32_t n = (seed = seed * 1664525u + 1013904223u) >> 29;
+
+		ext[0] = NVSP_RECV_BUF_ID | (uint64_t)n << 32;
+		for (uint32_t i = 1; i < RTE_DIM(ext); i++) {
+			uint32_t slot = (seed = seed * 1664525u + 1013904223u) % SLOTS;
+
+			ext[i] =
+				piece(slot, (uint8_t)(seed >> 20) & 6, slot, 0, (seed >> 8) % 1500);
+			if ((seed & 0x700) == 0)
+				fx.recv[slot * SLOT_SIZE + (seed >> 24) % 64] ^= (uint8_t)seed;
+			if ((seed & 0xF000) == 0)
+				ext[i] = (uint64_t)seed << 24;
+		}
+		host_put((seed >> 16) % 13 ? VMBUS_PKT_XFER_PAGES : (uint16_t)(seed >> 12) % 14,
+			 (uint64_t)seed << 21, ext, 8 + 8 * n, nvsp_data, seed % 41);
+		uint16_t got = hvn_rx_burst(fx.rxq, m, 1 + seed % BURST);
+
+		for (uint16_t i = 0; i < got; i++)
+			rte_mbuf_sanity_check(m[i], 1);
+		rte_pktmbuf_free_bulk(m, got);
+		if (round % 7 == 0)
+			hvn_chan_scan(fx.ch);
+		while (host_peek(&pkt) == 1)
+			host_release(&pkt);
+		fx.n_inbound = 0;
+	}
+	assert_int_equal(fx.vc.rx.error, 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(partial_message, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(wrap_and_lengths, fx_tiny, fx_close),
+		cmocka_unit_test_setup_teardown(back_pressure, fx_tiny, fx_close),
+		cmocka_unit_test_setup_teardown(bad_messages, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(bad_ranges, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(corrupt_ring, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(flags, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(vlan, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(scatter, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(coalesced, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(scan_ahead, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(stopped, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(no_mbufs, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(garbage, fx_big, fx_close),
+	};
+
+	if (fx_eal() != 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
