@@ -289,6 +289,30 @@ static const struct eth_dev_ops ops = {
 	.eth_dev_priv_dump = hvn_priv_dump,
 };
 
+/* A secondary runs bursts and reads: the device is opened and configured by the primary. */
+static const struct eth_dev_ops secondary_ops = {
+	.dev_close = hvn_port_close,
+	.is_removed = hvn_port_is_removed,
+	.link_update = hvn_link_update,
+	.dev_infos_get = infos_get,
+	.dev_supported_ptypes_get = supported_ptypes,
+	.rxq_info_get = hvn_rxq_info,
+	.txq_info_get = hvn_txq_info,
+	.rx_burst_mode_get = hvn_rx_burst_mode,
+	.tx_burst_mode_get = hvn_tx_burst_mode,
+	.tx_done_cleanup = hvn_tx_done_cleanup,
+	.get_monitor_addr = hvn_intr_monitor_addr,
+	.rss_hash_conf_get = hvn_rss_hash_conf_get,
+	.reta_query = hvn_rss_reta_query,
+	.stats_get = hvn_stats_get,
+	.stats_reset = hvn_stats_reset,
+	.xstats_get = hvn_xstats_get,
+	.xstats_get_names = hvn_xstats_get_names,
+	.xstats_reset = hvn_xstats_reset,
+	.fw_version_get = hvn_fw_version,
+	.eth_dev_priv_dump = hvn_priv_dump,
+};
+
 /* --- probe and remove ------------------------------------------------------------------------------------- */
 
 /* What differs from process to process. */
@@ -297,7 +321,7 @@ init_process(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 {
 	dev->device = &vdev->device;
 	dev->intr_handle = vdev->intr_handle;
-	dev->dev_ops = &ops;
+	dev->dev_ops = rte_eal_process_type() == RTE_PROC_PRIMARY ? &ops : &secondary_ops;
 	dev->rx_pkt_burst = hvn_rx_burst;
 	dev->tx_pkt_burst = hvn_tx_burst;
 	dev->tx_pkt_prepare = hvn_tx_prepare;

@@ -73,16 +73,15 @@ tell(struct hvn_port *p)
 static void
 network_change(struct hvn_port *p)
 {
-	bool up = p->link_up;
+	const struct rte_eth_dev *dev = &rte_eth_devices[p->port_id];
 
 	HVN_LOG(NOTICE, "port %u: network change", p->port_id);
-	if (!up)
+	if (!p->link_up)
 		return;
 	p->link_up = false;
 	tell(p);
-	/* The callback may have closed the port. */
-	if (rte_eth_devices[p->port_id].data == NULL ||
-	    rte_eth_devices[p->port_id].data->dev_private != p)
+	/* The callback may have closed the port, and p is gone with it. */
+	if (dev->data == NULL || dev->data->dev_private != p)
 		return;
 	p->link_up = true;
 	tell(p);

@@ -77,6 +77,7 @@ hvn_nvsp_recv_buf(struct hvn_port *p)
 	const char *why = "";
 	int rc;
 
+	p->recv_len = b->len;
 	if (b->addr == NULL) {
 		HVN_LOG(ERR, "port %u: the device has no receive buffer", p->port_id);
 		return -ENODEV;
@@ -91,7 +92,6 @@ hvn_nvsp_recv_buf(struct hvn_port *p)
 		return rc;
 	}
 	p->recv_buf = b->addr;
-	p->recv_len = b->len;
 	return 0;
 }
 

@@ -49,12 +49,11 @@ get_mtu(struct hvn_port *p, uint16_t mtu)
 }
 
 static int
-open_channel(struct hvn_port *p)
+open_channel(struct hvn_port *p, uint32_t recv_bytes)
 {
-	bool old = p->args.nvsp_max <= NVSP_VERSION_2;
 	struct hv_vmbus_open_params params = {
 		.ring_bytes = p->args.ring_bytes,
-		.recv_buf_bytes = old ? RECV_BUF_OLD : RECV_BUF_BYTES,
+		.recv_buf_bytes = recv_bytes,
 		.send_buf_bytes = SEND_BUF_BYTES,
 	};
 	struct hv_vmbus_channel *vc;
@@ -111,9 +110,17 @@ hvn_session_open(struct hvn_port *p, uint16_t mtu)
 	p->subs_asked = false;
 	p->asked_queues = 0;
 	p->session_mtu = mtu;
-	rc = open_channel(p);
+	rc = open_channel(p, RECV_BUF_BYTES);
 	if (rc == 0)
 		rc = handshake(p, mtu);
+	/* The version is known only behind the channel: an old host is asked again with less. */
+	if (rc == -EPROTO && p->caps.nvsp_version <= NVSP_VERSION_2 && p->recv_buf == NULL &&
+	    p->caps.nvsp_version != 0 && p->recv_len > RECV_BUF_OLD) {
+		hvn_session_close(p);
+		rc = open_channel(p, RECV_BUF_OLD);
+		if (rc == 0)
+			rc = handshake(p, mtu);
+	}
 	if (rc != 0) {
 		hvn_session_close(p);
 		return rc;
