@@ -9,6 +9,7 @@
 
 #define CONNECTION_REFUSED 0xC0000236u /* NTSTATUS: hvsocket is not served */
 #define NS_PER_MS	   1000000u
+#define REVOKE_SLICES_MAX  1024 /* more than a ring holds */
 
 struct vmbus *
 vmbus_create(struct partition *part)
@@ -166,19 +167,42 @@ on_gpadl(struct partition *part, const struct vmbus_msg_hdr *hdr, uint32_t len)
 	}
 }
 
+/*
+ * Is a buffer still the device's? Before 4.0 Linux revokes it by the ring and tears it down by a
+ * message without waiting: what was in the ring first is handled first.
+ */
+static bool
+buffer_in_use(struct partition *part, uint32_t relid, uint32_t id)
+{
+	struct vchan *c = channel_by_relid(part, relid);
+
+	for (unsigned int i = 0; i < REVOKE_SLICES_MAX; i++) {
+		if (c == NULL || !c->pub.open || !c->pub.vdev->ops->gpadl_in_use(c->pub.vdev, id))
+			return false;
+		if (c->pub.failed || c->pub.vdev->ops->poll(&c->pub) == 0)
+			return true;
+		/* The slice may have ended in a rescind. */
+		c = channel_by_relid(part, relid);
+	}
+	return true;
+}
+
 static void
 on_teardown(struct partition *part, const struct vmbus_msg_gpadl_teardown *m)
 {
 	struct gpadl *g = gpadl_find(part, m->gpadl);
-	struct vchan *c = channel_by_relid(part, m->relid);
+	bool in_use;
 
 	if (g == NULL || g->relid != m->relid || g->teardown) {
 		host_violation(part, "gpadl.unknown", m, sizeof(*m),
 			       "teardown of GPADL %#x, relid %u", m->gpadl, m->relid);
 		return;
 	}
-	if (g->ring_of != NULL ||
-	    (c != NULL && c->pub.open && c->pub.vdev->ops->gpadl_in_use(c->pub.vdev, g->id))) {
+	in_use = g->ring_of != NULL || buffer_in_use(part, m->relid, m->gpadl);
+	g = gpadl_find(part, m->gpadl);
+	if (g == NULL)
+		return;
+	if (in_use) {
 		host_violation(part, "gpadl.in-use", m, sizeof(*m),
 			       "teardown of GPADL %#x while it is in use", m->gpadl);
 		g->teardown = true; /* answered when the channel is closed */

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Our driver in a guest: the real sysfs and /dev/uioN, stock plug-ins installed beside ours."""
+import re
+
+import guest as g
+import pytest
+
+KERNELS = ["6.1", "6.12"]
+UIO = "/sys/bus/vmbus/devices/*1"
+
+
+@pytest.fixture
+def dpdk(start):
+    """dpdk(NIC, kernel) -> (host, guest): the NIC belongs to uio_hv_generic."""
+    def begin(*nics, kernel, cpus=2):
+        args = [a for n in nics for a in ("--nic", n)]
+        image = g.image.with_dpdk(g.image.kernel(kernel), g.BUILD)
+        host, guest = start(*args, kernel=kernel, cpus=cpus, memory=1024, initrd=image)
+        guest.run("modprobe hv_netvsc; modprobe uio_hv_generic; "
+                  "echo 128 > /proc/sys/vm/nr_hugepages; mount -t hugetlbfs h /dev/hugepages")
+        guest.until("netdevs", f"test $(ls -d /sys/class/net/eth* | wc -l) = {len(nics)}")
+        for i in range(len(nics)):
+            guest.run(f"hv-devbind --bind uio_hv_generic eth{i}")
+        return host, guest
+    return begin
+
+
+def testpmd(mode, *, seconds=10, queues=1, cpus=2, more=""):
+    return (f"timeout -s INT {seconds} dpdk-testpmd -l 0-{cpus - 1} --legacy-mem -- "
+            f"--forward-mode={mode} --rxq={queues} --txq={queues} --total-num-mbufs=20000 {more}")
+
+
+def totals(out):
+    """(received, sent) of all ports as testpmd sums them up at its end."""
+    last = out.split("Accumulated forward statistics for all ports")[1]
+    return tuple(int(re.search(rf"{d}-packets: (\d+)", last)[1]) for d in ("RX", "TX"))
+
+
+def port(host, nic=0):
+    return host.stats()["nics"][nic]["port"]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("queues", [1, 4])
+def test_txonly(dpdk, kernel, queues):
+    """What testpmd counts as sent is what the host received, undamaged."""
+    host, guest = dpdk("port=sink", kernel=kernel, cpus=4)
+    out = guest.run(testpmd("txonly", queues=queues, cpus=3, more="--nb-cores=2"), timeout=120)
+    _, sent = totals(out)
+    assert sent > 0 and port(host)["from_guest_frames"] == sent
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("mode", ["io", "macswap"])
+def test_forward(dpdk, kernel, mode):
+    """Two NICs, each with frames of the host: everything received goes out again."""
+    host, guest = dpdk("port=echo", "port=sink", kernel=kernel)
+    out = guest.run(testpmd(mode, more="--tx-first"), timeout=120)
+    received, sent = totals(out)
+    assert received > 0 and sent >= received
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_restarts(dpdk, kernel):
+    """20 starts without a module reloaded; the host sees a new session each time."""
+    host, guest = dpdk("port=sink", kernel=kernel)
+    for _ in range(20):
+        out = guest.run(testpmd("txonly", seconds=5), timeout=120)
+        assert totals(out)[1] > 0
+    assert host.stats()["nics"][0]["sessions"] >= 20
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_killed(dpdk, kernel):
+    host, guest = dpdk("port=sink", kernel=kernel)
+    for _ in range(3):
+        guest.status(testpmd("txonly").replace("-s INT 10", "-s KILL 8"), timeout=120)
+        before = port(host)["from_guest_frames"]
+        assert before > 0
+    _, sent = totals(guest.run(testpmd("txonly"), timeout=120))
+    assert port(host)["from_guest_frames"] == before + sent
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_interrupt_masks(dpdk, kernel):
+    """While it polls, every channel is masked and the kernel counts no interrupt."""
+    host, guest = dpdk("port=echo", kernel=kernel)
+    guest.start(testpmd("io", seconds=20, queues=2, more="--tx-first"))
+    guest.until("a sub-channel", f"test $(ls -d {UIO}/channels/*/ring | wc -l) = 2")
+    look = f"sleep 1; cat {UIO}/channels/*/in_mask; echo -; cat {UIO}/channels/*/interrupts"
+    masks, first = guest.run("sleep 3; " + look).split("-")
+    again, second = guest.run(look).split("-")
+    assert set(masks.split()) == set(again.split()) == {"1"}
+    assert first == second
+    guest.until("the end", "! pidof dpdk-testpmd")
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_back_to_the_kernel(dpdk, kernel):
+    host, guest = dpdk("port=sink", kernel=kernel)
+    guest.run(testpmd("txonly", seconds=5), timeout=120)
+    guest.run("hv-devbind --bind hv_netvsc $(ls /sys/bus/vmbus/devices)")
+    guest.until("the interface", "ip link set eth0 up && ip link show eth0 | grep -q LOWER_UP")
+    code, out = guest.status("hv-devbind --bind uio_hv_generic eth0")
+    assert code != 0 and "up" in out
