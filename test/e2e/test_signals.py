@@ -11,7 +11,7 @@ SIGNALS = pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
 
 
 @SIGNALS
-@pytest.mark.parametrize("program, told", [(Testpmd, "forward statistics for port 0"),
+@pytest.mark.parametrize("program, told", [(Testpmd, "Forward statistics for port 0"),
                                            (TestpmdHv, "cyc/pkt")])
 def test_program(run, program, told, sig):
     host = run(Host, nics=["port=gen:rate=50k"])

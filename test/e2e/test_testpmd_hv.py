@@ -148,7 +148,7 @@ def test_embedded_host_defaults(run):
 def test_embedded_host_dies_with_us(run):
     app = embedded(run)
     path = embedded_socket(app)
-    pid = int(app.expect(r"process (\d+)").group(1))
+    pid = int(re.search(r"process (\d+)", app.text).group(1))
     app.expect("Forwarding")
     app.kill()
     until(lambda: not os.path.exists(f"/proc/{pid}"), "the host's end", END_SECONDS)
