@@ -110,11 +110,11 @@ class Program:
         self.reader.join(1)
         return self.status
 
-    def end(self, sig=signal.SIGINT, status=0):
-        """Ask it to end: it does within two seconds, with this status."""
+    def end(self, sig=signal.SIGINT, status=0, seconds=SLOW):
+        """Ask it to end: it does, with this status."""
         assert self.proc.poll() is None, f"{self.argv[0]} died:\n{self.text}"
         self.proc.send_signal(sig)
-        assert self.wait(END_SECONDS) == status, self.text
+        assert self.wait(seconds) == status, self.text
 
     def kill(self):
         if self.proc.poll() is None:
@@ -154,8 +154,8 @@ class Host(Program):
     def result(self):
         return json.loads(self.json.read_text())
 
-    def end(self, sig=signal.SIGTERM, status=0):
-        super().end(sig, status)
+    def end(self, sig=signal.SIGTERM, status=0, seconds=SLOW):
+        super().end(sig, status, seconds)
         if status == 0:
             assert self.result()["violations"] == {}, self.text
         for left in (self.socket, self.control_path):
@@ -184,8 +184,8 @@ class Testpmd(Program):
         # It throws away what it finds in the queues at its start, unless told not to.
         return ["--total-num-mbufs=16384", f"--nb-cores={cores}", "--no-flush-rx"]
 
-    def end(self, sig=signal.SIGINT, status=0):
-        super().end(sig, status)
+    def end(self, sig=signal.SIGINT, status=0, seconds=SLOW):
+        super().end(sig, status, seconds)
         self.forget()
 
     def forget(self):

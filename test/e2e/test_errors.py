@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from hv import END_SECONDS, Host, Testpmd, TestpmdHv, until
+from hv import Host, Testpmd, TestpmdHv, until
 
 GUID = "68766e00-6574-4e76-8000-00155d000001"  # of hv-host's first NIC
 PROGRAMS = pytest.mark.parametrize("program", [Testpmd, TestpmdHv])
@@ -20,7 +20,7 @@ def fails(app, *messages):
     if app.proc.poll() is None:
         assert "No probed ethernet devices" in app.text, app.text
         app.type("")
-        assert app.wait(END_SECONDS) == 0, app.text
+        assert app.wait() == 0, app.text
     else:
         assert app.wait() > 0, app.text
     for message in messages:
@@ -69,10 +69,10 @@ def test_host_killed(run, program):
         app.type("show port summary all")
         app.expect("Number of available ports: 0")
         app.type("quit")
-        assert app.wait(END_SECONDS) == 0, app.text
+        assert app.wait() == 0, app.text
     else:
         app.expect("device removal event")
-        assert app.wait(END_SECONDS) == 1, app.text
+        assert app.wait() == 1, app.text
         assert "no port is left" in app.text and "cyc/pkt" in app.text
 
 
@@ -94,7 +94,7 @@ def test_other_port_goes_on(run, tmp):
     app.type("stop")
     app.expect("all +")
     app.type("quit")
-    assert app.wait(END_SECONDS) == 0
+    assert app.wait() == 0
     assert sorted(p["removed"] for p in json.loads((tmp / "j").read_text())["ports"]) == \
         [False, True]
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from hv import Host, Testpmd, TestpmdHv, until
+from hv import END_SECONDS, Host, Testpmd, TestpmdHv, until
 
 SIGNALS = pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
 
@@ -17,9 +17,9 @@ def test_program(run, program, told, sig):
     host = run(Host, nics=["port=gen:rate=50k"])
     app = run(program, host, "--forward-mode=macswap")
     until(lambda: host.port()["received"] > 1000, "traffic")
-    app.end(sig)
+    app.end(sig, seconds=END_SECONDS)
     assert told in app.text
-    host.end(sig)
+    host.end(sig, seconds=END_SECONDS)
     assert host.result()["nics"][0]["port"]["received"] > 1000
 
 
@@ -29,7 +29,7 @@ def test_host_first(run, sig):
     host = run(Host, nics=["port=gen:rate=50k,verify=count"])
     app = run(TestpmdHv, host, "--forward-mode=macswap")
     until(lambda: host.port()["received"] > 1000, "traffic")
-    host.end(sig)
+    host.end(sig, seconds=END_SECONDS)
     json.loads(host.json.read_text())
     app.expect("removal event")
     assert app.wait() == 1  # its only port has gone
@@ -40,10 +40,10 @@ def test_no_traffic(run, sig):
     host = run(Host, nics=["port=sink"])
     app = run(TestpmdHv, host, interactive=True)
     app.expect("testpmd-hv> ")
-    app.end(sig)
-    host.end(sig)
+    app.end(sig, seconds=END_SECONDS)
+    host.end(sig, seconds=END_SECONDS)
 
 
 @SIGNALS
 def test_host_alone(run, sig):
-    run(Host, nics=["port=gen"]).end(sig)
+    run(Host, nics=["port=gen"]).end(sig, seconds=END_SECONDS)

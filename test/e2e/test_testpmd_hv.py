@@ -8,7 +8,7 @@ import signal
 import pytest
 
 import capture
-from hv import END_SECONDS, TESTPMD_HV, Host, Program, TestpmdHv, until
+from hv import TESTPMD_HV, Host, Program, TestpmdHv, until
 
 PEER = bytes.fromhex("020000000000")
 TRANSFORM = {
@@ -92,7 +92,7 @@ def test_commands(run, tmp):
         app.type(line)
         app.expect(answer)
     app.type("quit")
-    assert app.wait(END_SECONDS) == 0
+    assert app.wait() == 0
 
 
 @pytest.mark.parametrize("args, message", [
@@ -151,7 +151,7 @@ def test_embedded_host_dies_with_us(run):
     pid = int(re.search(r"process (\d+)", app.text).group(1))
     app.expect("Forwarding")
     app.kill()
-    until(lambda: not os.path.exists(f"/proc/{pid}"), "the host's end", END_SECONDS)
+    until(lambda: not os.path.exists(f"/proc/{pid}"), "the host's end")
     assert not os.path.exists(path) and not os.path.exists(path + ".ctl")
 
 
