@@ -89,6 +89,14 @@ static inline void vmbus_ring_tx_fill(const struct vmbus_ring_span *span, uint32
 static inline void vmbus_ring_tx_commit(struct vmbus_ring *r, uint32_t len);
 
 /*
+ * For packets written as a batch: `bytes` of free ring in one piece behind what is committed, or
+ * NULL. The caller writes whole packets with their trailers (start offset << 32) and advances by
+ * what it wrote, which commits them.
+ */
+static inline uint64_t *vmbus_ring_tx_run(struct vmbus_ring *r, uint32_t bytes);
+static inline void vmbus_ring_tx_advance(struct vmbus_ring *r, uint32_t bytes);
+
+/*
  * Publish all committed packets with one store of the write index. Returns true if the
  * other side must be signalled: its mask is clear and the ring was empty before.
  * Returns false without a store if nothing was committed.

@@ -117,6 +117,22 @@ vmbus_ring_tx_commit(struct vmbus_ring *r, uint32_t len)
 	r->index = vmbus_ring_wrap(r, at + VMBUS_PKT_TRAILER);
 }
 
+static inline uint64_t *
+vmbus_ring_tx_run(struct vmbus_ring *r, uint32_t bytes)
+{
+	if (VMBUS_RING_UNLIKELY(bytes >= vmbus_ring_tx_free(r) && bytes > vmbus_ring_tx_space(r)))
+		return NULL;
+	if (VMBUS_RING_UNLIKELY(bytes > r->size - r->index))
+		return NULL;
+	return (uint64_t *)(void *)(r->data + r->index);
+}
+
+static inline void
+vmbus_ring_tx_advance(struct vmbus_ring *r, uint32_t bytes)
+{
+	r->index = vmbus_ring_wrap(r, r->index + bytes);
+}
+
 static inline bool
 vmbus_ring_tx_publish(struct vmbus_ring *r)
 {

@@ -244,7 +244,7 @@ flags(void **state)
 		const uint32_t ppi[2][2] = { { RNDIS_PPI_CHECKSUM, t[i].csum },
 					     { RNDIS_PPI_HASH_VALUE, 0xDEADBEEF } };
 
-		fx.rxq->offloads = i % 2 ? RTE_ETH_RX_OFFLOAD_RSS_HASH : 0;
+		fx.rxq->want_hash = i % 2;
 		range = host_slot(i, i, 60, 2, ppi);
 		host_xfer(i, 1, &range);
 		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);

@@ -156,16 +156,24 @@ struct hvn_rxq {
 	struct hvn_chan *chan; /* NULL while stopped */
 	struct rte_mempool *pool;
 	uint64_t mbuf_init; /* rearm data of rte_mbuf */
-	uint64_t offloads;
-	uint16_t queue_id;
-	uint16_t port_id;
-	uint16_t nb_desc;
-	uint16_t buf_len;  /* data room behind the headroom */
+
+	/* of the port, for the inner loop; set by hvn_rxq_start() */
+	const uint8_t *recv_buf;
+	uint64_t slot_max; /* largest offset of a whole slot */
+	uint32_t slot_size;
+	uint32_t data_max; /* bytes of a frame in one mbuf, behind the Ethernet header */
 	uint32_t data_off; /* of the last frame in its slot: what to prefetch of the next */
+	uint16_t buf_len;  /* data room behind the headroom */
+	bool want_hash;
+
 	bool started;
 	bool deferred;
 	bool ptypes; /* application asked for packet types */
 	bool vlan_strip;
+	uint16_t queue_id;
+	uint16_t port_id;
+	uint16_t nb_desc;
+	uint64_t offloads;
 	struct hvn_queue_path path;
 	struct hvn_rx_stats stats __rte_cache_aligned;
 	struct hvn_rx_stats base; /* subtracted since the last reset */

@@ -64,36 +64,68 @@ hvn_chan_send(struct hvn_chan *ch, uint16_t type, uint16_t flags, uint64_t tid, 
 	return rc;
 }
 
+/* Descriptor and 8 bytes: Windows and OpenVMM take the short form (Linux sends it). */
+#define ACK_DESC (VMBUS_PKT_COMPLETION | UINT64_C(2) << 16 | UINT64_C(3) << 32)
+#define ACK_LEN	 24u
+
+/* All completions owed in one piece of the ring. */
+static inline bool
+pay_together(struct hvn_chan *ch, struct vmbus_ring *tx)
+{
+	const uint32_t footprint = ACK_LEN + VMBUS_PKT_TRAILER;
+	uint64_t *at = vmbus_ring_tx_run(tx, ch->n_acks * footprint);
+	uint64_t start = (uint64_t)tx->index << 32;
+	uint32_t i;
+
+	if (at == NULL)
+		return false;
+	for (i = 0; i < ch->n_acks; i++, at += 4, start += (uint64_t)footprint << 32) {
+		at[0] = ACK_DESC;
+		at[1] = ch->acks[i].tid;
+		at[2] = NVSP_RNDIS_COMPLETE | (uint64_t)ch->acks[i].status << 32;
+		at[3] = start;
+	}
+	vmbus_ring_tx_advance(tx, ch->n_acks * footprint);
+	ch->n_acks = 0;
+	return true;
+}
+
+/* One by one, as many as there is room for. */
+static void
+pay_some(struct hvn_chan *ch, struct vmbus_ring *tx)
+{
+	struct vmbus_ring_span span;
+	uint32_t i;
+
+	for (i = 0; i < ch->n_acks; i++) {
+		const uint64_t msg[3] = {
+			ACK_DESC,
+			ch->acks[i].tid,
+			NVSP_RNDIS_COMPLETE | (uint64_t)ch->acks[i].status << 32,
+		};
+
+		if (vmbus_ring_tx_reserve(tx, sizeof(msg), &span) != 0)
+			break;
+		vmbus_ring_tx_fill(&span, 0, msg, sizeof(msg));
+		vmbus_ring_tx_commit(tx, sizeof(msg));
+	}
+	ch->n_acks -= i;
+	memmove(ch->acks, ch->acks + i, ch->n_acks * sizeof(ch->acks[0]));
+}
+
 bool
 hvn_chan_pay(struct hvn_chan *ch)
 {
 	struct vmbus_ring *tx = &ch->vc->tx;
-	struct vmbus_ring_span span;
-	uint32_t i;
 	bool signal;
 
 	/* A transmit burst has it: the next poll tries again. */
 	if (!rte_spinlock_trylock(&ch->out_lock))
 		return false;
-	for (i = 0; i < ch->n_acks; i++) {
-		/* Descriptor and 8 bytes: Windows and OpenVMM take the short form (Linux sends it). */
-		const uint64_t msg[3] = {
-			VMBUS_PKT_COMPLETION | UINT64_C(2) << 16 | UINT64_C(3) << 32,
-			ch->acks[i].tid,
-			NVSP_RNDIS_COMPLETE | (uint64_t)ch->acks[i].status << 32,
-		};
-
-		if (unlikely(vmbus_ring_tx_reserve(tx, sizeof(msg), &span) != 0))
-			break;
-		vmbus_ring_tx_fill(&span, 0, msg, sizeof(msg));
-		vmbus_ring_tx_commit(tx, sizeof(msg));
-	}
+	if (unlikely(!pay_together(ch, tx)))
+		pay_some(ch, tx);
 	signal = vmbus_ring_tx_publish(tx);
 	rte_spinlock_unlock(&ch->out_lock);
-
-	ch->n_acks -= i;
-	if (unlikely(ch->n_acks != 0))
-		memmove(ch->acks, ch->acks + i, ch->n_acks * sizeof(ch->acks[0]));
 	if (signal) {
 		ch->out_signals++;
 		hv_vmbus_signal(hvn_vdev(ch->port), ch->vc);

@@ -38,14 +38,21 @@ hvn_chan_xfer(const struct vmbus_ring_pkt *pkt, uint32_t *ranges)
 									   : HVN_XFER_BAD;
 }
 
-/* Release the packet at the head, of which a scan may have been beyond. */
+/* A packet of len bytes left the head: a scan may have been beyond it. */
+static inline void
+hvn_chan_unscan(struct hvn_chan *ch, uint32_t len)
+{
+	uint32_t took = len + VMBUS_PKT_TRAILER;
+
+	ch->scanned = ch->scanned > took ? ch->scanned - took : 0;
+}
+
+/* Release the packet at the head. */
 static inline void
 hvn_chan_release(struct hvn_chan *ch, const struct vmbus_ring_pkt *pkt)
 {
-	uint32_t took = pkt->len + VMBUS_PKT_TRAILER;
-
 	vmbus_ring_rx_release(&ch->vc->rx, pkt);
-	ch->scanned = ch->scanned > took ? ch->scanned - took : 0;
+	hvn_chan_unscan(ch, pkt->len);
 }
 
 /* The completion of a packet taken out of the inbound ring. There is room: see hvn_chan_next(). */

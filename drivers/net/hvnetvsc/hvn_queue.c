@@ -78,7 +78,9 @@ hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 	q->port_id = p->port_id;
 	q->nb_desc = nb_desc;
 	q->buf_len = (uint16_t)RTE_MIN(room, (uint32_t)UINT16_MAX - RTE_PKTMBUF_HEADROOM);
+	q->data_max = q->buf_len - RTE_ETHER_HDR_LEN;
 	q->data_off = SLOT_DATA_OFF;
+	q->want_hash = (offloads & RTE_ETH_RX_OFFLOAD_RSS_HASH) != 0;
 	q->deferred = conf->rx_deferred_start != 0;
 	q->vlan_strip = (offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) != 0;
 	q->ptypes = p->ptypes;
@@ -183,10 +185,10 @@ hvn_rx_burst_mode(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_burst_mod
 {
 	const struct hvn_rxq *q = dev->data->rx_queues[id];
 
-	snprintf(mode->info, sizeof(mode->info), "%s%s, %s copies",
+	snprintf(mode->info, sizeof(mode->info), "%s%s, %u-byte copies",
 		 q->path.vf_port != RTE_MAX_ETHPORTS ? "VF and synthetic" : "synthetic",
 		 (q->offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0 ? ", scattered" : "",
-		 hvn_copy_name);
+		 hvn_copy_width);
 	return 0;
 }
 
@@ -195,9 +197,9 @@ hvn_tx_burst_mode(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_burst_mod
 {
 	const struct hvn_txq *q = dev->data->tx_queues[id];
 
-	snprintf(mode->info, sizeof(mode->info), "%s, sections up to %u bytes, %s copies",
+	snprintf(mode->info, sizeof(mode->info), "%s, sections up to %u bytes, %u-byte copies",
 		 q->path.vf_port != RTE_MAX_ETHPORTS ? "VF" : "synthetic", q->txd->copybreak,
-		 hvn_copy_name);
+		 hvn_copy_width);
 	return 0;
 }
 
@@ -214,6 +216,9 @@ hvn_rxq_start(struct hvn_rxq *q)
 	if (q->queue_id >= p->n_chans)
 		return 0;
 	ch = p->chan[q->queue_id];
+	q->recv_buf = p->recv_buf;
+	q->slot_size = p->caps.slot_size;
+	q->slot_max = p->recv_len - p->caps.slot_size;
 	rte_spinlock_lock(&ch->in_lock);
 	ch->rxq = q;
 	rte_spinlock_unlock(&ch->in_lock);

@@ -37,26 +37,34 @@ static_assert(
 #define CSUM_16(n) CSUM_4(n), CSUM_4((n) + 4), CSUM_4((n) + 8), CSUM_4((n) + 12)
 const uint16_t hvn_rx_csum_flags[64] = { CSUM_16(0), CSUM_16(16), CSUM_16(32), CSUM_16(48) };
 
-/* Empty mbufs in the application's array: out <= next <= end, pkts[next..end) are empty. */
+/* The application's array: frames in pkts[0..out), empty mbufs in pkts[out..end). */
 struct rx_room {
 	struct rte_mbuf **pkts;
-	uint32_t n, out, next, end;
+	uint32_t n, out, end;
+	uint64_t bytes;
+};
+
+/* The message being consumed: ranges at..end, in the ring or in the channel's scratch. */
+struct rx_msg {
+	const uint8_t *body; /* behind the descriptor */
+	const uint8_t *at, *end;
+	uint64_t tid;
+	uint32_t len;
 };
 
 /*
  * Allocate for what the ring seems to hold, messages being much alike; what was too much goes
  * back at the end of the burst.
  */
-static int
-rx_alloc(struct hvn_rxq *q, const struct hvn_chan *ch, struct rx_room *room)
+static __rte_noinline int
+rx_alloc(struct hvn_rxq *q, const struct vmbus_ring *rx, const struct rx_msg *msg,
+	 struct rx_room *room)
 {
-	const struct vmbus_ring *rx = &ch->vc->rx;
-	uint32_t left = ch->msg_ranges - ch->msg_next, want = left;
+	uint32_t left = (uint32_t)(msg->end - msg->at) / 8, want = left;
 
-	room->next = room->end = room->out;
 	if (left < room->n - room->end)
-		want = vmbus_ring_dist(rx, rx->index, rx->peer) /
-		       (ch->msg.len + VMBUS_PKT_TRAILER) * ch->msg_ranges;
+		want = vmbus_ring_dist(rx, rx->index, rx->peer) / (msg->len + VMBUS_PKT_TRAILER) *
+		       ((uint32_t)(msg->end - msg->body) / 8 - 1);
 	want = RTE_MAX(want, left);
 	want = RTE_MIN(want, room->n - room->end);
 	while (rte_mempool_get_bulk(q->pool, (void **)&room->pkts[room->end], want) != 0) {
@@ -83,14 +91,6 @@ rx_bad_range(struct hvn_chan *ch, struct hvn_rxq *q, enum rndis_parse_error err)
 	ch->msg_status = NVSP_STATUS_FAILURE;
 }
 
-/* A fast look: what needs more than one copy into one mbuf? */
-static inline bool
-rx_is_special(const struct hvn_rxq *q, const struct rndis_pkt_info *info)
-{
-	return info->data_len > q->buf_len || info->data_len < RTE_ETHER_HDR_LEN ||
-	       (info->present & (RNDIS_INFO_PACKET_ID | RNDIS_INFO_VLAN)) != 0;
-}
-
 static inline void
 rx_count_group(struct hvn_rxq *q, const uint8_t *frame)
 {
@@ -102,132 +102,342 @@ rx_count_group(struct hvn_rxq *q, const uint8_t *frame)
 		q->stats.multicast++;
 }
 
-static inline void
-rx_prefetch(const struct hvn_port *p, const uint8_t *ranges, uint32_t i, uint32_t data_off)
+static __rte_always_inline void
+rx_prefetch(const uint8_t *recv_buf, const uint8_t *range, uint32_t data_off)
 {
-	uint64_t off = hv_load64(ranges + 8 * i) >> 32;
+	const uint8_t *slot = recv_buf + hv_load32(range + 4);
 
 	/* A prefetch cannot fault, whatever the offset. */
-	rte_prefetch0(p->recv_buf + off);
-	rte_prefetch0(p->recv_buf + off + data_off);
+	rte_prefetch0(slot);
+	rte_prefetch0(slot + data_off);
+}
+
+/* Any range, with every check. False if the burst has to end here: no mbufs. */
+static __rte_noinline bool
+rx_range(struct hvn_rxq *q, struct hvn_chan *ch, struct rx_room *room, uint64_t range)
+{
+	struct rte_mbuf *m = room->pkts[room->out], *frame = NULL;
+	enum rndis_parse_error err;
+	struct rndis_pkt_info info;
+	const uint8_t *slot;
+	uint32_t len;
+	int rc;
+
+	slot = hvn_chan_range(q->port, range, &len);
+	err = slot != NULL ? rndis_parse_packet(slot, len, 0, &info) : RNDIS_PARSE_OK;
+	if (slot == NULL || err != RNDIS_PARSE_OK) {
+		rx_bad_range(ch, q, err);
+		return true;
+	}
+	rc = hvn_rx_frame(q, ch, m, slot + info.data_off, &info, &frame);
+	if (rc == -ENOMEM) {
+		q->stats.nombuf++;
+		return false;
+	}
+	if (rc < 0) {
+		ch->msg_status = NVSP_STATUS_FAILURE;
+		return true;
+	}
+	/* The place of an mbuf that became part of a frame in the making is filled again. */
+	if (rc == HVN_RX_USED)
+		room->pkts[room->out] = room->pkts[--room->end];
+	if ((rc & HVN_RX_OUT) == 0)
+		return true;
+	if (rc == HVN_RX_OUT)
+		rte_mbuf_raw_free(m); /* its place is needed */
+	room->pkts[room->out++] = frame;
+	room->bytes += frame->pkt_len;
+	rx_count_group(q, rte_pktmbuf_mtod(frame, uint8_t *));
+	return true;
+}
+
+/* What a slot that hosts usually send contains, in registers. */
+struct rx_usual {
+	const uint8_t *frame;
+	uint32_t data_off, data_len, csum, hash;
+};
+
+/* Records of 16 bytes each, of checksum and hash value, each at most once? */
+static __rte_always_inline bool
+rx_usual_ppis(const uint8_t *rec, uint32_t len, struct rx_usual *u, uint64_t *flags)
+{
+	uint64_t a, b;
+
+	do {
+		a = hv_load64(rec);
+		b = hv_load64(rec + 8);
+		if ((uint32_t)b != sizeof(struct rndis_ppi))
+			return false;
+		if (a == (RNDIS_PPI_U32_SIZE | (uint64_t)RNDIS_PPI_CHECKSUM << 32) && *flags == 0)
+			*flags = hvn_rx_csum_flags[(b >> 32) & 63u];
+		else if (a == (RNDIS_PPI_U32_SIZE | (uint64_t)RNDIS_PPI_HASH_VALUE << 32) &&
+			 u->hash == 0)
+			u->hash = (uint32_t)(b >> 32);
+		else
+			return false;
+		rec += RNDIS_PPI_U32_SIZE;
+		len -= RNDIS_PPI_U32_SIZE;
+	} while (len != 0);
+	return true;
 }
 
 /*
- * Consume ranges of the current message while there are empty mbufs. Returns false if the burst
- * has to end here.
+ * Is this range inside the receive buffer, and what it holds a plain frame, laid out as hosts do:
+ * records of 16 bytes, behind them the frame, which fits one mbuf? Checks as much as
+ * rndis_parse_packet() does; anything else is left to rx_range().
  */
-static inline bool
-rx_ranges(struct hvn_rxq *q, struct hvn_chan *ch, struct rx_room *room, uint64_t *bytes)
+static __rte_always_inline bool
+rx_is_usual(const struct hvn_rxq *q, uint64_t range, struct rx_usual *u, uint64_t *flags)
 {
-	const struct hvn_port *p = q->port;
-	const uint8_t *ranges = ch->msg.body + 8, *slot, *frame;
-	const bool want_hash = (q->offloads & RTE_ETH_RX_OFFLOAD_RSS_HASH) != 0;
-	uint32_t i = ch->msg_next, count = ch->msg_ranges, data_off = q->data_off;
-	enum rndis_parse_error err;
-	struct rndis_pkt_info info;
-	struct rte_mbuf *m, *out;
-	uint64_t flags;
-	uint32_t len;
-	bool ok = true;
-	uint8_t *dst;
-	int rc;
+	const uint32_t len = (uint32_t)range;
+	const uint8_t *slot = q->recv_buf + (range >> 32);
+	uint64_t a, b;
+	uint32_t ppi_len;
 
-	for (; i < count && room->next < room->end; i++) {
-		if (i + PREFETCH_AHEAD < count)
-			rx_prefetch(p, ranges, i + PREFETCH_AHEAD, data_off);
-		slot = hvn_chan_range(p, hv_load64(ranges + 8 * i), &len);
-		if (unlikely(slot == NULL)) {
-			rx_bad_range(ch, q, RNDIS_PARSE_OK);
-			continue;
-		}
-		err = rndis_parse_packet(slot, len, 0, &info);
-		if (unlikely(err != RNDIS_PARSE_OK)) {
-			rx_bad_range(ch, q, err);
-			continue;
-		}
-		data_off = info.data_off;
-		frame = slot + data_off;
-		m = room->pkts[room->next];
-		if (unlikely(rx_is_special(q, &info) || ch->rsc_head != NULL)) {
-			rc = hvn_rx_frame(q, ch, m, frame, &info, &out);
-			if (rc == -ENOMEM) {
-				q->stats.nombuf++;
-				ok = false;
-				break;
-			}
-			if (rc < 0) {
-				ch->msg_status = NVSP_STATUS_FAILURE;
-				continue;
-			}
-			if (rc == HVN_RX_OUT)
-				rte_mbuf_raw_free(m); /* its place is needed */
-			room->next += rc != 0;
-			if ((rc & HVN_RX_OUT) != 0) {
-				rx_count_group(q, rte_pktmbuf_mtod(out, uint8_t *));
-				*bytes += out->pkt_len;
-				room->pkts[room->out++] = out;
-			}
-			continue;
-		}
-		flags = hvn_rx_csum(&info);
-		if (want_hash && (info.present & RNDIS_INFO_HASH_VALUE) != 0)
-			flags |= RTE_MBUF_F_RX_RSS_HASH;
-		else
-			info.hash_value = 0;
-		hvn_rx_fill(m, q->mbuf_init, flags, info.data_len, info.hash_value);
-		dst = (uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM;
-		hvn_copy(dst, frame, info.data_len);
-		rx_count_group(q, dst);
-		*bytes += info.data_len;
-		room->next++;
-		room->pkts[room->out++] = m;
-	}
-	ch->msg_next = i;
-	q->data_off = data_off;
-	return ok;
+	/* A whole slot is there, so that its header may be read whatever len is. */
+	if (unlikely(len > q->slot_size || (range >> 32) > q->slot_max))
+		return false;
+	a = hv_load64(slot);
+	b = hv_load64(slot + offsetof(struct rndis_packet, data_off));
+	if (unlikely((uint32_t)a != RNDIS_PACKET))
+		return false;
+	a >>= 32;
+	u->data_off = (uint32_t)b;
+	b >>= 32;
+	u->data_len = (uint32_t)b;
+	if (unlikely(a > len || u->data_len - RTE_ETHER_HDR_LEN > q->data_max ||
+		     u->data_off + b + RNDIS_OFFSET_BASE > a))
+		return false;
+	a = hv_load64(slot + offsetof(struct rndis_packet, ppi_off));
+	ppi_len = (uint32_t)(a >> 32);
+	u->hash = 0;
+	*flags = 0;
+	u->frame = slot + u->data_off + RNDIS_OFFSET_BASE;
+	if (ppi_len == 0)
+		return u->data_off >= RNDIS_PPI_OFF;
+	if (unlikely((uint32_t)a != RNDIS_PPI_OFF || (ppi_len & 15u) != 0 ||
+		     (a >> 32) + RNDIS_PPI_OFF > u->data_off))
+		return false;
+	return rx_usual_ppis(slot + sizeof(struct rndis_packet), ppi_len, u, flags);
 }
 
-/* The burst proper; the caller holds in_lock. */
-static inline uint16_t
-rx_synthetic(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **pkts, uint16_t n)
+/* The channel's current message, from hvn_chan_next() or of the burst before. */
+static inline void
+rx_msg_load(const struct hvn_chan *ch, struct rx_msg *msg)
+{
+	msg->body = ch->msg.body;
+	msg->at = msg->body + 8 + 8 * (uint64_t)ch->msg_next;
+	msg->end = msg->body + 8 + 8 * (uint64_t)ch->msg_ranges;
+	msg->tid = ch->msg.tid;
+	msg->len = ch->msg.len;
+}
+
+/* What is left of the message waits for the next burst. */
+static inline void
+rx_msg_store(struct hvn_chan *ch, const struct rx_msg *msg)
+{
+	ch->msg.body = msg->body;
+	ch->msg.tid = msg->tid;
+	ch->msg.len = msg->len;
+	ch->msg_ranges = (uint32_t)((msg->end - msg->body) / 8 - 1);
+	ch->msg_next = (uint32_t)((msg->at - msg->body) / 8 - 1);
+}
+
+/*
+ * Is there a message of frames at the head, in one piece? The checks of vmbus_ring_rx_peek() and
+ * hvn_chan_xfer() on values in registers; anything else is left to those.
+ */
+static __rte_always_inline bool
+rx_msg_usual(struct hvn_chan *ch, const struct vmbus_ring *rx, struct rx_msg *msg)
+{
+	const uint32_t index = rx->index, peer = rx->peer;
+	const uint32_t avail = (peer >= index ? peer : rx->size) - index;
+	const uint8_t *pkt = rx->data + index;
+	uint64_t desc, head;
+	uint32_t off, count;
+
+	/* A longer message than what is there in one piece: also the ring that is empty. */
+	if (avail < 48)
+		return false;
+	desc = hv_load64(pkt);
+	head = hv_load64(pkt + sizeof(struct vmbus_pkt_desc));
+	off = (uint32_t)(desc >> 16) & 0xFFFFu;
+	msg->len = (uint32_t)(desc >> 32) & 0xFFFFu;
+	count = (uint32_t)(head >> 32);
+	if ((desc & ~UINT64_C(0x1FFFFFFFF0000)) != VMBUS_PKT_XFER_PAGES || off >= msg->len ||
+	    count - 1 >= off - 3 || (uint16_t)head != NVSP_RECV_BUF_ID || off < 3 ||
+	    count > NVSP_XFER_RANGES_MAX_RSC)
+		return false;
+	msg->len *= 8;
+	if (msg->len + VMBUS_PKT_TRAILER > avail ||
+	    hv_load64(pkt + 8 * (uint64_t)off) != NVSP_RNDIS || ch->n_acks == HVN_ACKS_MAX)
+		return false;
+	msg->tid = hv_load64(pkt + 8);
+	msg->body = pkt + sizeof(struct vmbus_pkt_desc);
+	msg->at = msg->body + 8;
+	msg->end = msg->at + 8 * (uint64_t)count;
+	ch->msg_status = NVSP_STATUS_SUCCESS;
+	return true;
+}
+
+/* The next message; false if there is none that can be taken now. */
+static __rte_always_inline bool
+rx_msg_next(struct hvn_rxq *q, struct hvn_chan *ch, struct vmbus_ring *rx, struct rx_msg *msg)
+{
+	const uint8_t *recv_buf = q->port->recv_buf, *at;
+	uint32_t ahead;
+
+	q->stats.messages++;
+	if (likely(rx_msg_usual(ch, rx, msg))) {
+		/* Slots of the messages to come, if they are of this one's size. */
+		ahead = rx->index + 3 * (msg->len + VMBUS_PKT_TRAILER);
+		if (ahead + 32 <= rx->peer)
+			rx_prefetch(recv_buf, rx->data + ahead + 24, q->data_off);
+	} else {
+		if (hvn_chan_next(ch) != 1) {
+			q->stats.messages--;
+			return false;
+		}
+		rx_msg_load(ch, msg);
+		ch->msg_ranges = 0;
+	}
+	for (at = msg->at + 8; at != msg->end && at != msg->at + 8 * PREFETCH_AHEAD; at += 8)
+		rx_prefetch(recv_buf, at, q->data_off);
+	return true;
+}
+
+/*
+ * Usual frames, from ranges at at..end, into next[0], next[1] and so on. Returns where it stopped:
+ * at end, or at a range that is not usual.
+ */
+static __rte_always_inline const uint8_t *
+rx_run(struct hvn_rxq *q, const uint8_t *at, const uint8_t *end, const uint8_t *fetch_end,
+       struct rte_mbuf **next, uint64_t *total, const uint32_t w)
+{
+	uint32_t data_off = q->data_off - RNDIS_OFFSET_BASE;
+	uint64_t flags, bytes = 0;
+	struct rx_usual u;
+	struct rte_mbuf *m;
+	uint8_t *dst;
+
+	for (; at != end; at += 8) {
+		if (likely(at < fetch_end))
+			rx_prefetch(q->recv_buf, at + 8 * PREFETCH_AHEAD, q->data_off);
+		if (unlikely(!rx_is_usual(q, hv_load64(at), &u, &flags)))
+			break;
+		m = *next++;
+		data_off = u.data_off;
+		if (q->want_hash && u.hash != 0)
+			flags |= RTE_MBUF_F_RX_RSS_HASH;
+		else
+			u.hash = 0;
+		hvn_rx_fill(m, q->mbuf_init, flags, u.data_len, u.hash);
+		dst = (uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM;
+		hvn_copy_wide(dst, u.frame, u.data_len, w);
+		bytes += u.data_len;
+		rx_count_group(q, dst);
+	}
+	*total += bytes;
+	q->data_off = data_off + RNDIS_OFFSET_BASE;
+	return at;
+}
+
+/* A message is done: owe its completion, release it. */
+static __rte_always_inline void
+rx_msg_done(struct hvn_rxq *q, struct hvn_chan *ch, struct vmbus_ring *rx, const struct rx_msg *msg)
+{
+	if (unlikely(ch->rsc_head != NULL))
+		hvn_rx_rsc_drop(q, ch);
+	hvn_chan_owe(ch, msg->tid, ch->msg_status);
+	rx->index = vmbus_ring_wrap(rx, rx->index + msg->len + VMBUS_PKT_TRAILER);
+	if (unlikely(ch->scanned != 0))
+		hvn_chan_unscan(ch, msg->len);
+}
+
+/*
+ * The burst proper; the caller holds in_lock. While it runs, the current message is in msg, not in
+ * the channel. w: see hvn_copy_wide().
+ */
+static __rte_always_inline uint16_t
+rx_synthetic(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **pkts, uint16_t n,
+	     const uint32_t w)
 {
 	struct rx_room room = { .pkts = pkts, .n = n };
-	uint64_t bytes = 0;
-	uint32_t i;
+	struct vmbus_ring *rx = &ch->vc->rx;
+	struct rx_msg msg = { NULL };
+	const uint8_t *from, *end;
 	bool blocked = false;
 
-	while (room.out < n) {
-		if (ch->msg_ranges == 0) {
-			if (hvn_chan_next(ch) != 1)
+	if (ch->msg_ranges != 0) {
+		rx_msg_load(ch, &msg);
+		ch->msg_ranges = 0;
+	}
+	while (room.out != n) {
+		if (msg.at == msg.end && !rx_msg_next(q, ch, rx, &msg))
+			break;
+		if (unlikely(room.out == room.end) && rx_alloc(q, rx, &msg, &room) != 0) {
+			blocked = true;
+			break;
+		}
+		from = msg.at;
+		end = from + 8 * (uint64_t)(room.end - room.out);
+		if (likely(ch->rsc_head == NULL))
+			msg.at =
+				rx_run(q, from, RTE_MIN(end, msg.end), msg.end - 8 * PREFETCH_AHEAD,
+				       &pkts[room.out], &room.bytes, w);
+		room.out += (uint32_t)(msg.at - from) / 8;
+		if (likely(msg.at == msg.end)) {
+			rx_msg_done(q, ch, rx, &msg);
+		} else if (room.out != room.end) {
+			if (!rx_range(q, ch, &room, hv_load64(msg.at))) {
+				blocked = true;
 				break;
-			for (i = 0; i < RTE_MIN(ch->msg_ranges, (uint32_t)PREFETCH_AHEAD); i++)
-				rx_prefetch(q->port, ch->msg.body + 8, i, q->data_off);
-			q->stats.messages++;
-		}
-		if (room.next == room.end && rx_alloc(q, ch, &room) != 0) {
-			blocked = true;
-			break;
-		}
-		if (!rx_ranges(q, ch, &room, &bytes)) {
-			blocked = true;
-			break;
-		}
-		if (ch->msg_next == ch->msg_ranges) {
-			if (unlikely(ch->rsc_head != NULL))
-				hvn_rx_rsc_drop(q, ch);
-			hvn_chan_msg_done(ch);
+			}
+			msg.at += 8;
+			if (msg.at == msg.end)
+				rx_msg_done(q, ch, rx, &msg);
 		}
 	}
-	if (room.next != room.end)
-		rte_mempool_put_bulk(q->pool, (void **)&pkts[room.next], room.end - room.next);
+	if (msg.at != msg.end)
+		rx_msg_store(ch, &msg);
+	if (room.out != room.end)
+		rte_mempool_put_bulk(q->pool, (void **)&pkts[room.out], room.end - room.out);
 	q->stats.packets += room.out;
-	q->stats.bytes += bytes;
+	q->stats.bytes += room.bytes;
 	/* Completions behind the frames we cannot take must not wait for mbufs: they free some. */
 	if (unlikely(blocked))
 		hvn_chan_scan_locked(ch);
 	else
 		hvn_chan_finish(ch);
 	return (uint16_t)room.out;
+}
+
+typedef uint16_t (*rx_synthetic_t)(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **pkts,
+				   uint16_t n);
+
+static __rte_noinline uint16_t
+rx_synthetic_16(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **pkts, uint16_t n)
+{
+	return rx_synthetic(q, ch, pkts, n, 16);
+}
+
+HVN_TARGET_32 static __rte_noinline uint16_t
+rx_synthetic_32(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **pkts, uint16_t n)
+{
+	return rx_synthetic(q, ch, pkts, n, 32);
+}
+
+HVN_TARGET_64 static __rte_noinline uint16_t
+rx_synthetic_64(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **pkts, uint16_t n)
+{
+	return rx_synthetic(q, ch, pkts, n, 64);
+}
+
+static rx_synthetic_t rx_synthetic_best;
+
+RTE_INIT(hvn_rx_pick)
+{
+	rx_synthetic_best = HVN_PICK(rx_synthetic);
 }
 
 static __rte_noinline void
@@ -239,12 +449,27 @@ rx_ptypes(struct rte_mbuf **pkts, uint16_t n)
 		pkts[i]->packet_type = rte_net_get_ptype(pkts[i], NULL, RTE_PTYPE_ALL_MASK);
 }
 
-static inline uint16_t
+/* There is something in the ring, or owed. */
+static __rte_noinline uint16_t
+rx_busy(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t got;
+
+	/* Busy: a transmit burst on another lcore looks for completions; come back. */
+	if (unlikely(n == 0) || !rte_spinlock_trylock(&ch->in_lock))
+		return 0;
+	got = rx_synthetic_best(q, ch, pkts, n);
+	rte_spinlock_unlock(&ch->in_lock);
+	if (unlikely(q->ptypes))
+		rx_ptypes(pkts, got);
+	return got;
+}
+
+static __rte_always_inline uint16_t
 rx_poll(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct hvn_chan *ch = q->chan;
 	const struct vmbus_ring *rx;
-	uint16_t got;
 
 	if (unlikely(ch == NULL || hvn_removed(q->port)))
 		return 0;
@@ -255,45 +480,36 @@ rx_poll(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 		    __atomic_load_n(&rx->index, __ATOMIC_RELAXED) &&
 	    __atomic_load_n(&ch->n_acks, __ATOMIC_RELAXED) == 0)
 		return 0;
-	/* Busy: a transmit burst on another lcore looks for completions; come back. */
-	if (unlikely(n == 0) || !rte_spinlock_trylock(&ch->in_lock))
-		return 0;
-	got = rx_synthetic(q, ch, pkts, n);
-	rte_spinlock_unlock(&ch->in_lock);
-	if (unlikely(q->ptypes))
-		rx_ptypes(pkts, got);
-	return got;
+	return rx_busy(q, ch, pkts, n);
 }
 
 static __rte_noinline uint16_t
-rx_vf(const struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
+rx_vf(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 {
-	struct rte_eth_fp_ops *ops = &rte_eth_fp_ops[vf];
-	uint16_t i, got = ops->rx_pkt_burst(ops->rxq.data[q->queue_id], pkts, n);
+	const uint16_t vf = hvn_path_enter(&q->path);
+	struct rte_eth_fp_ops *ops;
+	uint16_t i, got = 0;
 
-	for (i = 0; i < got; i++)
-		pkts[i]->port = q->port_id;
-	return got;
+	if (likely(vf != RTE_MAX_ETHPORTS)) {
+		ops = &rte_eth_fp_ops[vf];
+		got = ops->rx_pkt_burst(ops->rxq.data[q->queue_id], pkts, n);
+		for (i = 0; i < got; i++)
+			pkts[i]->port = q->port_id;
+	}
+	hvn_path_leave(&q->path);
+	/* The host may deliver by either path at any time (broadcasts, a switch under way). */
+	return got + rx_poll(q, pkts + got, n - got);
 }
 
 uint16_t
 hvn_rx_burst(void *rxq, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct hvn_rxq *q = rxq;
-	uint16_t got = 0, vf = hvn_path_enter(&q->path);
 
-	/* The host may deliver by either path at any time (broadcasts, a switch under way). */
-	if (unlikely(vf != RTE_MAX_ETHPORTS)) {
-		if (__atomic_load_n(&q->path.synthetic_first, __ATOMIC_RELAXED)) {
-			got = rx_poll(q, pkts, n);
-			got += rx_vf(q, vf, pkts + got, n - got);
-			hvn_path_leave(&q->path);
-			return got;
-		}
-		got = rx_vf(q, vf, pkts, n);
-	}
-	hvn_path_leave(&q->path);
-	return got + rx_poll(q, pkts + got, n - got);
+	/* Without a VF nothing needs protection; with one it is looked up again, and protected. */
+	if (unlikely(__atomic_load_n(&q->path.vf_port, __ATOMIC_RELAXED) != RTE_MAX_ETHPORTS))
+		return rx_vf(q, pkts, n);
+	return rx_poll(q, pkts, n);
 }
 
 uint16_t

@@ -22,7 +22,7 @@ hvn_rx_csum(const struct rndis_pkt_info *info)
  * The 8 bytes from data_off to port of a fresh mbuf, and the two words behind ol_flags. Relies on
  * the layout that vector drivers of DPDK rely on too; checked in hvn_rx.c.
  */
-static inline void
+static __rte_always_inline void
 hvn_rx_fill(struct rte_mbuf *m, uint64_t mbuf_init, uint64_t flags, uint32_t len, uint32_t hash)
 {
 	uint64_t *at = (uint64_t *)(void *)&m->packet_type;

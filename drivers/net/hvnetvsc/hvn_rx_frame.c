@@ -113,8 +113,7 @@ frame_start(struct hvn_rxq *q, struct rte_mbuf *m, const uint8_t *frame,
 		q->stats.errors++;
 		return -EBADMSG;
 	}
-	if ((info->present & RNDIS_INFO_HASH_VALUE) != 0 &&
-	    (q->offloads & RTE_ETH_RX_OFFLOAD_RSS_HASH) != 0)
+	if ((info->present & RNDIS_INFO_HASH_VALUE) != 0 && q->want_hash)
 		flags |= RTE_MBUF_F_RX_RSS_HASH;
 	if (tagged)
 		flags |= insert ? RTE_MBUF_F_RX_VLAN
