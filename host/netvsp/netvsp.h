@@ -3,15 +3,15 @@
  * The synthetic NIC: what its files know of each other.
  *
  *   nic.c         one NIC across its guests        nic_options.c  the keys of --nic
- *   command.c     control commands, statistics     queue.c        a channel's slice of work
- *   nvsp.c        handshake and its order          subchannel.c   sub-channels, send table
- *   vf.c          VF association, data path        vf_leg.c       the VF's own wire
- *   rndis_ctrl.c  control messages, indications
+ *   command.c     control commands, statistics     fault.c        what no faithful host does
+ *   queue.c       a channel's slice of work        nvsp.c         handshake and its order
+ *   subchannel.c  sub-channels, send table         vf.c           VF association, data path
+ *   vf_leg.c      the VF's own wire                rndis_ctrl.c   control messages, indications
  *   oid.c         QUERY and SET                    offload.c      NDIS offload objects
  *   rss.c         Toeplitz, RSS parameters         slots.c        the receive buffer
  *   rx.c          frames to the guest              tx.c           completions of the guest's sends
- *   fault.c       what no faithful host does
- *   tx_message.c  one send: gather, check, push    csum.c         checksums and segmentation
+ *   tx_gather.c   where a send's bytes are         tx_message.c   one send: check, push, keep
+ *   csum.c        checksums and segmentation
  *
  * Everything belongs to the host's one thread. A session lasts from OPENCHANNEL of the primary
  * channel to its close.
@@ -323,6 +323,42 @@ void tx_published(struct nic_queue *q);
 bool tx_room(const struct nic_queue *q);
 bool tx_section_take(struct nic_queue *q, uint32_t section);
 void tx_section_release(struct nic_queue *q, uint32_t section);
+
+/* tx_gather.c */
+#define TX_SEGS_MAX 255u
+
+/* A send: where its bytes are. Also the record of a deferred one, followed by its ranges. */
+struct tx_send {
+	uint64_t tid;
+	uint32_t section, section_len;
+	uint32_t ext_len;
+	const uint8_t *ext; /* range list of a GPA-direct packet */
+};
+
+struct tx_seg {
+	const uint8_t *p;
+	uint32_t len;
+};
+
+struct tx_source {
+	struct tx_seg seg[TX_SEGS_MAX];
+	unsigned int n;
+	uint32_t total; /* at most NIC_LINEAR */
+	uint32_t first; /* bytes of the first range: headers must lie in it */
+};
+
+enum tx_outcome {
+	SEND_OK,
+	SEND_FAIL,  /* completed with a failure */
+	SEND_FATAL, /* the channel failed */
+	SEND_LATER, /* the port has no room */
+};
+
+/* Count a broken rule; always SEND_FAIL. */
+enum tx_outcome tx_broken(struct nic_queue *q, const char *rule, const void *bytes, uint32_t len,
+			  const char *what);
+enum tx_outcome tx_gather(struct nic_queue *q, const struct tx_send *s, struct tx_source *src);
+void tx_linearize(const struct tx_source *src, uint8_t *out);
 
 /* tx_message.c */
 bool tx_rndis(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct nvsp_rndis *m);

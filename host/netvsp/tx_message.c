@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One send of the guest: gather its bytes, check every frame in it, push the frames into the
- * port. A send that the port has no room for is kept, so that the completions behind it in the
- * ring are read: they free the slots that a port may wait for.
+ * One send of the guest: check every frame in it, push the frames into the port. A send that
+ * the port has no room for is kept, so that the completions behind it in the ring are read: they
+ * free the slots that a port may wait for.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,31 +10,12 @@
 #include "netvsp.h"
 #include "rndis_parse.h"
 
-#define SEGS_MAX    255u
 #define FRAMES_MAX  256u
 #define DEFER_BYTES (256u << 10)
 #define EXT_MAX	    4096u
 #define STUCK_NS    UINT64_C(200000000)
 
-struct seg {
-	const uint8_t *p;
-	uint32_t len;
-};
-
-/* A send: where its bytes are. Also the record of a deferred one, followed by its ranges. */
-struct send {
-	uint64_t tid;
-	uint32_t section, section_len;
-	uint32_t ext_len;
-	const uint8_t *ext; /* range list of a GPA-direct packet */
-};
-
-static struct {
-	struct seg seg[SEGS_MAX];
-	unsigned int n;
-	uint32_t total;
-	uint32_t first; /* bytes of the first range: headers must lie in it */
-} src;
+static struct tx_source src;
 
 /* The whole send in private memory, where that is needed; one segment of an LSO frame. */
 static uint8_t linear[NIC_LINEAR], segment[1u << 16];
@@ -45,144 +26,10 @@ struct frame {
 };
 static struct frame frames[FRAMES_MAX];
 
-enum outcome { SEND_OK, SEND_FAIL, SEND_FATAL, SEND_LATER };
-
-static enum outcome
-broken(struct nic_queue *q, const char *rule, const void *bytes, uint32_t len, const char *what)
-{
-	host_violation(q->chan->part, rule, bytes, len, "nic %u queue %u: %s", q->nic->index,
-		       q->index, what);
-	return SEND_FAIL;
-}
-
-/* --- gather ----------------------------------------------------------------------------------- */
-
-static bool
-add_seg(const uint8_t *p, uint32_t len)
-{
-	struct seg *last = src.n != 0 ? &src.seg[src.n - 1] : NULL;
-
-	if (len > NIC_LINEAR - src.total)
-		return false;
-	src.total += len;
-	if (last != NULL && last->p + last->len == p) {
-		last->len += len;
-		return true;
-	}
-	if (src.n == SEGS_MAX)
-		return false;
-	src.seg[src.n++] = (struct seg){ .p = p, .len = len };
-	return true;
-}
-
-static enum outcome
-gather_section(struct nic_queue *q, const struct send *s)
-{
-	struct nic *nic = q->nic;
-	uint64_t at = (uint64_t)s->section * nic->opt.section_size;
-
-	if (nic->send.va == NULL || s->section >= nic->sections ||
-	    at + s->section_len > nic->send.len) {
-		nic_fatal(q, "tx.section", NULL, 0, "section %u, %u bytes: outside the send buffer",
-			  s->section, s->section_len);
-		return SEND_FATAL;
-	}
-	if (s->section_len > nic->opt.section_size)
-		broken(q, "tx.section-len", NULL, 0, "more bytes than a section has");
-	if (s->section_len != 0 && !add_seg(nic->send.va + at, s->section_len))
-		return broken(q, "tx.too-long", NULL, 0, "send too long");
-	src.first = s->section_len;
-	return SEND_OK;
-}
-
-/* The pages of one range. */
-static enum outcome
-gather_range(struct nic_queue *q, const uint8_t *pfns, uint32_t off, uint32_t len)
-{
-	for (uint32_t left = len; left != 0; pfns += sizeof(uint64_t), off = 0) {
-		uint32_t n = left < HV_PAGE_SIZE - off ? left : HV_PAGE_SIZE - off;
-		uint64_t pfn = hv_load64(pfns);
-		const uint8_t *p = NULL;
-
-		if (pfn < UINT64_MAX / HV_PAGE_SIZE)
-			p = guest_addr(q->chan->part, pfn * HV_PAGE_SIZE + off, n, false);
-		if (p == NULL)
-			return broken(q, "tx.gpa-memory", pfns, sizeof(pfn),
-				      "a page of a send is no guest memory");
-		if (!add_seg(p, n))
-			return broken(q, "tx.too-long", NULL, 0, "send too long or too scattered");
-		left -= n;
-	}
-	return SEND_OK;
-}
-
-static enum outcome
-gather_gpa(struct nic_queue *q, const uint8_t *ext, uint32_t ext_len)
-{
-	uint32_t count = hv_load32(ext + 4), at = 8;
-	bool first = src.first == 0;
-	enum outcome rc;
-
-	if (count > NIC_TX_RANGES)
-		broken(q, "tx.ranges", ext, 8, "more than 32 ranges");
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t len, off, pfns;
-
-		if (ext_len - at < sizeof(struct vmbus_gpa_range))
-			goto bad;
-		len = hv_load32(ext + at);
-		off = hv_load32(ext + at + 4);
-		at += (uint32_t)sizeof(struct vmbus_gpa_range);
-		if (len == 0 || off >= HV_PAGE_SIZE || len > NIC_LINEAR)
-			goto bad;
-		pfns = (off + len + HV_PAGE_SIZE - 1) / HV_PAGE_SIZE;
-		if (pfns > (ext_len - at) / sizeof(uint64_t))
-			goto bad;
-		rc = gather_range(q, ext + at, off, len);
-		if (rc != SEND_OK)
-			return rc;
-		at += pfns * (uint32_t)sizeof(uint64_t);
-		/*
-		 * Linux before 6.15 makes a range of each page of a buffer: one that goes on where
-		 * the page before it ended is the same range.
-		 */
-		first = first && (i == 0 || off == 0);
-		if (first)
-			src.first += len;
-		first = first && ((off + len) & HV_PAGE_MASK) == 0;
-	}
-	if (count != 0)
-		return SEND_OK;
-bad:
-	nic_fatal(q, "tx.gpa-list", ext, ext_len, "malformed list of ranges");
-	return SEND_FATAL;
-}
-
-static enum outcome
-gather(struct nic_queue *q, const struct send *s)
-{
-	enum outcome rc = SEND_OK;
-
-	src.n = 0;
-	src.total = src.first = 0;
-	if (s->section != NVSP_NO_SECTION)
-		rc = gather_section(q, s);
-	if (rc == SEND_OK && s->ext_len != 0)
-		rc = gather_gpa(q, s->ext, s->ext_len);
-	if (rc == SEND_OK && src.total == 0)
-		rc = broken(q, "tx.empty", NULL, 0, "a send without bytes");
-	return rc;
-}
-
 static const uint8_t *
 linearize(void)
 {
-	uint32_t at = 0;
-
-	for (unsigned int i = 0; i < src.n; i++) {
-		memcpy(linear + at, src.seg[i].p, src.seg[i].len);
-		at += src.seg[i].len;
-	}
+	tx_linearize(&src, linear);
 	return linear;
 }
 
@@ -201,29 +48,29 @@ header_whole(const uint8_t *msg, uint32_t at)
 	return end <= src.first;
 }
 
-static enum outcome
+static enum tx_outcome
 check_frame(struct nic_queue *q, const struct frame *f, const uint8_t *base)
 {
 	const struct rndis_pkt_info *i = &f->info;
 	uint32_t max = q->nic->mtu + 4; /* a tag may be in the bytes */
 
 	if (i->data_len < 14)
-		return broken(q, "tx.frame-short", base + f->at, 44, "frame below 14 bytes");
+		return tx_broken(q, "tx.frame-short", base + f->at, 44, "frame below 14 bytes");
 	if (i->data_len > max && (i->present & RNDIS_INFO_LSO) == 0)
-		return broken(q, "tx.frame-size", base + f->at, 44,
-			      "frame above the size that was agreed");
+		return tx_broken(q, "tx.frame-size", base + f->at, 44,
+				 "frame above the size that was agreed");
 	if (i->data_len > sizeof(segment))
-		return broken(q, "tx.frame-size", base + f->at, 44, "LSO frame above 64 KiB");
+		return tx_broken(q, "tx.frame-size", base + f->at, 44, "LSO frame above 64 KiB");
 	return SEND_OK;
 }
 
 /* Read all PACKET messages of the send. Returns SEND_OK and *count. */
-static enum outcome
+static enum tx_outcome
 parse(struct nic_queue *q, const uint8_t *base, unsigned int *count, uint32_t *present)
 {
 	uint32_t at = 0;
 	unsigned int n = 0;
-	enum outcome rc;
+	enum tx_outcome rc;
 
 	*present = 0;
 	do {
@@ -231,15 +78,15 @@ parse(struct nic_queue *q, const uint8_t *base, unsigned int *count, uint32_t *p
 		enum rndis_parse_error err;
 
 		if (n == FRAMES_MAX)
-			return broken(q, "tx.packets", NULL, 0, "too many messages in one send");
+			return tx_broken(q, "tx.packets", NULL, 0, "too many messages in one send");
 		err = rndis_parse_packet(base + at, src.total - at, RNDIS_PARSE_F_STRICT, &f->info);
 		if (err != RNDIS_PARSE_OK)
-			return broken(q, "tx.rndis", base + at,
-				      src.total - at < 44 ? src.total - at : 44,
-				      rndis_parse_strerror(err));
+			return tx_broken(q, "tx.rndis", base + at,
+					 src.total - at < 44 ? src.total - at : 44,
+					 rndis_parse_strerror(err));
 		if (base == linear && src.n > 1 && !header_whole(base + at, at))
-			return broken(q, "tx.header-split", base + at, 44,
-				      "header and information not in the first range");
+			return tx_broken(q, "tx.header-split", base + at, 44,
+					 "header and information not in the first range");
 		f->at = at;
 		rc = check_frame(q, f, base);
 		if (rc != SEND_OK)
@@ -249,14 +96,14 @@ parse(struct nic_queue *q, const uint8_t *base, unsigned int *count, uint32_t *p
 		n++;
 	} while (at < src.total);
 	if (n > q->nic->opt.max_packets)
-		broken(q, "tx.packets", base, 44, "more messages in one send than were offered");
+		tx_broken(q, "tx.packets", base, 44, "more messages in one send than were offered");
 	if (n > 1)
 		for (unsigned int i = 1; i < n; i++)
 			if ((frames[i].at & ((1u << q->nic->opt.align) - 1)) != 0)
-				broken(q, "tx.align", base + frames[i].at, 44,
-				       "aggregated message not aligned");
+				tx_broken(q, "tx.align", base + frames[i].at, 44,
+					  "aggregated message not aligned");
 	if (src.total > q->nic->opt.max_transfer)
-		broken(q, "tx.max-transfer", base, 44, "more bytes than were offered");
+		tx_broken(q, "tx.max-transfer", base, 44, "more bytes than were offered");
 	*count = n;
 	return SEND_OK;
 }
@@ -275,7 +122,7 @@ tx_frame_of(const struct frame *f, const uint8_t *base, struct tx_frame *t)
 }
 
 /* One bad request fails the whole send, before any of it went out. */
-static enum outcome
+static enum tx_outcome
 check_offloads(struct nic_queue *q, const uint8_t *base, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++) {
@@ -286,8 +133,8 @@ check_offloads(struct nic_queue *q, const uint8_t *base, unsigned int n)
 		tx_frame_of(&frames[i], base, &t);
 		rule = csum_check(q->nic, &t, &fail);
 		if (rule != NULL)
-			broken(q, rule, t.data, t.len < 64 ? t.len : 64,
-			       t.has_lso ? "LSO request" : "checksum request");
+			tx_broken(q, rule, t.data, t.len < 64 ? t.len : 64,
+				  t.has_lso ? "LSO request" : "checksum request");
 		if (fail)
 			return SEND_FAIL;
 	}
@@ -332,7 +179,7 @@ push_lso(struct nic_queue *q, const struct tx_frame *t, struct port_frame *f, un
 	return true;
 }
 
-static enum outcome
+static enum tx_outcome
 push_all(struct nic_queue *q, const uint8_t *base, unsigned int n, bool offloads)
 {
 	unsigned int no = 0;
@@ -370,13 +217,13 @@ push_all(struct nic_queue *q, const uint8_t *base, unsigned int n, bool offloads
 }
 
 /* A data send, gathered. */
-static enum outcome
+static enum tx_outcome
 data(struct nic_queue *q)
 {
 	const uint8_t *base = src.n > 1 ? linearize() : src.seg[0].p;
 	uint32_t present;
 	unsigned int n;
-	enum outcome rc = parse(q, base, &n, &present);
+	enum tx_outcome rc = parse(q, base, &n, &present);
 	bool offloads;
 
 	if (rc != SEND_OK)
@@ -410,12 +257,12 @@ fail_by_option(struct nic_queue *q)
 static uint32_t
 record_len(uint32_t ext_len)
 {
-	return (uint32_t)sizeof(struct send) + ((ext_len + 7u) & ~7u);
+	return (uint32_t)sizeof(struct tx_send) + ((ext_len + 7u) & ~7u);
 }
 
 /* Keep a send for later; false: no room, it stays in the ring. */
 static bool
-defer(struct nic_queue *q, const struct send *s)
+defer(struct nic_queue *q, const struct tx_send *s)
 {
 	uint32_t len = record_len(s->ext_len);
 
@@ -458,12 +305,12 @@ tx_resume(struct nic_queue *q)
 	unsigned int n = 0;
 
 	while (q->n_defer != 0) {
-		struct send s;
-		enum outcome rc;
+		struct tx_send s;
+		enum tx_outcome rc;
 
 		memcpy(&s, q->defer + q->defer_head, sizeof(s));
 		s.ext = q->defer + q->defer_head + sizeof(s);
-		rc = gather(q, &s);
+		rc = tx_gather(q, &s, &src);
 		if (rc == SEND_OK)
 			rc = data(q);
 		if (rc == SEND_FATAL)
@@ -489,7 +336,7 @@ tx_resume(struct nic_queue *q)
 /* --- from the ring ------------------------------------------------------------------------------- */
 
 static bool
-finish(struct nic_queue *q, const struct send *s, enum outcome rc)
+finish(struct nic_queue *q, const struct tx_send *s, enum tx_outcome rc)
 {
 	if (rc == SEND_FATAL)
 		return false;
@@ -505,7 +352,7 @@ finish(struct nic_queue *q, const struct send *s, enum outcome rc)
 }
 
 static bool
-control(struct nic_queue *q, const struct send *s)
+control(struct nic_queue *q, const struct tx_send *s)
 {
 	uint32_t status = rndis_control(q, linearize(), src.total);
 
@@ -518,8 +365,10 @@ control(struct nic_queue *q, const struct send *s)
 bool
 tx_rndis(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct nvsp_rndis *m)
 {
-	struct send s = { .tid = pkt->tid, .section = m->section, .section_len = m->section_len };
-	enum outcome rc;
+	struct tx_send s = { .tid = pkt->tid,
+			     .section = m->section,
+			     .section_len = m->section_len };
+	enum tx_outcome rc;
 	bool is_data;
 
 	if (pkt->type == VMBUS_PKT_GPA_DIRECT) {
@@ -527,23 +376,23 @@ tx_rndis(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct nvs
 		s.ext_len = pkt->ext_len;
 	}
 	if ((pkt->flags & VMBUS_PKT_F_RC) == 0) {
-		broken(q, "nvsp.no-rc", pkt->body, pkt->payload_len,
-		       "an RNDIS packet must ask for a completion");
+		tx_broken(q, "nvsp.no-rc", pkt->body, pkt->payload_len,
+			  "an RNDIS packet must ask for a completion");
 		s.section = NVSP_NO_SECTION;
 		return finish(q, &s, SEND_FAIL);
 	}
-	rc = gather(q, &s);
+	rc = tx_gather(q, &s, &src);
 	if (rc != SEND_OK)
 		return finish(q, &s, rc);
 	/* The message decides, whatever the channel type says. */
 	is_data = src.seg[0].len >= 4 && hv_load32(src.seg[0].p) == RNDIS_PACKET;
 	if (is_data != (m->channel_type == NVSP_CHANNEL_DATA))
-		broken(q, "nvsp.channel-type", pkt->body, pkt->payload_len,
-		       "channel type does not fit the RNDIS message");
+		tx_broken(q, "nvsp.channel-type", pkt->body, pkt->payload_len,
+			  "channel type does not fit the RNDIS message");
 	if (!is_data)
 		return control(q, &s);
 	if (!tx_section_take(q, s.section))
-		broken(q, "tx.section-busy", NULL, 0, "a section is used before its completion");
+		tx_broken(q, "tx.section-busy", NULL, 0, "a section is used before its completion");
 	if (q->n_defer != 0) {
 		rc = SEND_LATER;
 	} else {
