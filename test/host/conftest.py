@@ -22,7 +22,7 @@ class NicHost:
                                       "--json", self.json, "--wait", "event", "--nic", nic, *args],
                                      stdout=subprocess.DEVNULL)
         self.ctl = socket.socket(socket.AF_UNIX)
-        self.ctl.settimeout(5)
+        self.ctl.settimeout(30)
 
     def connect(self):
         assert nicguest.until(self.connected, 10)
@@ -45,7 +45,7 @@ class NicHost:
     def inject(self, frame, **fields):
         assert self.cmd("inject", frame=frame.hex(), **fields)["ok"]
 
-    def taken(self, n, seconds=3):
+    def taken(self, n, seconds=20):
         """n frames the guest sent: (bytes, flags, tci)."""
         got, end = [], time.monotonic() + seconds
         while len(got) < n and time.monotonic() < end:
@@ -60,7 +60,7 @@ class NicHost:
         assert self.proc.poll() is None, "the host died"
         assert set(self.violations()) == set(rules)
         self.proc.terminate()
-        assert self.proc.wait(5) == (3 if rules else 0)
+        assert self.proc.wait(30) == (3 if rules else 0)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ OID_FILTER, OID_CONNECT, OID_RSS_CAPS, OID_RSS = 0x1010E, 0x10114, 0x10203, 0x10
 OID_MAC, OID_HWCAPS, OID_OFFLOAD, OID_CURRENT = 0x1010101, 0xFC01020D, 0xFC01020C, 0xFC01020B
 
 
-def until(cond, seconds=3):
+def until(cond, seconds=20):
     end = time.monotonic() + seconds
     while True:
         got = cond()
@@ -82,7 +82,7 @@ class Channel:
         self.raw(struct.pack("<4HQ", kind, off8, off8 + len(payload) // 8, flags, tid) + ext
                  + payload + bytes(8))
 
-    def read(self, seconds=3):
+    def read(self, seconds=20):
         """The next packet of the host, None if there is none."""
         m, base = self.g.mem, self.inn
         r = self.words[base // 4 + 1]
@@ -303,7 +303,7 @@ class Nic:
                 return p.u32(4)
             self.events.append(p)
 
-    def frames(self, n, ch=None, seconds=3):
+    def frames(self, n, ch=None, seconds=20):
         """n received frames as (frame, {ppi type: value}); packets are completed."""
         ch, got = ch or self.ch, []
         while len(got) < n:

@@ -138,6 +138,7 @@ def test_guest_comes_back(nichost):
 
 def dead(h, g):
     """The host does not read this channel any more."""
+    assert ng.until(lambda: h.stats()["queues"][0]["failed"])
     g.ch.send(bytes(40), 1, 0)
     return g.ch.read(0.1) is None and g.ch.pending()
 

@@ -16,7 +16,7 @@ PAGE = 4096
 class Guest:
     def __init__(self, path, pages=256, features=0, hello=True):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.sock.settimeout(3)
+        self.sock.settimeout(20)
         self.sock.connect(str(path))
         self.seq = 0
         self.conn = 1
@@ -47,7 +47,7 @@ class Guest:
         return struct.unpack_from("<H", data, 4)[0], data[16:]
 
     def wait(self, kind):
-        end = time.monotonic() + 3
+        end = time.monotonic() + 20
         while time.monotonic() < end:
             got, body = self.recv()
             if got == kind:
@@ -73,7 +73,7 @@ class Guest:
 
     def message(self, kind):
         """The next VMBus message of a type, in any order."""
-        end = time.monotonic() + 3
+        end = time.monotonic() + 20
         while time.monotonic() < end:
             for i, m in enumerate(self.msgs):
                 if struct.unpack_from("<I", m)[0] == kind:
