@@ -52,7 +52,8 @@ gather_section(struct nic_queue *q, const struct tx_send *s, struct tx_source *s
 
 /* The pages of one range. */
 static enum tx_outcome
-gather_range(struct nic_queue *q, struct tx_source *src, const uint8_t *pfns, uint32_t off, uint32_t len)
+gather_range(struct nic_queue *q, struct tx_source *src, const uint8_t *pfns, uint32_t off,
+	     uint32_t len)
 {
 	for (uint32_t left = len; left != 0; pfns += sizeof(uint64_t), off = 0) {
 		uint32_t n = left < HV_PAGE_SIZE - off ? left : HV_PAGE_SIZE - off;
@@ -63,9 +64,10 @@ gather_range(struct nic_queue *q, struct tx_source *src, const uint8_t *pfns, ui
 			p = guest_addr(q->chan->part, pfn * HV_PAGE_SIZE + off, n, false);
 		if (p == NULL)
 			return tx_broken(q, "tx.gpa-memory", pfns, sizeof(pfn),
-				      "a page of a send is no guest memory");
+					 "a page of a send is no guest memory");
 		if (!add_seg(src, p, n))
-			return tx_broken(q, "tx.too-long", NULL, 0, "send too long or too scattered");
+			return tx_broken(q, "tx.too-long", NULL, 0,
+					 "send too long or too scattered");
 		left -= n;
 	}
 	return SEND_OK;
