@@ -115,18 +115,27 @@ def test_nvsp_version(run, program):
 
 
 @PROGRAMS
-@pytest.mark.parametrize("nic, word", [("refuse-recv=3", "receive buffer"),
-                                       ("refuse-send=3", "send buffer")])
-def test_refused_buffers(run, program, nic, word):
-    host = run(Host, nics=[f"{nic},port=sink"])
-    fails(run(program, host), word)
+def test_refused_receive_buffer(run, program):
+    host = run(Host, nics=["refuse-recv=3,port=sink"])
+    fails(run(program, host), "receive buffer")
+    host.end()
+
+
+@PROGRAMS
+def test_refused_send_buffer(run, program):
+    """Nothing fails: every packet is sent from where it lies."""
+    host = run(Host, nics=["refuse-send=3,port=gen:rate=5k,count=500"])
+    app = run(program, host, "--forward-mode=macswap")
+    until(lambda: host.port()["received"] == 500, "all frames back")
+    assert "send buffer" in app.text
+    app.end()
     host.end()
 
 
 @PROGRAMS
 def test_channel_refused(run, program):
     host = run(Host, "--open-status", "5")
-    fails(run(program, host), "refused")
+    fails(run(program, host), "does not open channel 0")
     host.end()
 
 
