@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""MTU and jumbo frames; packets in chains of small mbufs."""
+import re
+
+import pytest
+
+import capture
+from console import Console, cycle
+from hv import Host, until
+from test_vlan import Wire
+
+COUNT = 400
+BIG = ["--no-huge", "-m", "512", "--no-shconf"]
+
+
+def gen(size, nic=""):
+    return f"{nic}port=gen:count={COUNT},rate=20k,size={size},start=command,expect=return"
+
+
+@pytest.mark.parametrize("mbuf", [384, 512, 1024])
+def test_scatter(run, tmp, mbuf):
+    """A frame that does not fit one mbuf is a chain, and is sent as one frame again."""
+    frames = capture.make(count=COUNT, seed=mbuf)
+    wire = Wire(run, tmp, frames, f"--mbuf-size={mbuf}", "--enable-scatter",
+                "--tx-offloads=0x8000", queues=2)
+    assert "scattered packets: on" in wire.app.do("show rxq info 0 0")
+    capture.check(frames, wire.forward(), lambda data: data)
+
+
+def test_chain(run):
+    """As many mbufs as needed, no more."""
+    host = run(Host, nics=["port=gen:count=3,size=1514,start=command,verify=no"])
+    app = run(Console, host, "--mbuf-size=640", "--enable-scatter", "--forward-mode=rxonly")
+    app.do("set verbose 1", "start")
+    host.command("start", nic=0)
+    until(lambda: app.text.count("length=1514 - nb_segs=3") == 3, "chains of 512 + 512 + 490")
+    app.quit()
+    host.end()
+
+
+def test_too_small(run):
+    """Without scatter, mbufs smaller than a frame are refused with a reason."""
+    host = run(Host)
+    app = run(Console, host)
+    app.do("port stop 0", "port config mtu 0 9000")
+    assert re.search("larger mbufs or the offload RTE_ETH_RX_OFFLOAD_SCATTER|scatter",
+                     app.do("port config all rxq 1", "port start 0"), re.I), app.text
+    app.quit()
+    host.end()
+
+
+@pytest.mark.parametrize("args", [("--max-pkt-len=9014", "--mbuf-size=9728"),
+                                  ("--max-pkt-len=9014", "--enable-scatter",
+                                   "--tx-offloads=0x8000")])
+def test_jumbo_at_start(run, args):
+    host = run(Host, nics=[gen("9014")])
+    app = run(Console, host, *args, "--forward-mode=macswap", "--total-num-mbufs=8192", queues=2,
+              memory=BIG)
+    assert app.info()["MTU"] == "9000"
+    cycle(host, app, COUNT)
+    app.quit()
+    host.end()
+
+
+def test_mtu(run):
+    """Up and down while the port is stopped; each time the host is told."""
+    host = run(Host, nics=[gen("60-1514")])
+    app = run(Console, host, "--mbuf-size=9728", "--total-num-mbufs=8192",
+              "--forward-mode=macswap", queues=2, memory=BIG)
+    assert "Error" not in app.do("port stop 0")
+    app.do("port start 0")
+    for n, mtu in enumerate((9000, 4000, 1500)):
+        app.restart(f"port config mtu 0 {mtu}")
+        assert app.info()["MTU"] == str(mtu)
+        assert host.stats()["nics"][0]["frame_size"] == mtu + 14
+        cycle(host, app, COUNT, n * COUNT)
+    app.quit()
+    host.end()
+
+
+def test_mtu_of_the_host(run):
+    """More than the host has is refused, and the MTU stays."""
+    host = run(Host, nics=[gen("60", "mtu-max=4014,")])
+    app = run(Console, host, "--mbuf-size=9728", "--total-num-mbufs=8192",
+              "--forward-mode=macswap", memory=BIG)
+    app.do("port stop 0")
+    assert "fail" in app.do("port config mtu 0 9000").lower()
+    assert app.info()["MTU"] == "1500"
+    app.do("port start 0")
+    cycle(host, app, COUNT)
+    app.quit()
+    host.end()
+
+
+def test_running(run):
+    """A port that runs refuses, and forwards on."""
+    host = run(Host, nics=[gen("60")])
+    app = run(Console, host, "--forward-mode=macswap")
+    assert "fail" in app.do("port config mtu 0 1400").lower()
+    cycle(host, app, COUNT)
+    app.quit()
+    host.end()
