@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What ethdev offers, driven by an unmodified testpmd and checked in the host."""
+import json
 import re
+import subprocess
 import time
 
 import pytest
 
-from hv import Host, Testpmd, until
+from hv import PLUGINS, Host, Testpmd, until
 
 GEN = "port=gen:rate=2000,size=64,verify=count"
 
@@ -284,3 +286,12 @@ def test_bring_up_is_quick(run):
     app.expect("testpmd>")
     assert took < 1e6 * (time.monotonic() - at)
     quit_both(host, app)
+
+
+def test_pmdinfo():
+    """Debian's tool lists the plug-in with its kernel module and its device arguments."""
+    done = subprocess.run(["dpdk-pmdinfo.py", str(PLUGINS[1])], check=True, capture_output=True)
+    (info,) = json.loads(done.stdout)
+    assert info["name"] == "net_hvnetvsc"
+    assert "uio_hv_generic" in info["kmod"]
+    assert "rx_copybreak=" in info["params"]

@@ -61,7 +61,7 @@ int hvn_ctrl_rndis(struct hvn_port *p, const void *msg, uint32_t len, uint32_t r
 		   const uint8_t **reply, uint32_t *reply_len);
 uint32_t hvn_ctrl_rndis_id(struct hvn_port *p);
 
-/* Answers that nobody waited for any more, and notifications dispatched. For statistics. */
+/* Answers that nobody waited for any more. For statistics. */
 uint64_t hvn_ctrl_late(const struct hvn_port *p);
 
 #endif /* HVN_CTRL_H */

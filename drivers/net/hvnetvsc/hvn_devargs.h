@@ -4,7 +4,7 @@
 
 #include "hvn.h"
 
-/* For RTE_PMD_REGISTER_PARAM_STRING. */
+/* For users: in messages and in what dpdk-pmdinfo.py shows. */
 #define HVN_DEVARGS_HELP                                                                    \
 	"latency=<us> rx_copybreak=<bytes> tx_copybreak=<bytes> rx_extmbuf_enable=<0|1> "   \
 	"numa_aware=<0|1> mac=<xx:xx:xx:xx:xx:xx> vf=<device arguments> ring_size=<bytes> " \

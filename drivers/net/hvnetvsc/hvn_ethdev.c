@@ -465,6 +465,17 @@ static struct hv_vmbus_driver driver = {
 	.classes = classes,
 };
 
+#define HVN_KMOD "* uio_hv_generic"
+
 HV_VMBUS_REGISTER_DRIVER(net_hvnetvsc, driver);
-RTE_PMD_REGISTER_KMOD_DEP(net_hvnetvsc, "* uio_hv_generic");
+RTE_PMD_REGISTER_KMOD_DEP(net_hvnetvsc, HVN_KMOD);
 RTE_PMD_REGISTER_PARAM_STRING(net_hvnetvsc, HVN_DEVARGS_HELP);
+
+/*
+ * What dpdk-pmdinfo.py shows. DPDK's own build makes this string out of the symbols above; a driver
+ * built elsewhere has to write it.
+ */
+extern const char hvn_pmd_info[];
+const char hvn_pmd_info[] __rte_used =
+	"PMD_INFO_STRING= {\"name\": \"net_hvnetvsc\", \"kmod\": \"" HVN_KMOD
+	"\", \"params\": \"" HVN_DEVARGS_HELP "\", \"pci_ids\": []}";
