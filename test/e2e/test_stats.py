@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Statistics: basic, extended and per queue ones agree with each other and with the host's."""
+from console import Console, cycle, queues_of
+from hv import Host
+
+COUNT = 3000
+GEN = (f"queues=4,port=gen:count={COUNT},rate=50k,size=92-1514,flows=64,proto=mix,ipv6=50,"
+       "start=command,expect=return")
+QUEUES = range(3)
+
+
+def check(host, app, rounds):
+    """All counters after some rounds since they were reset, of which the host knows the last."""
+    basic, x = app.stats(), app.xstats()
+    total = rounds * COUNT
+    assert basic["RX-packets"] == basic["TX-packets"] == total
+    assert basic["RX-missed"] == basic["RX-errors"] == basic["RX-nombuf"] == 0
+    assert basic["TX-errors"] == 0
+    for way, here in (("rx", "RX"), ("tx", "TX")):
+        for unit in ("packets", "bytes"):
+            queues = [x[f"{way}_q{q}_{unit}"] for q in QUEUES]
+            assert sum(queues) == basic[f"{here}-{unit}"]
+    assert not [n for n in x if n.startswith("invalid_") and x[n] != 0]
+    return basic, x
+
+
+def test_counts(run):
+    host = run(Host, nics=[GEN])
+    app = run(Console, host, "--forward-mode=macswap", queues=3)
+    cycle(host, app, COUNT)
+    basic, x = check(host, app, 1)
+    for q, n in queues_of(host).items():
+        assert x[f"rx_q{q}_packets"] == n
+    for q, n in queues_of(host, "tx_frames").items():
+        assert x[f"tx_q{q}_packets"] == n
+    assert basic["RX-bytes"] == basic["TX-bytes"] == host.port()["sent_bytes"] == \
+        host.port()["from_guest_bytes"]
+    app.quit()
+    host.end()
+
+
+def test_reset(run):
+    """Either reset zeroes both kinds; what comes later is counted from there."""
+    host = run(Host, nics=[GEN])
+    app = run(Console, host, "--forward-mode=macswap", queues=3)
+    for n, command in enumerate(("clear port stats 0", "clear port xstats 0")):
+        cycle(host, app, COUNT, 2 * n * COUNT)
+        app.do(command)
+        assert set(app.stats().values()) == {0}
+        x = app.xstats()
+        assert {x[f"{w}_q{q}_{u}"] for w in ("rx", "tx") for q in QUEUES
+                for u in ("packets", "bytes")} == {0}
+        cycle(host, app, COUNT, (2 * n + 1) * COUNT)
+        check(host, app, 1)
+        app.do(command)
+    app.quit()
+    host.end()
+
+
+def test_restart(run):
+    """A restart of the port counts on."""
+    host = run(Host, nics=[GEN])
+    app = run(Console, host, "--forward-mode=macswap", queues=3)
+    for n in range(3):
+        cycle(host, app, COUNT, n * COUNT)
+        check(host, app, n + 1)
+        app.restart()
+    app.quit()
+    host.end()
