@@ -11,7 +11,7 @@ export HV_BUILD = $(abspath $(BUILD))
 stamp = build/.setup-done
 
 .PHONY: all setup demo test unit-test e2e-test bench install lint format clean help doc \
-	guest-test guest-shell guest-setup
+	guest-test guest-smoke guest-shell guest-setup
 .DEFAULT_GOAL := all
 
 ## all: build everything into $(BUILD)
@@ -46,6 +46,9 @@ e2e-test: all
 ## guest-test: Linux guests in QEMU against hv-host, everything from nothing
 guest-test: all guest-setup
 	$(PYTHON) -m pytest -q test/guest
+
+guest-smoke: all guest-setup
+	$(PYTHON) -m pytest -q -m smoke test/guest
 
 ## guest-shell: a shell in such a guest; KERNEL=6.12, NIC=KEY=VALUE,... choose
 guest-shell: all guest-setup

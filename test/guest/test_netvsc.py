@@ -5,10 +5,10 @@ import net
 import pytest
 
 KERNELS = ["6.1", "6.12"]
-NVSP = ["6.1", "6", "5", "4", "2", "1"]
+SMOKE = pytest.mark.smoke
+NVSP = [pytest.param("6.1", marks=SMOKE), "6", "5", "4", "2", pytest.param("1", marks=SMOKE)]
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("nvsp", NVSP)
 def test_nvsp_version(start, kernel, nvsp):
