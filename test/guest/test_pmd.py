@@ -51,7 +51,7 @@ def test_txonly(dpdk, kernel, queues):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("mode", ["io", pytest.param("macswap", marks=pytest.mark.smoke)])
+@pytest.mark.parametrize("mode", ["io", "macswap"])
 def test_forward(dpdk, kernel, mode):
     """Two NICs, each with frames of the host: everything received goes out again."""
     host, guest = dpdk("port=echo", "port=sink", kernel=kernel)
