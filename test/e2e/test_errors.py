@@ -142,8 +142,8 @@ def test_channel_refused(run, program):
 @PROGRAMS
 def test_two_applications(run, program):
     """The second finds no NIC left, says so, and does not disturb the first."""
-    host = run(Host, nics=["port=gen:rate=20k"])
-    first = run(TestpmdHv, host, "--forward-mode=macswap")
+    host = run(Host, nics=["port=gen:rate=5k"])
+    first = run(TestpmdHv, host, "--forward-mode=macswap", "--tx-retries=1000000")
     until(lambda: host.port()["received"] > 500, "traffic")
     fails(run(program, host), "no ")
     before = host.port()["received"]
