@@ -65,3 +65,13 @@ def test_features(run):
     for features, have in ((OPS, ops), (OFFLOADS, told), (CAPABILITIES, told)):
         for feature, needs in features.items():
             assert (feature in claimed) == (set(needs.split()) <= have), feature
+
+
+def test_defects():
+    """Every test that doc/defects.rst names exists."""
+    text = (ROOT / "doc" / "defects.rst").read_text()
+    named = re.findall(r"``(test_\w+\.(?:c|py)):(\w+)``", text)
+    assert len(set(re.findall(r"\* - (B\d+)", text))) == 35 and len(named) > 20
+    for file, name in named:
+        [path] = [p for p in (ROOT / "test").rglob(file) if p.parent.name != "host"]
+        assert re.search(rf"\b{name}\b", path.read_text()), f"{file}: {name}"
