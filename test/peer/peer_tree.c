@@ -101,7 +101,7 @@ tree_init(const char *base)
 					    "/devices",
 					    "/devices/LNXSYSTM:00",
 					    "/devices/LNXSYSTM:00/LNXSYBUS:00",
-					    "/" ACPI };
+					    ("/" ACPI) };
 	static const char *const controls[] = { "bind", "new_id", "remove_id", "uevent", "unbind" };
 
 	if (snprintf(root, sizeof(root), "%s/sys", base) >= (int)sizeof(root) ||
