@@ -65,8 +65,12 @@ cmd_vf(struct nic *nic, json_t *request, json_t *reply)
 		return vf_remove(nic);
 	if (action != NULL && (strcmp(action, "cut") == 0 || strcmp(action, "mend") == 0))
 		return vf_leg_cut(nic, action[0] == 'c');
+	if (action != NULL && strcmp(action, "replace") == 0 && json_is_integer(serial))
+		return vf_replace(nic, (uint32_t)json_integer_value(serial));
 	if (action == NULL || strcmp(action, "add") != 0 || !json_is_integer(serial))
-		return wrong(reply, "vf: action must be remove, cut, mend, or add with a serial");
+		return wrong(
+			reply,
+			"vf: action must be remove, cut, mend, or add or replace with a serial");
 	return vf_add(nic, (uint32_t)json_integer_value(serial));
 }
 

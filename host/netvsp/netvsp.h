@@ -253,6 +253,7 @@ bool vf_switch_request(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, ui
 void vf_tick(struct nic *nic);
 int vf_add(struct nic *nic, uint32_t serial);
 int vf_remove(struct nic *nic);
+int vf_replace(struct nic *nic, uint32_t serial);
 int vf_force_synthetic(struct nic *nic);
 
 /* vf_leg.c */

@@ -128,6 +128,17 @@ vf_add(struct nic *nic, uint32_t serial)
 	return 0;
 }
 
+/* Another VF, without a word of the first one's end: removal and addition overtook the guest. */
+int
+vf_replace(struct nic *nic, uint32_t serial)
+{
+	if (nic->vf == VF_NONE)
+		return -ENODEV;
+	vf_force_synthetic(nic);
+	nic->vf = VF_NONE;
+	return vf_add(nic, serial);
+}
+
 int
 vf_force_synthetic(struct nic *nic)
 {

@@ -432,6 +432,18 @@ def test_vf_hotplug_and_surprise_removal(nichost):
     h.end()
 
 
+def test_vf_replaced_without_a_withdrawal(nichost):
+    """Removal and addition before the guest was told: two associations in a row."""
+    h = nichost("vf-rc=no")
+    g = h.guest().up()
+    assert not h.cmd("vf", action="replace", serial=8)["ok"], "there is none to replace"
+    assert h.cmd("vf", action="add", serial=7)["ok"]
+    assoc(g, 1, 7, 0)
+    assert h.cmd("vf", action="replace", serial=8)["ok"]
+    assoc(g, 1, 8, 0)
+    h.end()
+
+
 def test_slow_and_second_switch(nichost):
     h = nichost("vf=1,switch-delay=200")
     g = h.guest().up()
