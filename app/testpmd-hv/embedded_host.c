@@ -116,6 +116,21 @@ kernel_has_nic(void)
 	return found;
 }
 
+/* Pages that are reserved are of no use to EAL without a file system on them. */
+static bool
+hugetlbfs_mounted(void)
+{
+	FILE *f = fopen("/proc/mounts", "r");
+	char line[1024];
+	bool found = false;
+
+	while (f != NULL && !found && fgets(line, sizeof(line), f) != NULL)
+		found = strstr(line, " hugetlbfs ") != NULL;
+	if (f != NULL)
+		fclose(f);
+	return found;
+}
+
 static unsigned int
 free_huge_pages(void)
 {
@@ -125,6 +140,8 @@ free_huge_pages(void)
 	};
 	unsigned int sum = 0, n;
 
+	if (!hugetlbfs_mounted())
+		return 0;
 	for (size_t i = 0; i < RTE_DIM(files); i++) {
 		FILE *f = fopen(files[i], "r");
 
