@@ -25,9 +25,7 @@ static RTE_TAILQ_HEAD(, hv_vmbus_device) devices = TAILQ_HEAD_INITIALIZER(device
 static RTE_TAILQ_HEAD(, hv_vmbus_driver) drivers = TAILQ_HEAD_INITIALIZER(drivers);
 
 static const struct vmbus_backend_ops *const backends[] = {
-#ifdef VMBUS_HAVE_UIO
 	&vmbus_uio_ops,
-#endif
 	&vmbus_user_ops,
 };
 
