@@ -140,6 +140,15 @@ int hv_vmbus_subchannel_open(struct hv_vmbus_device *dev, uint16_t index,
 int hv_vmbus_attach_secondary(struct hv_vmbus_device *dev);
 struct hv_vmbus_channel *hv_vmbus_channel_find(const struct hv_vmbus_device *dev, uint16_t index);
 
+/* The user's key=value list for the driver, without what is the bus's own; NULL: none. Any thread. */
+const char *hv_vmbus_device_args(const struct hv_vmbus_device *dev);
+
+/*
+ * Can the host read memory at this address, of which packets may be made? DPDK's own it can;
+ * -ENOTSUP, with a message once, where it cannot. Control threads.
+ */
+int hv_vmbus_dma_check(struct hv_vmbus_device *dev, const void *addr, uint64_t iova, size_t len);
+
 /* True from the moment the host took the device away. Cheap; any thread. */
 static inline bool
 hv_vmbus_device_gone(const struct hv_vmbus_device *dev)

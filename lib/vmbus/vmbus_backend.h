@@ -99,6 +99,9 @@ struct vmbus_backend_ops {
 	int (*intr_fd)(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 	void (*intr_ack)(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 
+	/* Memory that is not DPDK's own is to be read by the host: rte_dev_dma_map(). -ENOTSUP. */
+	int (*dma_map)(struct hv_vmbus_device *dev, uint64_t iova, size_t len);
+
 	/* The bus is cleaned up, every device is closed. May be NULL. */
 	void (*cleanup)(void);
 };

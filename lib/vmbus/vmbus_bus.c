@@ -12,6 +12,7 @@
 #include <rte_alarm.h>
 #include <rte_devargs.h>
 #include <rte_eal.h>
+#include <rte_errno.h>
 #include <rte_memory.h>
 
 #include "hv_guid.h"
@@ -325,6 +326,24 @@ bus_iommu_class(void)
 }
 
 static int
+bus_dma_map(struct rte_device *rdev, void *addr, uint64_t iova, size_t len)
+{
+	int rc = hv_vmbus_dma_check(HV_VMBUS_DEV(rdev), addr, iova, len);
+
+	if (rc != 0)
+		rte_errno = -rc;
+	return rc != 0 ? -1 : 0;
+}
+
+/* A map is a question only: there is nothing to undo. */
+static int
+bus_dma_unmap(struct rte_device *rdev, void *addr, uint64_t iova, size_t len)
+{
+	(void)rdev, (void)addr, (void)iova, (void)len;
+	return 0;
+}
+
+static int
 bus_cleanup(void)
 {
 	struct hv_vmbus_device *dev;
@@ -354,6 +373,8 @@ static struct rte_bus bus = {
 	.plug = bus_plug,
 	.unplug = bus_unplug,
 	.parse = vmbus_devargs_parse_name,
+	.dma_map = bus_dma_map,
+	.dma_unmap = bus_dma_unmap,
 	.get_iommu_class = bus_iommu_class,
 	.cleanup = bus_cleanup,
 };

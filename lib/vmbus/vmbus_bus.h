@@ -16,8 +16,21 @@ int vmbus_devargs_parse_name(const char *name, void *addr);
 /* The user's choice for a device: may it be probed? Sets dev->pub.device.devargs. */
 bool vmbus_devargs_apply(const struct rte_bus *bus, struct vmbus_dev *dev);
 
-/* The i-th "-a hv_vmbus:socket..." of the command line, or NULL. */
-struct rte_devargs *vmbus_devargs_socket(unsigned int i);
+/*
+ * A socket that the command line or rte_dev_probe() names:
+ *   "socket=PATH[,args]", or for a path that EAL finds too long "socket,path=PATH[,args]":
+ *     the args go to every device behind it;
+ *   "<guid>,socket=PATH[,args]": the device with that GUID, and its socket.
+ */
+struct vmbus_devargs_socket {
+	const char *path; /* len bytes, no NUL behind them */
+	size_t len;
+	struct rte_devargs *of_all; /* of every device behind the socket, with */
+	const char *args;	    /* these arguments; or NULL */
+};
+
+/* The i-th of them; false: there are fewer. */
+bool vmbus_devargs_socket(unsigned int i, struct vmbus_devargs_socket *s);
 
 /* --- vmbus_claim.c: living beside the stock bus --------------------------------------------------- */
 

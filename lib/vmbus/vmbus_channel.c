@@ -81,6 +81,14 @@ params_check(const struct hv_vmbus_device *dev, struct hv_vmbus_open_params *p)
 }
 
 int
+hv_vmbus_dma_check(struct hv_vmbus_device *dev, const void *addr, uint64_t iova, size_t len)
+{
+	const struct rte_memseg_list *msl = rte_mem_virt2memseg_list(addr);
+
+	return msl != NULL && !msl->external ? 0 : dev->ops->dma_map(dev, iova, len);
+}
+
+int
 hv_vmbus_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *params,
 	      struct hv_vmbus_channel **chan)
 {

@@ -41,16 +41,56 @@ vmbus_devargs_parse_name(const char *name, void *addr)
 	return 0;
 }
 
-struct rte_devargs *
-vmbus_devargs_socket(unsigned int i)
+/* The value of a "socket=" that begins the text, with its length; NULL: it does not. */
+static const char *
+socket_value(const char *text, size_t *len)
+{
+	if (text == NULL || strncmp(text, "socket=", 7) != 0)
+		return NULL;
+	*len = strcspn(text + 7, ",");
+	return text + 7;
+}
+
+/* Fills s: false if the entry names no socket. */
+static bool
+socket_of(struct rte_devargs *da, struct vmbus_devargs_socket *s)
+{
+	const char *args = da->args != NULL ? da->args : "";
+	static bool told;
+
+	memset(s, 0, sizeof(*s));
+	if (!is_socket(da->name)) {
+		s->path = socket_value(args, &s->len);
+		return s->path != NULL;
+	}
+	s->of_all = da;
+	s->args = args;
+	s->path = socket_value(da->name, &s->len);
+	if (s->path != NULL)
+		return true;
+	if (strncmp(args, "path=", 5) != 0) {
+		if (!told)
+			VMBUS_LOG(ERR, "-a %s:socket,%s: \"path=\" must come first", VMBUS_BUS_NAME,
+				  args);
+		told = true;
+		return false;
+	}
+	s->path = args + 5;
+	s->len = strcspn(s->path, ",");
+	s->args = s->path[s->len] == ',' ? s->path + s->len + 1 : s->path + s->len;
+	return true;
+}
+
+bool
+vmbus_devargs_socket(unsigned int i, struct vmbus_devargs_socket *s)
 {
 	struct rte_devargs *da;
 
 	RTE_EAL_DEVARGS_FOREACH (VMBUS_BUS_NAME, da) {
-		if (is_socket(da->name) && i-- == 0)
-			return da;
+		if (da->policy == RTE_DEV_ALLOWED && socket_of(da, s) && i-- == 0)
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
 /* Is there an entry that allows or blocks single devices? Finds the one for a GUID. */
@@ -89,4 +129,16 @@ vmbus_devargs_apply(const struct rte_bus *bus, struct vmbus_dev *dev)
 		     (stock != NULL && stock->conf.scan_mode == RTE_BUS_SCAN_ALLOWLIST);
 	/* "-a hv_vmbus:socket=..." alone allows every device behind that socket. */
 	return !allow_mode || (dev->found_devargs != NULL && !any_allowed);
+}
+
+const char *
+hv_vmbus_device_args(const struct hv_vmbus_device *dev)
+{
+	const char *args = dev->device.devargs != NULL ? dev->device.devargs->args : NULL, *value;
+	size_t len;
+
+	value = socket_value(args, &len);
+	if (value == NULL)
+		return args;
+	return value[len] == ',' ? value + len + 1 : value + len;
 }

@@ -481,6 +481,17 @@ uio_attach(struct hv_vmbus_device *dev)
 	return rc;
 }
 
+/* The host reads all of the guest's memory: an address is all it takes. */
+static int
+uio_dma_map(struct hv_vmbus_device *dev, uint64_t iova, size_t len)
+{
+	(void)len;
+	if (iova != RTE_BAD_IOVA)
+		return 0;
+	VMBUS_LOG(WARNING, "%s: external memory without physical addresses", dev->name);
+	return -ENOTSUP;
+}
+
 const struct vmbus_backend_ops vmbus_uio_ops = {
 	.name = "uio",
 	.scan = uio_scan,
@@ -494,4 +505,5 @@ const struct vmbus_backend_ops vmbus_uio_ops = {
 	.intr_prepare = uio_intr_prepare,
 	.intr_fd = uio_intr_fd,
 	.intr_ack = uio_intr_ack,
+	.dma_map = uio_dma_map,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Back end "user": channels over memory of this process, VMBus spoken by ourselves. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -371,6 +372,8 @@ user_intr_ack(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 static int
 scan_secondary(void)
 {
+	struct vmbus_devargs_socket socket;
+	bool named = vmbus_devargs_socket(0, &socket);
 	struct vmbus_shared *s = NULL;
 
 	if (!vmbus_memory_ready)
@@ -382,7 +385,7 @@ scan_secondary(void)
 			.relid = s->relid,
 			.hw_device_id = s->hw_device_id,
 			.numa_node = s->numa_node,
-			.devargs = vmbus_devargs_socket(0),
+			.devargs = named ? socket.of_all : NULL,
 		};
 		struct hv_vmbus_device *dev;
 
@@ -445,6 +448,21 @@ user_release(struct hv_vmbus_device *dev)
 	dev->backend = NULL;
 }
 
+static int
+user_dma_map(struct hv_vmbus_device *dev, uint64_t iova, size_t len)
+{
+	struct user_dev *ud = dev->backend;
+
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY || ud == NULL || ud->external_told)
+		return -ENOTSUP;
+	ud->external_told = true;
+	VMBUS_LOG(WARNING,
+		  "%s: external memory at %#" PRIx64
+		  ", %zu bytes, has no file that the host could map: packets must not lie in it",
+		  dev->name, iova, len);
+	return -ENOTSUP;
+}
+
 static void
 user_cleanup(void)
 {
@@ -465,5 +483,6 @@ const struct vmbus_backend_ops vmbus_user_ops = {
 	.intr_prepare = user_intr_prepare,
 	.intr_fd = user_intr_fd,
 	.intr_ack = user_intr_ack,
+	.dma_map = user_dma_map,
 	.cleanup = user_cleanup,
 };

@@ -303,7 +303,7 @@ conn_up(struct user_conn *conn)
 /* --- the list of sockets --------------------------------------------------------------------------------- */
 
 static void
-conn_add(const char *path, size_t len, const struct rte_devargs *da, const char *args)
+conn_add(const char *path, size_t len, const struct vmbus_devargs_socket *s)
 {
 	struct user_conn *conn;
 
@@ -322,10 +322,12 @@ conn_add(const char *path, size_t len, const struct rte_devargs *da, const char 
 	if (conn == NULL)
 		return;
 	memcpy(conn->path, path, len);
-	if (da != NULL) {
-		conn->devargs = *da;
-		conn->devargs.args = args;
-		conn->has_devargs = true;
+	if (s != NULL && s->of_all != NULL) {
+		/* A copy: rte_dev_probe() frees its own when it finds no device. */
+		conn->devargs = *s->of_all;
+		conn->devargs.data = strdup(s->args);
+		conn->devargs.args = conn->devargs.data;
+		conn->has_devargs = conn->devargs.data != NULL;
 	}
 	pthread_mutex_init(&conn->lock, NULL);
 	TAILQ_INIT(&conn->offers);
@@ -334,39 +336,18 @@ conn_add(const char *path, size_t len, const struct rte_devargs *da, const char 
 	TAILQ_INSERT_TAIL(&conns, conn, link);
 }
 
-/* "socket=PATH[,args]", or for a path that EAL finds too long "socket,path=PATH[,args]". */
-static void
-conn_add_devargs(const struct rte_devargs *da)
-{
-	const char *args = da->args != NULL ? da->args : "", *end;
-
-	if (da->policy != RTE_DEV_ALLOWED)
-		return;
-	if (strncmp(da->name, "socket=", 7) == 0) {
-		conn_add(da->name + 7, strlen(da->name + 7), da, args);
-		return;
-	}
-	if (strncmp(args, "path=", 5) != 0) {
-		VMBUS_LOG(ERR, "-a %s:socket,%s: \"path=\" must come first", VMBUS_BUS_NAME, args);
-		return;
-	}
-	args += 5;
-	end = args + strcspn(args, ",");
-	conn_add(args, (size_t)(end - args), da, *end == ',' ? end + 1 : end);
-}
-
 static void
 conn_list(void)
 {
 	const char *env = getenv(VMU_SOCKET_ENV);
-	const struct rte_devargs *da;
+	struct vmbus_devargs_socket s;
 
-	for (unsigned int i = 0; (da = vmbus_devargs_socket(i)) != NULL; i++)
-		conn_add_devargs(da);
+	for (unsigned int i = 0; vmbus_devargs_socket(i, &s); i++)
+		conn_add(s.path, s.len, &s);
 	while (env != NULL && *env != '\0') {
 		size_t n = strcspn(env, ",");
 
-		conn_add(env, n, NULL, NULL);
+		conn_add(env, n, NULL);
 		env += n + (env[n] == ',');
 	}
 }
@@ -375,8 +356,9 @@ bool
 vmbus_user_wanted(void)
 {
 	const char *env = getenv(VMU_SOCKET_ENV);
+	struct vmbus_devargs_socket s;
 
-	return (env != NULL && *env != '\0') || vmbus_devargs_socket(0) != NULL;
+	return (env != NULL && *env != '\0') || vmbus_devargs_socket(0, &s);
 }
 
 /* --- devices ------------------------------------------------------------------------------------------------ */
@@ -451,6 +433,7 @@ user_conn_cleanup(void)
 		TAILQ_REMOVE(&conns, conn, link);
 		conn_down(conn);
 		pthread_mutex_destroy(&conn->lock);
+		free(conn->devargs.data);
 		free(conn);
 	}
 }

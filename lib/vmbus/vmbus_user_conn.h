@@ -88,6 +88,7 @@ struct user_dev {
 	bool is_open;
 	struct user_conn *conn;
 	struct hv_vmbus_device *dev;
+	bool external_told; /* that memory is out of the host's reach */
 	struct user_share recv;
 	struct user_share send;
 	struct user_chan *chan[VMBUS_CHANNELS_MAX];

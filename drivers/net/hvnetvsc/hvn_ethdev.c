@@ -348,8 +348,7 @@ init_port(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 	p->port_id = dev->data->port_id;
 	p->want_link_up = true;
 	rte_spinlock_recursive_init(&p->ctrl_lock);
-	return hvn_devargs_parse(vdev->device.devargs != NULL ? vdev->device.devargs->args : NULL,
-				 &p->args);
+	return hvn_devargs_parse(hv_vmbus_device_args(vdev), &p->args);
 }
 
 /* 0, 1 if the devarg "mac" means another NIC, or a negative errno. */

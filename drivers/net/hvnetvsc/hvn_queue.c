@@ -36,6 +36,14 @@ rearm_word(const struct rte_mempool *pool, uint16_t port)
 	return word;
 }
 
+/* The same pool feeds transmit in most applications: say early what the host cannot read. */
+static void
+check_memory(struct rte_mempool *pool, void *arg, struct rte_mempool_memhdr *mem, unsigned int i)
+{
+	(void)pool, (void)i;
+	hv_vmbus_dma_check(arg, mem->addr, mem->iova, mem->len);
+}
+
 int
 hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned int socket,
 		   const struct rte_eth_rxconf *conf, struct rte_mempool *pool)
@@ -86,6 +94,7 @@ hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 	q->ptypes = p->ptypes;
 	q->path.vf_port = RTE_MAX_ETHPORTS;
 	dev->data->rx_queues[id] = q;
+	rte_mempool_mem_iter(pool, check_memory, HV_VMBUS_DEV(dev->device));
 	return 0;
 }
 
