@@ -72,9 +72,9 @@ def run(tmp):
             assert list(pathlib.Path(place).glob(f"{prefix}*")) == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def hugepages():
-    """Reserve hugepages; give them back at the end."""
+    """Reserve hugepages; give them back before other tests, which must not find them."""
     if os.geteuid() != 0:
         pytest.skip("only root can reserve hugepages")
     with open(tempfile.gettempdir() + "/hv-e2e.hugepages.lock", "w", encoding="ascii") as lock:
