@@ -20,6 +20,8 @@ static const struct {
 	{ &port_pair_ops, "pair:N", "a cable to NIC N, whose port is pair to this one", NULL },
 	{ &port_dpdk_ops, "dpdk:DEVICE[,ARGS]",
 	  "any DPDK device, e.g. net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap", NULL },
+	{ &port_dgram_ops, "dgram:LOCAL,PEER", "a Unix datagram socket, as QEMU's -netdev dgram",
+	  NULL },
 };
 
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Where a NIC's frames come from and go to: one struct port per NIC, one implementation per
- * kind (gen, sink, echo, pair, dpdk). All calls come from the host's one thread.
+ * kind (gen, sink, echo, pair, dpdk, dgram). All calls come from the host's one thread.
  *
  * Nothing is lost between a port and its NIC: a frame that the NIC cannot take stays in the
  * port (which may then miss later ones, and counts that), a frame that the port cannot take

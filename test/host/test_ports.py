@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import socket
 import struct
 import subprocess
 import sys
@@ -228,12 +229,41 @@ def test_capture_files(host, tmp_path):
     assert [bytes(p) for p in rdpcap(str(tmp_path / "out.pcap"))] == raw
 
 
+def test_datagrams(host, tmp_path):
+    """A socket's frames reach the guest and back; they wait for a peer that is not there yet."""
+    local, peer = tmp_path / "local", tmp_path / "peer"
+    h = host(f"port=dgram:{local},{peer}")
+    g = h.guest()
+    mine = [b"\xff" * 6 + bytes([2, 0, 0, 0, 0, i, 8, 0]) + bytes(60 + i) for i in range(20)]
+    g.section_send(0, [packet(mine[0])])
+    nicguest.until(lambda: h.port()["refused"] > 0)
+    assert h.port()["from_guest_frames"] == 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.settimeout(10)
+        s.bind(str(peer))
+        assert s.recv(10000) == mine[0]
+        send(g, mine[1], ppi(VLAN, 5 << 4 | 3))
+        assert s.recv(10000) == mine[1][:12] + bytes([0x81, 0, 0x60, 5]) + mine[1][12:]
+        for i, f in enumerate(mine):
+            tag = bytes([0x81, 0, 0x20, i]) if i % 2 else b""
+            s.sendto(f[:12] + tag + f[12:], str(local))
+        s.sendto(b"short", str(local))
+        got = g.frames(20)
+    assert [f for f, _ in got] == mine
+    assert all((VLAN in p) == (i % 2) for i, (_, p) in enumerate(got))
+    h.wait("unusable", 1)
+    h.end()
+    assert not local.exists()
+
+
 @pytest.mark.parametrize("nic, message", [
-    ("port=bogus", "gen sink echo pair dpdk"),
+    ("port=bogus", "gen sink echo pair dpdk dgram"),
     ("port=gen:rte=1", "rate size imix"),
     ("port=gen:size=70000", "60 to 9216"),
     ("port=dpdk:net_pcap0,rx_pcap=/nonexistent", "net_pcap0"),
     ("port=dpdk:", "names no device"),
+    ("port=dgram:/one/path", "LOCAL,PEER"),
+    ("port=dgram:/nonexistent/a,/b", "No such file"),
 ])
 def test_wrong_port(tmp_path, nic, message):
     r = subprocess.run([BUILD / "host" / "hv-host", "--socket", tmp_path / "s", "--nic", nic],
