@@ -57,8 +57,7 @@ hook() {
 configure() {
 	cat > "$tree/configs/devices/x86_64-softmmu/hvguest.mak" <<-END
 	CONFIG_I440FX=y
-	CONFIG_PCI_EXPRESS=y
-	CONFIG_E1000E_PCI_EXPRESS=y
+	CONFIG_VMXNET3_PCI=y
 	CONFIG_VIRTIO_PCI=y
 	CONFIG_VIRTIO_NET=y
 	END

@@ -149,11 +149,13 @@ class Qmp:
 def command(directory, host, kernel, cpus, memory, initrd=None, append="",
             serial=("null", "stdio"), reboot=False):
     """QEMU's command line: the first serial port has the kernel's log, the second a shell."""
+    # One thread for all processors: with one each, a processor may run the breakpoint that Linux
+    # puts into its code while it patches it after Linux is done with it ("Oops: int3").
     rom = pathlib.Path(image.qemu()).parent / "pc-bios" / "optionrom"
     cmd = [image.qemu(), "-nodefaults", "-display", "none",
            "-action", f"reboot={'reset' if reboot else 'shutdown'}",
            "-L", "/usr/share/seabios", "-L", rom,
-           "-machine", "pc,accel=tcg,memory-backend=ram,hpet=off,i8042=off",
+           "-machine", "pc,memory-backend=ram,hpet=off,i8042=off", "-accel", "tcg,thread=single",
            "-cpu", "max", "-smp", cpus, "-m", memory,
            "-object", f"memory-backend-memfd,id=ram,size={memory}M,share=on",
            "-device", f"hv-vmbus-user,path={host.path}",

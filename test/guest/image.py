@@ -22,7 +22,7 @@ CACHE = pathlib.Path(os.environ.get("HV_GUEST_CACHE") or pathlib.Path(
 # The meta package of each series names the package of today's kernel.
 SERIES = {"6.1": "linux-image-cloud-amd64", "6.12": "linux-image-6.12-cloud-amd64"}
 
-MODULES = """hv_vmbus hv_netvsc uio uio_hv_generic uio_pci_generic 8021q e1000e virtio_net
+MODULES = """hv_vmbus hv_netvsc uio uio_hv_generic uio_pci_generic 8021q vmxnet3 virtio_net
     virtio_pci pktgen""".split()
 PROGRAMS = "ip ethtool".split()
 
@@ -174,7 +174,7 @@ def qemu():
     return done.stdout.strip()
 
 
-STOCK = """bus_pci bus_vdev bus_vmbus mempool_ring mempool_stack net_netvsc net_e1000 net_virtio
+STOCK = """bus_pci bus_vdev bus_vmbus mempool_ring mempool_stack net_netvsc net_vmxnet3 net_virtio
     net_ring net_null net_failsafe""".split()
 
 

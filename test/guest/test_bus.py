@@ -5,8 +5,7 @@ import pytest
 
 KERNELS = ["6.1", "6.12"]
 SMOKE = pytest.mark.smoke
-VERSIONS = [pytest.param("5.3", marks=SMOKE), "5.2", "5.1", "5.0", "4.1", "4.0", "3.0",
-            pytest.param("2.4", marks=SMOKE)]
+VERSIONS = [pytest.param("5.3", marks=SMOKE), "5.2", "5.1", "5.0", "4.1", "4.0", "3.0", "2.4"]
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

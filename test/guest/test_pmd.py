@@ -6,6 +6,7 @@ import guest as g
 import pytest
 
 KERNELS = ["6.1", "6.12"]
+FRAMES = 20000
 UIO = "/sys/bus/vmbus/devices/*1"
 
 
@@ -21,13 +22,16 @@ def dpdk(start):
         guest.until("netdevs", f"test $(ls -d /sys/class/net/eth* | wc -l) = {len(nics)}")
         for i in range(len(nics)):
             guest.run(f"hv-devbind --bind uio_hv_generic eth{i}")
+        # testpmd ends at the end of its input.
+        guest.run("mkfifo /tmp/idle")
+        guest.start("sleep 100000 > /tmp/idle")
         return host, guest
     return begin
 
 
 def testpmd(mode, *, seconds=10, queues=1, cpus=2, more=""):
     return (f"timeout -s INT {seconds} dpdk-testpmd -l 0-{cpus - 1} --legacy-mem -- "
-            f"--forward-mode={mode} --rxq={queues} --txq={queues} --total-num-mbufs=20000 {more}")
+            f"--forward-mode={mode} --rxq={queues} --txq={queues} --total-num-mbufs=20000 {more} < /tmp/idle")
 
 
 def totals(out):
@@ -41,7 +45,7 @@ def port(host, nic=0):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("queues", [1, pytest.param(4, marks=pytest.mark.smoke)])
+@pytest.mark.parametrize("queues", [1, 4])
 def test_txonly(dpdk, kernel, queues):
     """What testpmd counts as sent is what the host received, undamaged."""
     host, guest = dpdk("port=sink", kernel=kernel, cpus=4)
@@ -51,13 +55,21 @@ def test_txonly(dpdk, kernel, queues):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("mode", ["io", "macswap"])
+@pytest.mark.parametrize("mode", [pytest.param("io", marks=pytest.mark.smoke), "macswap"])
 def test_forward(dpdk, kernel, mode):
-    """Two NICs, each with frames of the host: everything received goes out again."""
-    host, guest = dpdk("port=echo", "port=sink", kernel=kernel)
-    out = guest.run(testpmd(mode, more="--tx-first"), timeout=120)
-    received, sent = totals(out)
-    assert received > 0 and sent >= received
+    """Every frame of the host goes in by one NIC and out by the other, once and undamaged."""
+    host, guest = dpdk(f"port=gen:rate=4000,count={FRAMES},start=command,size=60-1514,flows=16",
+                       "port=sink", kernel=kernel)
+    guest.start(testpmd(mode, seconds=60, more="--no-flush-rx"))
+    g.wait_for("both NICs open",
+               lambda: all(host.command("filter", nic=i)["filter"] for i in (0, 1)))
+    host.command("start", nic=0)
+    g.wait_for("all frames", lambda: port(host, 1)["received"] == FRAMES)
+    got = port(host, 1)
+    assert [got[k] for k in ("lost", "duplicated", "reordered", "damaged", "late", "other")] == \
+        [0] * 6, got
+    guest.run("kill -INT $(pidof dpdk-testpmd)")
+    guest.until("the end", "! pidof dpdk-testpmd")
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
