@@ -56,8 +56,9 @@ dgram_bind(struct dgram *d, const char *text)
 
 	if (text[len] != ',' || set_path(&d->local, text, len) != 0 ||
 	    set_path(&d->peer, text + len + 1, strlen(text + len + 1)) != 0) {
-		fprintf(stderr, "hv-host: port dgram: \"%s\" is not LOCAL,PEER: the paths of two "
-				"sockets, of at most %zu bytes\n",
+		fprintf(stderr,
+			"hv-host: port dgram: \"%s\" is not LOCAL,PEER: the paths of two "
+			"sockets, of at most %zu bytes\n",
 			text, sizeof(d->local.sun_path) - 1);
 		return -EINVAL;
 	}
@@ -211,9 +212,9 @@ dgram_stats(struct port *port)
 
 	return json_pack("{ss ss sI sI sI sI sI sI}", "kind", "dgram", "peer", d->peer.sun_path,
 			 "sent", (json_int_t)d->in.out, "from_guest_frames",
-			 (json_int_t)d->received, "from_guest_bytes",
-			 (json_int_t)d->received_bytes, "waiting", (json_int_t)d->in.used,
-			 "refused", (json_int_t)d->refused, "unusable", (json_int_t)d->unusable);
+			 (json_int_t)d->received, "from_guest_bytes", (json_int_t)d->received_bytes,
+			 "waiting", (json_int_t)d->in.used, "refused", (json_int_t)d->refused,
+			 "unusable", (json_int_t)d->unusable);
 }
 
 const struct port_ops port_dgram_ops = {

@@ -13,10 +13,11 @@ UIO = "/sys/bus/vmbus/devices/*1"
 @pytest.fixture
 def dpdk(start):
     """dpdk(NIC, kernel) -> (host, guest): the NIC belongs to uio_hv_generic."""
-    def begin(*nics, kernel, cpus=2):
+    def begin(*nics, kernel, cpus=2, **guest_args):
         args = [a for n in nics for a in ("--nic", n)]
         image = g.image.with_dpdk(g.image.kernel(kernel), g.BUILD)
-        host, guest = start(*args, kernel=kernel, cpus=cpus, memory=1024, initrd=image)
+        host, guest = start(*args, kernel=kernel, cpus=cpus, memory=1024, initrd=image,
+                            **guest_args)
         guest.run("modprobe hv_netvsc; modprobe uio_hv_generic; "
                   "echo 128 > /proc/sys/vm/nr_hugepages; mount -t hugetlbfs h /dev/hugepages")
         guest.until("netdevs", f"test $(ls -d /sys/class/net/eth* | wc -l) = {len(nics)}")
@@ -31,7 +32,8 @@ def dpdk(start):
 
 def testpmd(mode, *, seconds=10, queues=1, cpus=2, more=""):
     return (f"timeout -s INT {seconds} dpdk-testpmd -l 0-{cpus - 1} --legacy-mem -- "
-            f"--forward-mode={mode} --rxq={queues} --txq={queues} --total-num-mbufs=20000 {more} < /tmp/idle")
+            f"--forward-mode={mode} --rxq={queues} --txq={queues} --total-num-mbufs=20000 {more} "
+            "< /tmp/idle")
 
 
 def totals(out):
