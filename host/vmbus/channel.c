@@ -77,6 +77,7 @@ channel_new(struct vdev *vdev, uint16_t sub_index)
 	if (host_opt.monitor && v->monitor_c2p != 0 && relid <= VMBUS_MONITOR_COUNT) {
 		c->pub.monitor_id = (uint8_t)(relid - 1);
 		v->by_monitor[relid - 1] = c;
+		v->monitor_used[relid - 1] = true;
 	}
 	return c;
 }

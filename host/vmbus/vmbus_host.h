@@ -38,7 +38,8 @@ struct vmbus {
 	uint64_t lose_seed;
 	struct vchan *by_relid[VMBUS_RELID_MAX + 1];
 	struct vchan *by_monitor[VMBUS_MONITOR_COUNT];
-	uint32_t relid_top; /* highest relid in use */
+	bool monitor_used[VMBUS_MONITOR_COUNT]; /* by a channel of this guest, now or before */
+	uint32_t relid_top;			/* highest relid in use */
 };
 
 struct vmbus *vmbus_create(struct partition *part);

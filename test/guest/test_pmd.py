@@ -117,3 +117,25 @@ def test_back_to_the_kernel(dpdk, kernel):
     guest.until("the interface", "ip link set eth0 up && ip link show eth0 | grep -q LOWER_UP")
     code, out = guest.status("hv-devbind --bind uio_hv_generic eth0")
     assert code != 0 and "up" in out
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_rescind(dpdk, kernel):
+    """A NIC taken away under traffic: the application hears of it, its other NIC goes on."""
+    host, guest = dpdk("port=gen:rate=2000,start=command", "port=gen:rate=2000,start=command",
+                       kernel=kernel, append="page_poison=1")
+    run = testpmd("rxonly", seconds=100, more="--no-flush-rx")
+    guest.start(run + " > /tmp/testpmd 2>&1")
+    g.wait_for("both NICs open",
+               lambda: all(host.command("filter", nic=i)["filter"] for i in (0, 1)))
+    for i in (0, 1):
+        host.command("start", nic=i)
+    g.wait_for("traffic", lambda: port(host, 0)["sent"] > 1000)
+    host.command("rescind", nic=0)
+    guest.until("one device less", "test $(ls /sys/bus/vmbus/devices | wc -l) = 1")
+    before = port(host, 1)["sent"]
+    g.wait_for("traffic of the other", lambda: port(host, 1)["sent"] > before + 1000)
+    guest.run("kill -INT $(pidof dpdk-testpmd)")
+    guest.until("the end", "! pidof dpdk-testpmd")
+    assert "device removal" in guest.run("cat /tmp/testpmd")
+    host.command("offer", nic=0)
+    guest.until("the device again", "test $(ls /sys/bus/vmbus/devices | wc -l) = 2")
