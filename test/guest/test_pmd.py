@@ -118,6 +118,7 @@ def test_back_to_the_kernel(dpdk, kernel):
     code, out = guest.status("hv-devbind --bind uio_hv_generic eth0")
     assert code != 0 and "up" in out
 
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_rescind(dpdk, kernel):
     """A NIC taken away under traffic: the application hears of it, its other NIC goes on."""
