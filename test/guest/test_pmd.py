@@ -13,15 +13,15 @@ UIO = "/sys/bus/vmbus/devices/*1"
 @pytest.fixture
 def dpdk(start):
     """dpdk(NIC, kernel) -> (host, guest): the NIC belongs to uio_hv_generic."""
-    def begin(*nics, kernel, cpus=2, **guest_args):
-        args = [a for n in nics for a in ("--nic", n)]
+    def begin(*nics, kernel, cpus=2, bind=True, options=(), **guest_args):
+        args = [*options, *(a for n in nics for a in ("--nic", n))]
         image = g.image.with_dpdk(g.image.kernel(kernel), g.BUILD)
         host, guest = start(*args, kernel=kernel, cpus=cpus, memory=1024, initrd=image,
                             **guest_args)
         guest.run("modprobe hv_netvsc; modprobe uio_hv_generic; "
                   "echo 128 > /proc/sys/vm/nr_hugepages; mount -t hugetlbfs h /dev/hugepages")
         guest.until("netdevs", f"test $(ls -d /sys/class/net/eth* | wc -l) = {len(nics)}")
-        for i in range(len(nics)):
+        for i in range(len(nics) if bind else 0):
             guest.run(f"hv-devbind --bind uio_hv_generic eth{i}")
         # testpmd ends at the end of its input.
         guest.run("mkfifo /tmp/idle")
@@ -140,3 +140,18 @@ def test_rescind(dpdk, kernel):
     assert "device removal" in guest.run("cat /tmp/testpmd")
     host.command("offer", nic=0)
     guest.until("the device again", "test $(ls /sys/bus/vmbus/devices | wc -l) = 2")
+
+
+def test_no_monitor(dpdk):
+    """Without a monitor page the doorbell is a write(); every frame still goes through."""
+    host, guest = dpdk("port=sink", kernel="6.12", options=["--no-monitor"])
+    _, sent = totals(guest.run(testpmd("txonly", seconds=8), timeout=120))
+    assert sent > 0 and port(host)["from_guest_frames"] == sent
+
+
+def test_no_monitor_refused(dpdk):
+    """Linux 6.1 refuses such a channel; hv-devbind says what the kernel lacks."""
+    _, guest = dpdk("port=sink", kernel="6.1", bind=False, options=["--no-monitor"])
+    code, out = guest.status("hv-devbind --bind uio_hv_generic eth0")
+    assert code == 1 and "no monitor page" in out and "given back to hv_netvsc" in out
+    guest.until("the interface again", "ls -d /sys/class/net/eth0")
