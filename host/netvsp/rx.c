@@ -300,8 +300,12 @@ deliver_rsc(struct nic *nic, const struct port_frame *f, unsigned int n)
 		return 0; /* the rest is not here yet */
 	classify(nic, &f[0], &m);
 	q = pick_queue(nic, &m);
+	if (q == NULL || q->chan->failed) {
+		nic->rx_no_channel += k;
+		return k;
+	}
 	for (unsigned int i = 0; i < k; i++)
-		if (q == NULL || !fits(nic, &f[i]) || !(nic->offload.rsc4 || nic->offload.rsc6) ||
+		if (!fits(nic, &f[i]) || !(nic->offload.rsc4 || nic->offload.rsc6) ||
 		    k > batch_limit(nic)) {
 			nic->rx_no_rsc += k;
 			return k;

@@ -37,8 +37,9 @@
 
 #define HVN_QUEUES_MAX	   64
 #define HVN_BURST_DEFAULT  32
-#define HVN_TX_COPYBREAK   1600 /* bytes: shorter frames are copied into sections */
-#define HVN_MTU_MAX	   9202 /* OpenVMM's limit of 9216 with the Ethernet header */
+#define HVN_TX_COPYBREAK   1600	 /* bytes: shorter frames are copied into sections */
+#define HVN_MTU_MAX	   9202	 /* OpenVMM's limit of 9216 with the Ethernet header */
+#define HVN_LRO_MAX	   65535 /* bytes of a coalesced frame */
 #define HVN_DESC_MIN	   64
 #define HVN_DESC_MAX	   4096
 #define HVN_RX_BUF_MIN	   256	/* data room of an mbuf */
@@ -276,6 +277,7 @@ struct hvn_port {
 	uint16_t asked_queues; /* what the session was fitted to */
 	uint16_t n_mc;	       /* addresses in the application's multicast list */
 	bool rss_on;
+	bool rsc_on;
 	bool ptypes; /* the application asked for packet types: for queues set up later */
 	struct hvn_txq *txq[HVN_QUEUES_MAX]; /* those with descriptors, for completions */
 

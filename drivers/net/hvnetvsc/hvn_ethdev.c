@@ -57,6 +57,7 @@ infos_get(struct rte_eth_dev *dev, struct rte_eth_dev_info *info)
 	info->max_rx_pktlen = HVN_MTU_MAX + RTE_ETHER_HDR_LEN;
 	info->max_rx_queues = (uint16_t)p->caps.rx_queues;
 	info->max_tx_queues = (uint16_t)p->caps.rx_queues;
+	info->max_lro_pkt_size = p->caps.rsc ? HVN_LRO_MAX : 0;
 	info->max_mac_addrs = 1;
 	info->rx_queue_offload_capa = 0;
 	info->rx_offload_capa = hvn_offload_rx_capa(p);

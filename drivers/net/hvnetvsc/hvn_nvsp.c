@@ -56,6 +56,9 @@ hvn_nvsp_configure(struct hvn_port *p, uint16_t mtu)
 		config.caps |= NVSP_CAP_SRIOV | NVSP_CAP_TEAMING;
 		version.minor = 30;
 	}
+	/* The host coalesces only what the offload parameters ask for besides. */
+	if (p->caps.nvsp_version >= NVSP_VERSION_6_1)
+		config.caps |= NVSP_CAP_RSC;
 	if (p->caps.nvsp_version >= NVSP_VERSION_2)
 		rc = hvn_ctrl_nvsp_post(p, &config, sizeof(config));
 	if (rc == 0)

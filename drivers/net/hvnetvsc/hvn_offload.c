@@ -104,6 +104,36 @@ set(struct hvn_port *p, const struct ndis_offload *hw)
 }
 
 static bool
+rsc(const struct hvn_port *p, const struct ndis_offload *o)
+{
+	return p->caps.nvsp_version >= NVSP_VERSION_6_1 && o->rsc_ip4 != 0 && o->rsc_ip6 != 0;
+}
+
+int
+hvn_offload_rsc(struct hvn_port *p)
+{
+	const bool want = p->caps.rsc && (p->rx_offloads & RTE_ETH_RX_OFFLOAD_TCP_LRO) != 0;
+	const uint8_t value = want ? NDIS_PARAM_ON : NDIS_PARAM_OFF;
+	/* 0 leaves all others as they are. */
+	struct ndis_offload_params par = {
+		.hdr = { NDIS_OBJECT_DEFAULT, 3, NDIS_OFFLOAD_PARAMS_SIZE_REV3 },
+		.rsc_ip4 = value,
+		.rsc_ip6 = value,
+	};
+	int rc;
+
+	if (p->rsc_on == want)
+		return 0;
+	rc = hvn_rndis_set(p, RNDIS_OID_TCP_OFFLOAD_PARAMETERS, &par, sizeof(par));
+	if (rc == 0)
+		p->rsc_on = want;
+	else
+		HVN_LOG(ERR, "port %u: coalescing by the host (LRO): %s", p->port_id,
+			rte_strerror(-rc));
+	return rc;
+}
+
+static bool
 fatal(int rc)
 {
 	return rc == -ENODEV || rc == -ETIMEDOUT || rc == -EIO;
@@ -116,6 +146,7 @@ hvn_offload_setup(struct hvn_port *p)
 	int rc;
 
 	memset(&p->caps.offload, 0, sizeof(p->caps.offload));
+	p->rsc_on = false;
 	rc = query(p, RNDIS_OID_TCP_OFFLOAD_HW_CAPABILITIES, &hw);
 	if (rc != 0)
 		return fatal(rc) ? rc : 0;
@@ -130,6 +161,7 @@ hvn_offload_setup(struct hvn_port *p)
 	if (fatal(rc))
 		return rc;
 	p->caps.offload = rc == 0 ? now : hw;
+	p->caps.rsc = rsc(p, &hw); /* off now: set() says so */
 	if (p->caps.nvsp_version < NVSP_VERSION_5) {
 		/* No parameter turns UDP on (G56). */
 		p->caps.offload.ip4_tx.flags &= ~(3 * NDIS_CSUM_UDP);
@@ -155,6 +187,8 @@ hvn_offload_rx_capa(const struct hvn_port *p)
 		capa |= RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 	if (has(o->ip4_rx.flags, NDIS_CSUM_UDP) && has(o->ip6_rx.flags, NDIS_CSUM_UDP))
 		capa |= RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+	if (p->caps.rsc)
+		capa |= RTE_ETH_RX_OFFLOAD_TCP_LRO;
 	return capa;
 }
 

@@ -11,6 +11,9 @@
  */
 int hvn_offload_setup(struct hvn_port *p);
 
+/* Let the host coalesce (RSC) if the port was configured with LRO. Caller holds ctrl_lock. */
+int hvn_offload_rsc(struct hvn_port *p);
+
 /* RTE_ETH_RX_OFFLOAD_*, RTE_ETH_TX_OFFLOAD_* by what is in force. */
 uint64_t hvn_offload_rx_capa(const struct hvn_port *p);
 uint64_t hvn_offload_tx_capa(const struct hvn_port *p);

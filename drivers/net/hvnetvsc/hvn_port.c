@@ -9,6 +9,7 @@
 #include "hvn_ctrl.h"
 #include "hvn_intr.h"
 #include "hvn_link.h"
+#include "hvn_offload.h"
 #include "hvn_port.h"
 #include "hvn_rndis.h"
 #include "hvn_rss.h"
@@ -232,6 +233,8 @@ start_locked(struct rte_eth_dev *dev)
 		rc = start_queues(dev);
 	if (rc == 0)
 		rc = hvn_rss_apply(p);
+	if (rc == 0)
+		rc = hvn_offload_rsc(p);
 	if (rc == 0)
 		rc = hvn_intr_start(dev);
 	if (rc != 0)

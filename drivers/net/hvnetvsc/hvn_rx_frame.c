@@ -3,10 +3,9 @@
 #include <errno.h>
 
 #include <rte_ip.h>
+#include <rte_net.h>
 
 #include "hvn_rx.h"
-
-#define FRAME_MAX 65535 /* bytes of a coalesced frame */
 
 /* A mbuf of the queue's pool as a segment of a chain. */
 static struct rte_mbuf *
@@ -107,7 +106,7 @@ frame_start(struct hvn_rxq *q, struct rte_mbuf *m, const uint8_t *frame,
 	uint64_t flags = hvn_rx_csum(info);
 	struct rte_mbuf *seg = m;
 
-	if (info->data_len < RTE_ETHER_HDR_LEN || len > FRAME_MAX ||
+	if (info->data_len < RTE_ETHER_HDR_LEN || len > HVN_LRO_MAX ||
 	    (segs > 1 &&
 	     (q->offloads & (RTE_ETH_RX_OFFLOAD_SCATTER | RTE_ETH_RX_OFFLOAD_TCP_LRO)) == 0)) {
 		q->stats.errors++;
@@ -162,7 +161,7 @@ rsc_append(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const uin
 	struct rte_mbuf *head = ch->rsc_head, *tail = ch->rsc_tail;
 	uint32_t room = q->buf_len - tail->data_len, segs;
 
-	if (head->pkt_len + len > FRAME_MAX)
+	if (head->pkt_len + len > HVN_LRO_MAX)
 		return rsc_refuse(q, ch);
 	if (len > room) {
 		segs = segs_for(q, len - room);
@@ -176,6 +175,20 @@ rsc_append(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const uin
 	ch->rsc_tail = chain_write(q, tail, piece, len);
 	head->pkt_len += len;
 	return len > room ? HVN_RX_USED : 0;
+}
+
+/* Payload of the segments that a coalesced frame was made of: what ethdev wants in tso_segsz. */
+static uint16_t
+segment_size(const struct rte_mbuf *m, uint32_t pieces)
+{
+	struct rte_net_hdr_lens lens = { 0 };
+	uint32_t headers;
+
+	rte_net_get_ptype(m, &lens, RTE_PTYPE_L2_MASK | RTE_PTYPE_L3_MASK | RTE_PTYPE_L4_MASK);
+	headers = lens.l2_len + lens.l3_len + lens.l4_len;
+	if (headers >= m->pkt_len)
+		headers = 0;
+	return (uint16_t)((m->pkt_len - headers + pieces - 1) / pieces);
 }
 
 static int
@@ -210,7 +223,7 @@ rsc_piece(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const uint
 	ch->rsc_head = NULL;
 	if (ch->rsc_pieces > 1) {
 		(*out)->ol_flags |= RTE_MBUF_F_RX_LRO;
-		(*out)->tso_segsz = (uint16_t)((*out)->pkt_len / ch->rsc_pieces);
+		(*out)->tso_segsz = segment_size(*out, ch->rsc_pieces);
 	}
 	return rc | HVN_RX_OUT;
 }
