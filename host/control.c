@@ -17,6 +17,8 @@ struct client {
 	struct event_source src;
 	size_t have;
 	char line[LINE_LEN];
+	char *reply; /* what the client did not take yet; no request is read meanwhile */
+	size_t reply_at, reply_len;
 };
 
 static struct event_source listener = { .fd = -1 };
@@ -59,7 +61,6 @@ answer(struct client *c, const char *line)
 	json_error_t err;
 	json_t *request = json_loads(line, 0, &err), *reply = json_object();
 	const char *cmd = json_string_value(json_object_get(request, "cmd"));
-	char *text;
 	int rc = cmd == NULL ? -EINVAL : run(cmd, request, reply);
 
 	json_object_set_new(reply, "ok", json_boolean(rc == 0));
@@ -70,13 +71,11 @@ answer(struct client *c, const char *line)
 						: rc == -ENODEV	  ? "no such NIC"
 						: rc == -ENOTCONN ? "no guest has this NIC"
 								  : strerror(-rc)));
-	text = json_dumps(reply, JSON_COMPACT);
-	if (text != NULL) {
-		/* A client that does not read its reply loses it. */
-		send(c->src.fd, text, strlen(text), MSG_NOSIGNAL | MSG_MORE);
-		send(c->src.fd, "\n", 1, MSG_NOSIGNAL);
-	}
-	free(text);
+	c->reply = json_dumps(reply, JSON_COMPACT);
+	c->reply_at = 0;
+	c->reply_len = c->reply != NULL ? strlen(c->reply) + 1 : 0;
+	if (c->reply != NULL)
+		c->reply[c->reply_len - 1] = '\n';
 	json_decref(request);
 	json_decref(reply);
 }
@@ -88,37 +87,68 @@ client_close(struct client *c)
 
 	loop_del(&c->src);
 	close(fd);
+	free(c->reply);
+	c->reply = NULL;
+}
+
+/* Send what the client takes. 0 when it has all, 1 if it must read first, -1 if it is gone. */
+static int
+client_send(struct client *c)
+{
+	while (c->reply != NULL && c->reply_at < c->reply_len) {
+		ssize_t n = send(c->src.fd, c->reply + c->reply_at, c->reply_len - c->reply_at,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR ? 1 : -1;
+		c->reply_at += (size_t)n;
+	}
+	free(c->reply);
+	c->reply = NULL;
+	return 0;
+}
+
+/* Answer the requests that are here, one after the other. As client_send(). */
+static int
+client_serve(struct client *c)
+{
+	char *end;
+	int rc = client_send(c);
+
+	while (rc == 0 && (end = memchr(c->line, '\n', c->have)) != NULL) {
+		*end = '\0';
+		answer(c, c->line);
+		c->have -= (size_t)(end + 1 - c->line);
+		memmove(c->line, end + 1, c->have);
+		rc = client_send(c);
+	}
+	return rc;
 }
 
 static void
 client_ready(struct event_source *src, uint32_t events)
 {
 	struct client *c = (struct client *)src;
-	ssize_t n = recv(src->fd, c->line + c->have, LINE_LEN - 1 - c->have, MSG_DONTWAIT);
-	char *end;
+	ssize_t n;
+	int rc = c->reply != NULL ? client_serve(c) : 0;
 
-	(void)events;
-	if (n <= 0) {
-		if (n == 0 || errno != EAGAIN)
-			client_close(c);
-		return;
+	if (rc == 0 && (events & ~(uint32_t)EPOLLOUT) != 0) {
+		n = recv(src->fd, c->line + c->have, LINE_LEN - c->have, MSG_DONTWAIT);
+		if (n > 0)
+			c->have += (size_t)n;
+		else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+			rc = -1;
+		rc = rc == 0 ? client_serve(c) : rc;
 	}
-	c->have += (size_t)n;
-	c->line[c->have] = '\0';
-	while ((end = strchr(c->line, '\n')) != NULL) {
-		*end = '\0';
-		answer(c, c->line);
-		c->have -= (size_t)(end + 1 - c->line);
-		memmove(c->line, end + 1, c->have + 1);
-	}
-	if (c->have == LINE_LEN - 1)
+	if (rc < 0 || (rc == 0 && c->have == LINE_LEN) ||
+	    loop_mod(src, rc == 0 ? EPOLLIN : EPOLLOUT) != 0)
 		client_close(c);
 }
 
 static void
 client_accept(struct event_source *src, uint32_t events)
 {
-	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC);
+	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
 	for (unsigned int i = 0; fd >= 0 && i < CLIENTS; i++) {

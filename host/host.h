@@ -40,8 +40,6 @@ struct vsp_ops {
 	unsigned int (*poll)(struct channel *chan);
 	/* The guest, or a command, gave the device back: forget what belonged to this guest. */
 	void (*reset)(struct vdev *vdev);
-	/* May this GPADL be torn down now? netvsp says no while a buffer is in use: a violation. */
-	bool (*gpadl_in_use)(struct vdev *vdev, uint32_t gpadl);
 };
 
 /* A device offered to one partition. */
@@ -76,8 +74,13 @@ struct channel {
 
 /* --- services of vm/ and vmbus/ -------------------------------------------------------------- */
 
-/* Host address of a GPADL mapped contiguously, and its length; NULL if unknown. */
-void *gpadl_addr(struct partition *part, uint32_t gpadl, size_t *len);
+/*
+ * Take a GPADL of a channel into use: host address of its pages, mapped contiguously, and their
+ * length; NULL if the channel has no such GPADL, or it is used already. It stays mapped until
+ * gpadl_put(), whatever the guest asks for.
+ */
+void *gpadl_take(struct channel *chan, uint32_t gpadl, size_t *len);
+void gpadl_put(struct channel *chan, uint32_t gpadl);
 
 /*
  * Host address of guest physical memory [gpa, gpa + len) if it lies in one region and may be

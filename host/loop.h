@@ -13,8 +13,10 @@ struct event_source {
 int loop_init(void);
 void loop_fini(void);
 int loop_add(struct event_source *src, int fd, uint32_t events);
+int loop_mod(struct event_source *src, uint32_t events);
 /* The source's memory must live on until loop_wait() has returned. */
 void loop_del(struct event_source *src);
+#define LOOP_FOREVER UINT64_MAX
 /* Wait at most ns, serve what is ready. 1 if something was, else 0. */
 int loop_wait(uint64_t ns);
 

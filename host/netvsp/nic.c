@@ -70,21 +70,11 @@ nic_reset(struct vdev *vdev)
 		nic->vf = VF_WAITING;
 }
 
-static bool
-nic_gpadl_in_use(struct vdev *vdev, uint32_t gpadl)
-{
-	struct nic *nic = vdev->priv;
-
-	return (nic->recv.va != NULL && nic->recv.gpadl == gpadl) ||
-	       (nic->send.va != NULL && nic->send.gpadl == gpadl);
-}
-
 static const struct vsp_ops nic_ops = {
 	.open = nic_open,
 	.close = nic_close,
 	.poll = nic_poll_channel,
 	.reset = nic_reset,
-	.gpadl_in_use = nic_gpadl_in_use,
 };
 
 struct nic *

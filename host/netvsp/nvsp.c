@@ -61,13 +61,21 @@ nvsp_session_start(struct nic *nic)
 	rss_reset(nic);
 }
 
+static void
+drop_buffer(struct nic *nic, struct nic_buf *buf)
+{
+	if (buf->va != NULL)
+		gpadl_put(nic_primary(nic)->chan, buf->gpadl);
+	memset(buf, 0, sizeof(*buf));
+}
+
 void
 nvsp_session_end(struct nic *nic)
 {
 	vf_session_end(nic);
 	nic->state = NVSP_ST_CLOSED;
-	memset(&nic->recv, 0, sizeof(nic->recv));
-	memset(&nic->send, 0, sizeof(nic->send));
+	drop_buffer(nic, &nic->recv);
+	drop_buffer(nic, &nic->send);
 	slots_free(nic);
 	free(nic->section_busy);
 	nic->section_busy = NULL;
@@ -165,13 +173,17 @@ map_buffer(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct n
 	   struct nic_buf *buf)
 {
 	size_t len = 0;
-	uint8_t *va = gpadl_addr(q->chan->part, m->gpadl, &len);
+	uint8_t *va = gpadl_take(q->chan, m->gpadl, &len);
 
-	if (va == NULL || len > UINT32_MAX || ((uintptr_t)va & HV_PAGE_MASK) != 0 ||
-	    (len & HV_PAGE_MASK) != 0)
+	if (va == NULL)
 		return nic_fatal(q, "nvsp.buffer-gpadl", pkt->body, pkt->payload_len,
-				 "GPADL %#x does not exist or is no whole number of pages",
+				 "GPADL %#x is none of this channel, or is its ring or a buffer",
 				 m->gpadl);
+	if (len > UINT32_MAX || ((uintptr_t)va & HV_PAGE_MASK) != 0 || (len & HV_PAGE_MASK) != 0) {
+		gpadl_put(q->chan, m->gpadl);
+		return nic_fatal(q, "nvsp.buffer-gpadl", pkt->body, pkt->payload_len,
+				 "GPADL %#x is no whole number of pages", m->gpadl);
+	}
 	*buf = (struct nic_buf){ .va = va, .len = (uint32_t)len, .gpadl = m->gpadl, .id = m->id };
 	return true;
 }
@@ -199,7 +211,7 @@ on_recv_buf(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct 
 		nic->slot_count = nic->opt.slots;
 	if (nic->slot_count <= NIC_CTRL_SLOTS || slots_create(nic) != 0) {
 		/* OpenVMM accepts it and then never answers a control message. */
-		memset(&nic->recv, 0, sizeof(nic->recv));
+		drop_buffer(nic, &nic->recv);
 		nic->slot_count = 0;
 		r.status = NVSP_STATUS_FAILURE;
 		return reply(q, pkt, &r, sizeof(r));
@@ -229,7 +241,7 @@ on_send_buf(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct 
 	nic->sections = nic->send.len / nic->opt.section_size;
 	nic->section_busy = calloc(nic->sections + 1, 1);
 	if (nic->section_busy == NULL) {
-		memset(&nic->send, 0, sizeof(nic->send));
+		drop_buffer(nic, &nic->send);
 		r.status = NVSP_STATUS_FAILURE;
 		return reply(q, pkt, &r, sizeof(r));
 	}
@@ -250,7 +262,7 @@ on_revoke(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct nv
 			       "revoked buffer %#x was not given", m->id);
 	if (buf->va != NULL && m->type == NVSP_REVOKE_RECV_BUF)
 		slots_free(nic);
-	memset(buf, 0, sizeof(*buf));
+	drop_buffer(nic, buf);
 	/* Sends that waited for the port may lie in what was taken away. */
 	for (unsigned int i = 0; i < NIC_QUEUES_MAX; i++)
 		if (nic->queue[i] != NULL)

@@ -70,20 +70,11 @@ echo_reset(struct vdev *vdev)
 	(void)vdev;
 }
 
-static bool
-echo_in_use(struct vdev *vdev, uint32_t gpadl)
-{
-	(void)vdev;
-	(void)gpadl;
-	return false;
-}
-
 static const struct vsp_ops echo_ops = {
 	.open = echo_open,
 	.close = echo_close,
 	.poll = echo_poll,
 	.reset = echo_reset,
-	.gpadl_in_use = echo_in_use,
 };
 
 struct nic *

@@ -28,14 +28,24 @@ gpadl_find(struct partition *part, uint32_t id)
 }
 
 void *
-gpadl_addr(struct partition *part, uint32_t gpadl, size_t *len)
+gpadl_take(struct channel *chan, uint32_t gpadl, size_t *len)
 {
-	struct gpadl *g = gpadl_find(part, gpadl);
+	struct gpadl *g = gpadl_find(chan->part, gpadl);
 
-	if (g == NULL || !g->created || g->teardown)
+	if (g == NULL || !g->created || g->teardown || g->used || g->relid != chan->relid)
 		return NULL;
+	g->used = true;
 	*len = g->bytes;
 	return g->va;
+}
+
+void
+gpadl_put(struct channel *chan, uint32_t gpadl)
+{
+	struct gpadl *g = gpadl_find(chan->part, gpadl);
+
+	if (g != NULL)
+		g->used = false;
 }
 
 void

@@ -26,10 +26,6 @@ struct mem_file {
 	size_t page;
 };
 
-/* Faults since the last report; written by the signal handler. */
-static volatile sig_atomic_t faults;
-static struct partition *volatile faulty;
-
 static void
 file_put(struct partition *part, struct mem_file *f)
 {
@@ -233,6 +229,18 @@ mem_map_fixed(const struct region *r, uint64_t gpa, size_t len, uint8_t *va, boo
 	return 0;
 }
 
+/* Page size of an address inside a GPADL's own mapping: that of the region mapped there. */
+static size_t
+gpadl_page(struct partition *part, const struct gpadl *g, const uint8_t *at)
+{
+	/* Huge pages stick out in front of the first and behind the last page. */
+	size_t i = at < g->va ? 0 : (size_t)(at - g->va) / HV_PAGE_SIZE;
+	const struct region *r =
+		mem_find(part, g->pfn[i < g->n_pfns ? i : g->n_pfns - 1] * HV_PAGE_SIZE);
+
+	return r != NULL ? r->file->page : HV_PAGE_SIZE;
+}
+
 /* Does a guest's mapping hold this address, and with what page size? */
 static size_t
 fault_page(struct partition *part, const uint8_t *at)
@@ -248,7 +256,7 @@ fault_page(struct partition *part, const uint8_t *at)
 	TAILQ_FOREACH (g, &part->gpadls, link) {
 		if (g->map != NULL && at >= (uint8_t *)g->map &&
 		    at < (uint8_t *)g->map + g->map_len)
-			return HV_PAGE_SIZE;
+			return gpadl_page(part, g, at);
 	}
 	return 0;
 }
@@ -274,8 +282,7 @@ on_sigbus(int sig, siginfo_t *info, void *ctx)
 		if (mmap((void *)at, page, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 			break;
-		faults++;
-		faulty = part;
+		part->faults++;
 		errno = saved;
 		return;
 	}
@@ -294,9 +301,13 @@ mem_sigbus_init(void)
 void
 mem_sigbus_report(void)
 {
-	if (faults == 0)
-		return;
-	faults = 0;
-	host_violation(faulty, "mem.truncated", NULL, 0,
-		       "a file of guest memory was made shorter than its region");
+	struct partition *part;
+
+	TAILQ_FOREACH (part, &partitions, link) {
+		if (part->faults == 0)
+			continue;
+		part->faults = 0;
+		host_violation(part, "mem.truncated", NULL, 0,
+			       "a file of guest memory was made shorter than its region");
+	}
 }

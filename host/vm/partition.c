@@ -286,6 +286,7 @@ partition_free(struct partition *part)
 	vmbus_destroy(part);
 	mem_drop_all(part);
 	out_purge(part, false);
+	mem_sigbus_report();
 	TAILQ_REMOVE(&partitions, part, link);
 	loop_del(&part->src);
 	close(fd);
@@ -302,6 +303,7 @@ partitions_reap(void)
 		if (part->dead)
 			partition_free(part);
 	}
+	channels_reap();
 }
 
 void
@@ -309,4 +311,5 @@ partitions_free(void)
 {
 	while (!TAILQ_EMPTY(&partitions))
 		partition_free(TAILQ_FIRST(&partitions));
+	channels_reap();
 }

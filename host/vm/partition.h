@@ -9,6 +9,7 @@
 #ifndef HOST_PARTITION_H
 #define HOST_PARTITION_H
 
+#include <signal.h>
 #include <sys/queue.h>
 
 #include "host.h"
@@ -37,7 +38,7 @@ struct gpadl {
 	uint32_t bytes;
 	bool created;
 	bool teardown; /* asked for while in use: answered when the channel closes */
-	struct channel *ring_of;
+	bool used;     /* as rings or as a buffer: not to be unmapped */
 	uint8_t *va;
 	void *map; /* own mapping, NULL if va lies inside a region's */
 	size_t map_len;
@@ -67,6 +68,7 @@ struct partition {
 	struct vdev *vdevs[PART_VDEVS_MAX];
 	unsigned int n_vdevs;
 	uint64_t violations;
+	volatile sig_atomic_t faults; /* in its memory, since the last report: memory.c */
 };
 
 TAILQ_HEAD(partition_list, partition);

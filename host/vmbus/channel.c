@@ -37,6 +37,23 @@ channel_find(struct vdev *vdev, uint16_t sub_index)
 	return NULL;
 }
 
+/*
+ * Channels that are no more. A batch of events may still name them, as their doorbell; their
+ * memory lives until that batch is dealt with.
+ */
+static SLIST_HEAD(, vchan) dead = SLIST_HEAD_INITIALIZER(dead);
+
+void
+channels_reap(void)
+{
+	struct vchan *c;
+
+	while ((c = SLIST_FIRST(&dead)) != NULL) {
+		SLIST_REMOVE_HEAD(&dead, dead);
+		free(c);
+	}
+}
+
 static void
 channel_free(struct vchan *c)
 {
@@ -47,7 +64,7 @@ channel_free(struct vchan *c)
 	v->by_relid[c->pub.relid] = NULL;
 	while (v->relid_top > 0 && v->by_relid[v->relid_top] == NULL)
 		v->relid_top--;
-	free(c);
+	SLIST_INSERT_HEAD(&dead, c, dead);
 }
 
 static struct vchan *
@@ -266,33 +283,36 @@ channel_signal_fd(struct vchan *c, bool give)
 	out_send(part, VMU_SIGNAL_FD, 0, &sg, sizeof(sg), c->signal.fd, 0);
 }
 
-/* Map both rings of a channel out of one GPADL. 0 or -errno. */
+/* Both rings of a channel out of one GPADL, which is taken into use. 0 or -errno. */
 static int
-attach_rings(struct vchan *c, struct gpadl *g, uint32_t page)
+attach_rings(struct vchan *c, uint32_t gpadl, uint32_t page)
 {
 	uint64_t split = (uint64_t)page * HV_PAGE_SIZE;
-	int rc;
+	size_t len = 0;
+	uint8_t *va = gpadl_take(&c->pub, gpadl, &len);
+	int rc = -EINVAL;
 
-	if (split == 0 || split >= g->bytes)
-		return -EINVAL;
-	rc = vmbus_ring_init_rx(&c->pub.rx, g->va, (uint32_t)split, HV_PAGE_SIZE);
+	if (va == NULL)
+		return -ENOENT;
+	if (split != 0 && split < len)
+		rc = vmbus_ring_init_rx(&c->pub.rx, va, (uint32_t)split, HV_PAGE_SIZE);
+	if (rc == 0)
+		rc = vmbus_ring_init_tx(&c->pub.tx, va + split, (uint32_t)(len - split),
+					HV_PAGE_SIZE);
 	if (rc != 0)
-		return rc;
-	return vmbus_ring_init_tx(&c->pub.tx, g->va + split, (uint32_t)(g->bytes - split),
-				  HV_PAGE_SIZE);
+		gpadl_put(&c->pub, gpadl);
+	return rc;
 }
 
 static uint32_t
 channel_open(struct vchan *c, const struct vmbus_msg_open *m)
 {
 	struct partition *part = c->pub.part;
-	struct gpadl *g = gpadl_find(part, m->ring_gpadl);
 	int rc;
 
 	if (host_opt.open_status != 0)
 		return host_opt.open_status;
-	if (g == NULL || !g->created || g->teardown || g->ring_of != NULL || g->relid != m->relid ||
-	    attach_rings(c, g, m->downstream_page) != 0) {
+	if (attach_rings(c, m->ring_gpadl, m->downstream_page) != 0) {
 		host_violation(part, "channel.open-ring", m, sizeof(*m),
 			       "OPENCHANNEL %u: GPADL %#x, page %u is no usable ring pair",
 			       m->relid, m->ring_gpadl, m->downstream_page);
@@ -307,11 +327,12 @@ channel_open(struct vchan *c, const struct vmbus_msg_open *m)
 	c->pub.failed = false;
 	c->pub.target_vp = m->target_vp;
 	rc = c->pub.vdev->ops->open(&c->pub);
-	if (rc != 0)
+	if (rc != 0) {
+		gpadl_put(&c->pub, m->ring_gpadl);
 		return (uint32_t)rc;
+	}
 	c->pub.open = true;
-	c->ring = g;
-	g->ring_of = &c->pub;
+	c->ring = m->ring_gpadl;
 	channel_event_fd(c, true);
 	channel_signal_fd(c, true);
 	return 0;
@@ -343,12 +364,11 @@ gpadl_finish_teardowns(struct partition *part)
 	struct gpadl *g, *next;
 
 	for (g = TAILQ_FIRST(&part->gpadls); g != NULL; g = next) {
-		struct vchan *c = channel_by_relid(part, g->relid);
 		struct vmbus_msg_gpadl_torndown r = { .hdr.type = VMBUS_MSG_GPADL_TORNDOWN,
 						      .gpadl = g->id };
 
 		next = TAILQ_NEXT(g, link);
-		if (!g->teardown || g->ring_of != NULL || (c != NULL && c->pub.open))
+		if (!g->teardown || g->used)
 			continue;
 		/* Unmapped before the guest may use the pages again. */
 		gpadl_free(part, g);
@@ -364,7 +384,7 @@ gpadl_release(struct partition *part, uint32_t relid)
 
 	for (g = TAILQ_FIRST(&part->gpadls); g != NULL; g = next) {
 		next = TAILQ_NEXT(g, link);
-		if (g->relid == relid && g->ring_of == NULL)
+		if (g->relid == relid && !g->used)
 			gpadl_free(part, g);
 	}
 }
@@ -377,8 +397,8 @@ channel_shut(struct vchan *c)
 		return;
 	c->pub.vdev->ops->close(&c->pub);
 	c->pub.open = false;
-	c->ring->ring_of = NULL;
-	c->ring = NULL;
+	gpadl_put(&c->pub, c->ring);
+	c->ring = 0;
 	memset(&c->pub.rx, 0, sizeof(c->pub.rx));
 	memset(&c->pub.tx, 0, sizeof(c->pub.tx));
 	channel_event_fd(c, false);

@@ -168,21 +168,22 @@ on_gpadl(struct partition *part, const struct vmbus_msg_hdr *hdr, uint32_t len)
 }
 
 /*
- * Is a buffer still the device's? Before 4.0 Linux revokes it by the ring and tears it down by a
+ * Are the pages still the host's? Before 4.0 Linux revokes it by the ring and tears it down by a
  * message without waiting: what was in the ring first is handled first.
  */
 static bool
-buffer_in_use(struct partition *part, uint32_t relid, uint32_t id)
+in_use(struct partition *part, uint32_t relid, uint32_t id)
 {
-	struct vchan *c = channel_by_relid(part, relid);
-
 	for (unsigned int i = 0; i < REVOKE_SLICES_MAX; i++) {
-		if (c == NULL || !c->pub.open || !c->pub.vdev->ops->gpadl_in_use(c->pub.vdev, id))
+		/* The slice may have ended in a rescind: both are looked up again. */
+		struct vchan *c = channel_by_relid(part, relid);
+		struct gpadl *g = gpadl_find(part, id);
+
+		if (g == NULL || !g->used)
 			return false;
-		if (c->pub.failed || c->pub.vdev->ops->poll(&c->pub) == 0)
+		if (c == NULL || !c->pub.open || c->pub.failed || c->ring == id ||
+		    c->pub.vdev->ops->poll(&c->pub) == 0)
 			return true;
-		/* The slice may have ended in a rescind. */
-		c = channel_by_relid(part, relid);
 	}
 	return true;
 }
@@ -191,25 +192,24 @@ static void
 on_teardown(struct partition *part, const struct vmbus_msg_gpadl_teardown *m)
 {
 	struct gpadl *g = gpadl_find(part, m->gpadl);
-	bool in_use;
+	bool used;
 
 	if (g == NULL || g->relid != m->relid || g->teardown) {
 		host_violation(part, "gpadl.unknown", m, sizeof(*m),
 			       "teardown of GPADL %#x, relid %u", m->gpadl, m->relid);
 		return;
 	}
-	in_use = g->ring_of != NULL || buffer_in_use(part, m->relid, m->gpadl);
+	used = in_use(part, m->relid, m->gpadl);
 	g = gpadl_find(part, m->gpadl);
 	if (g == NULL)
 		return;
-	if (in_use) {
+	g->teardown = true;
+	if (used) {
+		/* Answered when the channel is closed. */
 		host_violation(part, "gpadl.in-use", m, sizeof(*m),
 			       "teardown of GPADL %#x while it is in use", m->gpadl);
-		g->teardown = true; /* answered when the channel is closed */
 		return;
 	}
-	g->teardown = true;
-	g->relid = 0;
 	gpadl_finish_teardowns(part);
 }
 

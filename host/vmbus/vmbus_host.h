@@ -13,10 +13,11 @@
 /* A channel with what only vmbus/ needs; the public part comes first. */
 struct vchan {
 	struct channel pub;
-	bool offered;	/* the guest was told */
-	bool rescinded; /* its relid waits for RELID_RELEASED */
-	uint64_t due;	/* a sub-channel offer waits until then */
-	struct gpadl *ring;
+	SLIST_ENTRY(vchan) dead;    /* freed once no event can name it: channels_reap() */
+	bool offered;		    /* the guest was told */
+	bool rescinded;		    /* its relid waits for RELID_RELEASED */
+	uint64_t due;		    /* a sub-channel offer waits until then */
+	uint32_t ring;		    /* GPADL of the rings */
 	struct event_source signal; /* guest to host eventfd */
 	int event_fd;		    /* host to guest eventfd, -1 = none */
 	bool masked;		    /* our mask in the guest-to-host ring */
@@ -58,6 +59,7 @@ void channel_on_released(struct partition *part, uint32_t relid);
 void channel_on_modify(struct partition *part, const struct vmbus_msg_modify_channel *m);
 void channel_send_offers(struct partition *part);
 void channels_tick(struct partition *part); /* late offers */
+void channels_reap(void);
 struct vchan *channel_by_relid(struct partition *part, uint32_t relid);
 void gpadl_finish_teardowns(struct partition *part);
 void channel_event_fd(struct vchan *c, bool give);

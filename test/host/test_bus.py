@@ -15,10 +15,11 @@ BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
 
 
 class Host:
-    def __init__(self, tmp_path, *args):
+    def __init__(self, tmp_path, *args, env=None):
         self.path, self.json = tmp_path / "s", tmp_path / "j"
         self.proc = subprocess.Popen([BUILD / "host" / "hv-host-echo", "--socket", self.path,
-                                      "--json", self.json, "--nic", "x", *args])
+                                      "--json", self.json, "--nic", "x", *args],
+                                     env=dict(os.environ, **(env or {})))
         end = time.monotonic() + 10
         while not pathlib.Path(f"{self.path}.ctl").exists():
             assert self.proc.poll() is None and time.monotonic() < end
@@ -37,8 +38,8 @@ class Host:
 def host(tmp_path):
     started = []
 
-    def start(*args):
-        started.append(Host(tmp_path, *args))
+    def start(*args, **kw):
+        started.append(Host(tmp_path, *args, **kw))
         return started[-1]
     yield start
     for h in started:

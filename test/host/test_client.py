@@ -20,6 +20,7 @@ def control(h, **request):
         s.sendall(json.dumps(request).encode() + b"\n")
         reply = json.loads(s.makefile().readline())
     assert reply["ok"], reply
+    return reply
 
 
 class App:

@@ -14,13 +14,14 @@ PAGE = 4096
 
 
 class Guest:
-    def __init__(self, path, pages=256, features=0, hello=True):
+    def __init__(self, path, pages=256, features=0, hello=True, keep_fds=False):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock.settimeout(20)
         self.sock.connect(str(path))
         self.seq = 0
         self.conn = 1
         self.msgs = []
+        self.fds = [] if keep_fds else None  # descriptors the host gave, oldest first
         self.memfd = os.memfd_create("guest")
         os.ftruncate(self.memfd, pages * PAGE)
         self.mem = mmap.mmap(self.memfd, pages * PAGE)
@@ -41,7 +42,10 @@ class Guest:
         data, anc, _, _ = self.sock.recvmsg(512, 256)
         for _, _, fds in anc:
             for fd in array.array("i", fds):
-                os.close(fd)
+                if self.fds is None:
+                    os.close(fd)
+                else:
+                    self.fds.append(fd)
         if not data:
             raise ConnectionError("host hung up")
         return struct.unpack_from("<H", data, 4)[0], data[16:]
