@@ -172,13 +172,14 @@ class Testpmd(Program):
     binary = DPDK_TESTPMD
     plugins = [a for p in PLUGINS if not (EAL_PLUGINS / p.name).exists() for a in ("-d", p)]
 
-    def __init__(self, host, *args, eal=(), memory=NO_HUGE, cores=1, interactive=False, **more):
+    def __init__(self, host, *args, eal=(), memory=NO_HUGE, cores=1, interactive=False,
+                 telemetry=False, **more):
         self.prefix = f"hv-e2e-{os.getpid()}-{next(_prefix)}"
         launcher, env = self.reach(getattr(host, "socket", host))
         super().__init__([*launcher, self.binary, *self.plugins, *lcores(cores + 1), *memory,
-                          "--no-pci", "--no-telemetry", "--file-prefix", self.prefix, *eal, "--",
-                          *self.app_args(cores), *args, *(["-i"] if interactive else [])],
-                         env, **more)
+                          "--no-pci", *([] if telemetry else ["--no-telemetry"]),
+                          "--file-prefix", self.prefix, *eal, "--", *self.app_args(cores),
+                          *args, *(["-i"] if interactive else [])], env, **more)
 
     def reach(self, socket_path):
         """What makes the program find a host: a command before its own, and environment."""

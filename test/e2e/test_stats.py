@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Statistics: basic, extended and per queue ones agree with each other and with the host's."""
 from console import Console, cycle, queues_of
-from hv import Host
+from hv import Host, until
 
 COUNT = 3000
 GEN = (f"queues=4,port=gen:count={COUNT},rate=50k,size=92-1514,flows=64,proto=mix,ipv6=50,"
@@ -65,5 +65,31 @@ def test_restart(run):
         cycle(host, app, COUNT, n * COUNT)
         check(host, app, n + 1)
         app.restart()
+    app.quit()
+    host.end()
+
+
+def test_of_the_port(run):
+    """What was refused stays counted when its channel is closed; a reset starts at zero."""
+    host = run(Host, nics=["queues=4,port=sink"])
+    app = run(Console, host, "--forward-mode=rxonly", queues=2)
+    app.do("start")
+
+    def refused(n):
+        until(lambda: app.xstats()["invalid_packet_type"] == n, f"{n} packets refused")
+
+    for n in (1, 2):
+        assert host.command("raw", nic=0, queue=n - 1, type=0x33, payload="00" * 8)["ok"]
+        refused(n)
+    app.restart("port config all rxq 3", "port config all txq 3")
+    refused(2)
+    app.do("clear port xstats 0")
+    x = app.xstats()
+    assert not [n for n in x if n.startswith(("invalid_", "path_", "vf_")) and x[n] != 0]
+    app.do("start")
+    assert host.command("raw", nic=0, queue=2, type=0x33, payload="00" * 8)["ok"]
+    refused(1)
+    app.restart("port reset 0")
+    refused(1)
     app.quit()
     host.end()

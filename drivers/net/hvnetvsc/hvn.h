@@ -8,7 +8,8 @@
  *   hvn_ctrl.c    control thread, transactions    hvn_txd.c   descriptors and sections
  *   hvn_nvsp.c    handshake, buffers, channels    hvn_path.c  failover state machine (pure)
  *   hvn_rndis.c   requests, OIDs, filter          hvn_caps.c  what the host says (pure)
- *   hvn_offload.c hvn_rss.c hvn_link.c hvn_stats.c hvn_devargs.c hvn_intr.c hvn_vf.c ...
+ *   hvn_offload.c hvn_rss.c hvn_link.c hvn_stats.c hvn_telemetry.c hvn_devargs.c hvn_intr.c
+ *   hvn_vf.c ...
  *
  * Everything reachable from struct hvn_port lives in memory shared with secondary processes,
  * except what is marked private to a process.
@@ -216,6 +217,8 @@ struct hvn_devargs {
 	uint32_t rndis_timeout_ms; /* "rndis_timeout" */
 };
 
+#define HVN_PORT_COUNTERS 20 /* room: hvn_stats.c has the names */
+
 /* What the host granted; constant between open and close of the channel. */
 struct hvn_host_caps {
 	uint32_t nvsp_version;
@@ -248,6 +251,7 @@ struct hvn_port {
 	struct rte_eth_dev_data *data;
 	uint16_t port_id;
 	bool opened;	  /* channel open, NVSP and RNDIS are up */
+	bool closed;	  /* by dev_close: nothing is left to be looked at */
 	bool running;	  /* dev_start succeeded: frames are delivered, else dropped */
 	uint32_t removed; /* rescind or host death: bursts return 0 and touch no ring */
 	struct hvn_host_caps caps;
@@ -280,6 +284,10 @@ struct hvn_port {
 	bool rsc_on;
 	bool ptypes; /* the application asked for packet types: for queues set up later */
 	struct hvn_txq *txq[HVN_QUEUES_MAX]; /* those with descriptors, for completions */
+
+	/* Counters of channels that are closed, and what all had reached at the last reset. */
+	uint64_t counted_past[HVN_PORT_COUNTERS];
+	uint64_t counted_base[HVN_PORT_COUNTERS];
 
 	struct hvn_ctrl *ctrl;
 	struct hvn_vf *vf;

@@ -14,6 +14,7 @@
 #include "hvn_rndis.h"
 #include "hvn_rss.h"
 #include "hvn_session.h"
+#include "hvn_telemetry.h"
 #include "hvn_vf.h"
 
 #define TX_DRAIN_MS 1000u
@@ -349,11 +350,14 @@ hvn_port_close(struct rte_eth_dev *dev)
 	hvn_session_close(p);
 	hvn_ctrl_unlock(p);
 	hvn_ctrl_destroy(p);
+	hvn_telemetry_lock();
 	hvn_vf_destroy(p);
 	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
 		hvn_rx_queue_release(dev, i);
 	for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++)
 		hvn_tx_queue_release(dev, i);
 	dev->data->nb_rx_queues = dev->data->nb_tx_queues = 0;
+	p->closed = true;
+	hvn_telemetry_unlock();
 	return 0;
 }

@@ -12,6 +12,8 @@
 #include "hvn_rndis.h"
 #include "hvn_rss.h"
 #include "hvn_session.h"
+#include "hvn_stats.h"
+#include "hvn_telemetry.h"
 #include "hvn_vf.h"
 
 #define MTU_MIN	       68u
@@ -162,17 +164,20 @@ hvn_session_close(struct hvn_port *p)
 		hvn_nvsp_revoke(p);
 	}
 	p->opened = false;
+	hvn_telemetry_lock();
 	hv_vmbus_close(hvn_vdev(p));
 	hvn_ctrl_session_reset(p);
 	/* The host has let go of everything: what was in flight is ours again. */
 	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++)
 		if (p->data->tx_queues[i] != NULL)
 			hvn_txq_reclaim(p->data->tx_queues[i]);
-	for (uint16_t i = 0; i < HVN_QUEUES_MAX; i++) {
+	for (uint16_t i = 0; i < p->n_chans; i++) {
+		hvn_stats_channel_gone(p, p->chan[i]);
 		hvn_chan_free(p->chan[i]);
 		p->chan[i] = NULL;
 	}
 	p->n_chans = 0;
+	hvn_telemetry_unlock();
 	p->filter = 0;
 	p->recv_buf = NULL;
 	p->send_buf = NULL;

@@ -42,8 +42,62 @@ static const char *const invalid_names[HVN_INV_COUNT] = {
 	[HVN_INV_COMPLETION] = "invalid_completion",
 	[HVN_INV_RSC] = "invalid_rsc",
 };
-#define PORT_COUNTERS (HVN_INV_COUNT + 3)
-static const char *const port_names[] = { "rx_signals", "tx_signals", "ctrl_late_answers" };
+/* ... and what else is counted for the whole port: index behind those of invalid_names[]. */
+enum port_counter {
+	PORT_RX_SIGNALS = HVN_INV_COUNT,
+	PORT_TX_SIGNALS,
+	PORT_RX_UNTAKEN,
+	PORT_OF_CHANNELS, /* up to here: summed over the channels */
+	PORT_LATE = PORT_OF_CHANNELS,
+	PORT_TO_VF,
+	PORT_TO_SYNTHETIC,
+	PORT_PLANNED,
+	PORT_SURPRISE,
+	PORT_FAILED,
+	PORT_COUNTED, /* up to here: subtracted since the last reset */
+	PORT_VF_RX_PACKETS = PORT_COUNTED,
+	PORT_VF_RX_BYTES,
+	PORT_VF_RX_MISSED,
+	PORT_VF_RX_NOMBUF,
+	PORT_VF_RX_ERRORS,
+	PORT_VF_TX_PACKETS,
+	PORT_VF_TX_BYTES,
+	PORT_VF_TX_ERRORS,
+	PORT_PATH_VF,
+	PORT_LAST_NS,
+	PORT_LONGEST_NS,
+	PORT_COUNTERS
+};
+static_assert(PORT_COUNTED <= HVN_PORT_COUNTERS, "hvn_port.counted_past");
+
+static const char *const port_names[PORT_COUNTERS] = {
+	[PORT_RX_SIGNALS] = "rx_signals",
+	[PORT_TX_SIGNALS] = "tx_signals",
+	[PORT_RX_UNTAKEN] = "rx_untaken_packets",
+	[PORT_LATE] = "ctrl_late_answers",
+	[PORT_TO_VF] = "path_switches_to_vf",
+	[PORT_TO_SYNTHETIC] = "path_switches_to_synthetic",
+	[PORT_PLANNED] = "path_switches_planned",
+	[PORT_SURPRISE] = "path_switches_surprise",
+	[PORT_FAILED] = "path_switches_failed",
+	[PORT_VF_RX_PACKETS] = "vf_rx_packets",
+	[PORT_VF_RX_BYTES] = "vf_rx_bytes",
+	[PORT_VF_RX_MISSED] = "vf_rx_missed",
+	[PORT_VF_RX_NOMBUF] = "vf_rx_nombuf",
+	[PORT_VF_RX_ERRORS] = "vf_rx_errors",
+	[PORT_VF_TX_PACKETS] = "vf_tx_packets",
+	[PORT_VF_TX_BYTES] = "vf_tx_bytes",
+	[PORT_VF_TX_ERRORS] = "vf_tx_errors",
+	[PORT_PATH_VF] = "path_is_vf",
+	[PORT_LAST_NS] = "path_switch_last_ns",
+	[PORT_LONGEST_NS] = "path_switch_longest_ns",
+};
+
+static const char *
+port_name(unsigned int i)
+{
+	return i < HVN_INV_COUNT ? invalid_names[i] : port_names[i];
+}
 
 static uint64_t
 value(const void *now, const void *base, const struct counter *c)
@@ -52,6 +106,79 @@ value(const void *now, const void *base, const struct counter *c)
 	const uint64_t *b = (const void *)((const uint8_t *)base + c->off);
 
 	return __atomic_load_n(n, __ATOMIC_RELAXED) - *b;
+}
+
+/* --- of the port ---------------------------------------------------------------------------------- */
+
+static void
+add_channel(uint64_t v[PORT_OF_CHANNELS], const struct hvn_chan *ch)
+{
+	for (unsigned int i = 0; i < HVN_INV_COUNT; i++)
+		v[i] += ch->invalid[i];
+	v[PORT_RX_SIGNALS] += ch->in_signals;
+	v[PORT_TX_SIGNALS] += ch->out_signals;
+	v[PORT_RX_UNTAKEN] += ch->dropped;
+}
+
+void
+hvn_stats_channel_gone(struct hvn_port *p, const struct hvn_chan *ch)
+{
+	add_channel(p->counted_past, ch);
+}
+
+static void
+channel_values(const struct hvn_port *p, uint64_t v[PORT_OF_CHANNELS])
+{
+	memcpy(v, p->counted_past, PORT_OF_CHANNELS * sizeof(v[0]));
+	for (uint16_t c = 0; c < p->n_chans; c++)
+		add_channel(v, p->chan[c]);
+}
+
+static void
+path_values(const struct hvn_vf *vf, uint64_t v[PORT_COUNTERS])
+{
+	const struct hvn_vf_counters *c = &vf->count;
+	struct rte_eth_stats s = { 0 };
+
+	v[PORT_TO_VF] = c->to_vf;
+	v[PORT_TO_SYNTHETIC] = c->to_synthetic;
+	v[PORT_PLANNED] = c->planned;
+	v[PORT_SURPRISE] = c->surprise;
+	v[PORT_FAILED] = c->failed;
+	v[PORT_PATH_VF] = vf->path.tx_on;
+	v[PORT_LAST_NS] = c->last_ns;
+	v[PORT_LONGEST_NS] = c->longest_ns;
+	hvn_vf_stats_add(vf->p, &s);
+	v[PORT_VF_RX_PACKETS] = s.ipackets;
+	v[PORT_VF_RX_BYTES] = s.ibytes;
+	v[PORT_VF_RX_MISSED] = s.imissed;
+	v[PORT_VF_RX_NOMBUF] = s.rx_nombuf;
+	v[PORT_VF_RX_ERRORS] = s.ierrors;
+	v[PORT_VF_TX_PACKETS] = s.opackets;
+	v[PORT_VF_TX_BYTES] = s.obytes;
+	v[PORT_VF_TX_ERRORS] = s.oerrors;
+}
+
+static void
+port_values(const struct hvn_port *p, uint64_t v[PORT_COUNTERS])
+{
+	memset(v, 0, PORT_COUNTERS * sizeof(v[0]));
+	channel_values(p, v);
+	v[PORT_LATE] = hvn_ctrl_late(p);
+	if (p->vf != NULL)
+		path_values(p->vf, v);
+	for (unsigned int i = 0; i < PORT_COUNTED; i++)
+		v[i] -= p->counted_base[i];
+}
+
+static void
+port_reset(struct hvn_port *p)
+{
+	uint64_t v[PORT_COUNTERS];
+
+	port_values(p, v);
+	for (unsigned int i = 0; i < PORT_COUNTED; i++)
+		p->counted_base[i] += v[i];
 }
 
 /* --- basic ------------------------------------------------------------------------------------------- */
@@ -90,12 +217,17 @@ add_tx(struct rte_eth_stats *s, const struct hvn_txq *q, unsigned int i)
 int
 hvn_stats_get(struct rte_eth_dev *dev, struct rte_eth_stats *stats)
 {
+	uint64_t port[PORT_OF_CHANNELS];
+
 	for (unsigned int i = 0; i < dev->data->nb_rx_queues; i++)
 		if (dev->data->rx_queues[i] != NULL)
 			add_rx(stats, dev->data->rx_queues[i], i);
 	for (unsigned int i = 0; i < dev->data->nb_tx_queues; i++)
 		if (dev->data->tx_queues[i] != NULL)
 			add_tx(stats, dev->data->tx_queues[i], i);
+	channel_values(hvn_port(dev), port);
+	/* Frames for which there was no queue at all. */
+	stats->imissed += port[PORT_RX_UNTAKEN] - hvn_port(dev)->counted_base[PORT_RX_UNTAKEN];
 	hvn_vf_stats_add(hvn_port(dev), stats);
 	return 0;
 }
@@ -116,6 +248,7 @@ hvn_stats_reset(struct rte_eth_dev *dev)
 		if (q != NULL)
 			q->base = q->stats;
 	}
+	port_reset(hvn_port(dev));
 	hvn_vf_stats_reset(hvn_port(dev));
 	return 0;
 }
@@ -150,24 +283,9 @@ hvn_xstats_get_names(struct rte_eth_dev *dev, struct rte_eth_xstat_name *names, 
 		for (unsigned int i = 0; i < RTE_DIM(tx_counters); i++)
 			snprintf(names[at++].name, RTE_ETH_XSTATS_NAME_SIZE, "tx_q%u_%s", q,
 				 tx_counters[i].name);
-	for (unsigned int i = 0; i < HVN_INV_COUNT; i++)
-		snprintf(names[at++].name, RTE_ETH_XSTATS_NAME_SIZE, "%s", invalid_names[i]);
-	for (unsigned int i = 0; i < RTE_DIM(port_names); i++)
-		snprintf(names[at++].name, RTE_ETH_XSTATS_NAME_SIZE, "%s", port_names[i]);
+	for (unsigned int i = 0; i < PORT_COUNTERS; i++)
+		snprintf(names[at++].name, RTE_ETH_XSTATS_NAME_SIZE, "%s", port_name(i));
 	return (int)at;
-}
-
-static void
-port_values(const struct hvn_port *p, uint64_t v[PORT_COUNTERS])
-{
-	memset(v, 0, PORT_COUNTERS * sizeof(v[0]));
-	for (uint16_t c = 0; c < p->n_chans; c++) {
-		for (unsigned int i = 0; i < HVN_INV_COUNT; i++)
-			v[i] += p->chan[c]->invalid[i];
-		v[HVN_INV_COUNT] += p->chan[c]->in_signals;
-		v[HVN_INV_COUNT + 1] += p->chan[c]->out_signals;
-	}
-	v[HVN_INV_COUNT + 2] = hvn_ctrl_late(p);
 }
 
 int

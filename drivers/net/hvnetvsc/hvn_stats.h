@@ -11,6 +11,8 @@ int hvn_xstats_get_names(struct rte_eth_dev *dev, struct rte_eth_xstat_name *nam
 			 unsigned int size);
 int hvn_xstats_get(struct rte_eth_dev *dev, struct rte_eth_xstat *xstats, unsigned int size);
 int hvn_xstats_reset(struct rte_eth_dev *dev);
+/* A channel is closed: what it counted is kept. Caller holds ctrl_lock. */
+void hvn_stats_channel_gone(struct hvn_port *p, const struct hvn_chan *ch);
 int hvn_priv_dump(struct rte_eth_dev *dev, FILE *f);
 int hvn_fw_version(struct rte_eth_dev *dev, char *text, size_t size);
 

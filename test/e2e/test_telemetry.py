@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""DPDK's telemetry socket: what a port tells of itself, also while it is taken down and up."""
+import json
+import socket
+import threading
+
+from console import Console, cycle, queues_of
+from hv import Host, until
+
+COUNT = 2000
+GEN = f"queues=64,port=gen:count={COUNT},rate=100k,flows=64,start=command,expect=return"
+ON = {"telemetry": True, "memory": ["--no-huge", "-m", "256"]}
+
+
+class Telemetry:
+    """A client of the socket, as dpdk-telemetry.py is one."""
+
+    def __init__(self, app):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(20)
+        self.socket.connect(f"/var/run/dpdk/{app.prefix}/dpdk_telemetry.v2")
+        self.ask_raw(None)
+
+    def ask_raw(self, command):
+        if command is not None:
+            self.socket.send(command.encode())
+        return json.loads(self.socket.recv(1 << 17))
+
+    def ask(self, command):
+        (value,) = self.ask_raw(command).values()
+        return value
+
+
+def test_answers(run):
+    """Info, queues, path and counters agree with the host."""
+    host = run(Host, nics=[GEN, "port=sink"])
+    app = run(Console, host, "--forward-mode=macswap", "--port-topology=loop", queues=3, **ON)
+    t = Telemetry(app)
+    assert t.ask("/hvnetvsc/list") == [0, 1]
+    info = t.ask("/hvnetvsc/info,0")
+    assert info["version"] == "NVSP 6.1 NDIS 6.30" and info["state"] == "running"
+    assert info["mac"].lower() == "00:15:5d:00:00:01" and info["mtu"] == 1500
+    assert info["channels"] == 3 and info["link"] == "up" and info["link_mbps"] == 10000
+    assert info["rss"] == "on" and info["rsc"] == "off" and info["reta_size"] == 128
+    cycle(host, app, COUNT)
+    queues = t.ask("/hvnetvsc/queues,0")
+    assert {n: (q["rx"], q["tx"]) for n, q in queues.items()} == \
+        {n: ("started", "started") for n in "012"}
+    assert list(t.ask("/hvnetvsc/queues,0,2")) == ["2"]
+    stats = t.ask("/hvnetvsc/stats,0")
+    for q, n in queues_of(host).items():
+        assert stats[f"rx_q{q}_packets"] == stats[f"tx_q{q}_packets"] == n
+    path = t.ask("/hvnetvsc/path,0")
+    assert path["transmit"] == path["receive"] == "synthetic" and path["associated"] == "no"
+    assert path["switches_to_vf"] == 0
+    app.do("port 0 rxq 2 stop")
+    assert [q["rx"] for q in t.ask("/hvnetvsc/queues,0").values()] == \
+        ["started", "started", "stopped"]
+    app.do("port stop all")
+    assert t.ask("/hvnetvsc/info,0")["state"] == "stopped"
+    # ethdev's own, made of the same: and the dump that a person reads.
+    dump = t.ask("/ethdev/dump_priv,0")
+    assert "NVSP 6.1" in dump and "channel 2" in dump
+    app.do("port close 0")
+    assert t.ask("/hvnetvsc/list") == [1]
+    for command in ("info,0", "info", "info,x", "info,77", "stats,0", "queues,9", "path,-1"):
+        assert t.ask(f"/hvnetvsc/{command}") is None, command
+    app.quit()
+    host.end()
+
+
+def test_removed(run):
+    """The state of a port that the host took away; then it is gone."""
+    host = run(Host, nics=["port=sink"])
+    app = run(Console, host, **ON)
+    t = Telemetry(app)
+    host.command("rescind", nic=0)
+    app.expect("removal event")
+    until(lambda: t.ask("/hvnetvsc/list") == [], "the port is gone")
+    app.quit()
+    host.end()
+
+
+def test_while_ports_come_and_go(run):
+    """Questions never end, while the port is stopped, reconfigured and started."""
+    host = run(Host, nics=[GEN])
+    app = run(Console, host, "--forward-mode=macswap", queues=2, **ON)
+    done, answers = threading.Event(), []
+
+    def ask():
+        t = Telemetry(app)
+        while not done.is_set():
+            answers.extend(t.ask(f"/hvnetvsc/{what},0") for what in
+                           ("info", "queues", "path", "stats"))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for queues in (8, 1, 64, 2):
+            app.restart(f"port config all rxq {queues}", f"port config all txq {queues}")
+        app.restart("port reset 0")
+    finally:
+        done.set()
+        thread.join()
+    assert len(answers) > 20 and all(a is not None for a in answers)
+    app.quit()
+    host.end()
