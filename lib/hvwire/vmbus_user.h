@@ -6,7 +6,7 @@
  * descriptors by SCM_RIGHTS. The host listens; one connection is one partition (guest).
  * The VMBus messages inside are the real ones of vmbus_wire.h, unmodified, so that a real
  * kernel (through a machine emulator) and a plain process speak to the same host.
- * This protocol is ours; doc/vmbus-user describes it.
+ * This protocol is ours; doc/vmbus_user.rst describes it.
  *
  * Order of a connection: the guest sends HELLO and waits for HELLO_ACK; MEM_ADD for each
  * piece of its memory; then POST_MESSAGE and doorbells at any time. When the socket hangs

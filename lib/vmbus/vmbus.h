@@ -43,19 +43,26 @@ typedef int (*hv_vmbus_probe_t)(struct hv_vmbus_driver *drv, struct hv_vmbus_dev
 typedef int (*hv_vmbus_remove_t)(struct hv_vmbus_device *dev);
 /*
  * The host took the device away (rescind, host death). Called once, from the interrupt
- * thread, before any memory goes: the driver must see that no lcore touches a ring any more
+ * thread, neither before probe() has ended nor beside remove() or after it, before any memory goes: the driver must see that no lcore touches a ring any more
  * (hv_vmbus_device_gone() is already true) and tell its application. It must not call
  * hv_vmbus_close() from here.
  */
 typedef void (*hv_vmbus_gone_t)(struct hv_vmbus_device *dev);
+
+/*
+ * The host took one or more sub-channels away, while the device goes on: hv_vmbus_channel_gone()
+ * says which. Called from the interrupt thread; a channel's memory stays until hv_vmbus_close().
+ */
+typedef void (*hv_vmbus_channel_gone_t)(struct hv_vmbus_device *dev);
 
 struct hv_vmbus_driver {
 	RTE_TAILQ_ENTRY(hv_vmbus_driver) next;
 	struct rte_driver driver;
 	hv_vmbus_probe_t probe;
 	hv_vmbus_remove_t remove;
-	hv_vmbus_gone_t gone;	       /* may be NULL */
-	const struct hv_guid *classes; /* ends with an all-zero GUID */
+	hv_vmbus_gone_t gone;		      /* may be NULL */
+	hv_vmbus_channel_gone_t channel_gone; /* may be NULL */
+	const struct hv_guid *classes;	      /* ends with an all-zero GUID */
 };
 
 /* Add a driver to the bus, or take it off. Called by constructors and destructors. */
@@ -136,6 +143,12 @@ const struct hv_vmbus_buffer *hv_vmbus_send_buf(const struct hv_vmbus_device *de
 int hv_vmbus_subchannel_open(struct hv_vmbus_device *dev, uint16_t index,
 			     struct hv_vmbus_channel **chan);
 
+/*
+ * Has the host taken this channel alone away? It reads and writes its rings no more. A control
+ * thread of the primary may ask, while the device is open. The back end uio cannot know.
+ */
+bool hv_vmbus_channel_gone(struct hv_vmbus_device *dev, const struct hv_vmbus_channel *chan);
+
 /* In a secondary process: map what the primary opened and find a channel by index (0 = primary). */
 int hv_vmbus_attach_secondary(struct hv_vmbus_device *dev);
 struct hv_vmbus_channel *hv_vmbus_channel_find(const struct hv_vmbus_device *dev, uint16_t index);
@@ -157,9 +170,8 @@ hv_vmbus_device_gone(const struct hv_vmbus_device *dev)
 }
 
 /*
- * Guest physical page frame of an address in DPDK memory, as the host of this device counts
- * them, given the address's IOVA. GPA = IOVA on every back end; kept as a function so that
- * drivers state the intent.
+ * Guest physical address of DPDK memory, as a host counts, given its IOVA. The two are equal on
+ * every back end; kept as a function so that drivers state the intent.
  */
 static inline uint64_t
 hv_vmbus_gpa(rte_iova_t iova)

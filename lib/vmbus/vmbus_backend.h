@@ -26,15 +26,20 @@ struct vmbus_shared_map {
 	uint32_t id; /* whatever finds it: a map number, a relid */
 };
 
-/* State of one device that is common to all processes. rte_malloc() memory, the primary frees it. */
-struct vmbus_shared {
-	struct vmbus_shared *next; /* under the lock of the list: vmbus_shared.c */
+/* What a secondary has to know of a device before it attaches. */
+struct vmbus_shared_id {
 	struct hv_guid class_id;
 	struct hv_guid instance_id;
-	char backend[8]; /* name of the ops */
+	char backend[8];
 	uint32_t relid;
 	uint16_t hw_device_id;
 	int numa_node;
+};
+
+/* State of one device that is common to all processes. rte_malloc() memory, the primary frees it. */
+struct vmbus_shared {
+	struct vmbus_shared *next; /* under the lock of the list: vmbus_shared.c */
+	struct vmbus_shared_id id;
 	bool opened;
 	bool gone; /* written by the primary, read by all */
 	struct hv_vmbus_buffer recv;
@@ -51,7 +56,8 @@ struct vmbus_dev {
 	struct hv_vmbus_device pub; /* first */
 	struct vmbus_shared *shared;
 	struct rte_devargs *found_devargs;
-	bool gone_told; /* the driver knows */
+	bool quiet; /* the driver is told nothing: it is being bound or removed, or knows all */
+	bool channel_gone; /* it is still to be told */
 };
 
 /*
@@ -99,6 +105,9 @@ struct vmbus_backend_ops {
 	int (*intr_fd)(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 	void (*intr_ack)(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 
+	/* Did the host take this channel alone away? Only asked in the primary. May be NULL: no. */
+	bool (*channel_gone)(struct hv_vmbus_device *dev, const struct hv_vmbus_channel *chan);
+
 	/* Memory that is not DPDK's own is to be read by the host: rte_dev_dma_map(). -ENOTSUP. */
 	int (*dma_map)(struct hv_vmbus_device *dev, uint64_t iova, size_t len);
 
@@ -137,6 +146,9 @@ int vmbus_bus_add(const struct vmbus_backend_ops *ops, const struct vmbus_found 
  */
 void vmbus_bus_gone(struct hv_vmbus_device *dev);
 
+/* The host took a sub-channel away: the driver's channel_gone() runs later. Any thread. */
+void vmbus_bus_channel_gone(struct hv_vmbus_device *dev);
+
 /* --- for back ends: vmbus_channel.c, vmbus_shared.c -------------------------------------------- */
 
 /* The shared state of a device: NULL before the bus probes it. */
@@ -146,8 +158,8 @@ vmbus_shared_of(const struct hv_vmbus_device *dev)
 	return ((const struct vmbus_dev *)dev)->shared;
 }
 
-/* Walk all devices that the primary knows; start with NULL. Any process. */
-struct vmbus_shared *vmbus_shared_next(const struct vmbus_shared *prev);
+/* Copy out up to max of the devices that the primary drives. How many. Any process. */
+unsigned int vmbus_shared_list(struct vmbus_shared_id *out, unsigned int max);
 
 /*
  * Attach both rings of a channel to mem: ring_bytes each (header page of hdr_bytes included),

@@ -3,9 +3,11 @@
  * The DPDK bus "hv_vmbus": devices of all back ends, drivers by class GUID.
  *
  * The list of devices changes only in scan, probe, unplug and cleanup, which EAL calls one at a
- * time. What a back end notices on its own thread is put off to the interrupt thread.
+ * time; others who look at it take the lock. What a back end notices on its own thread is put off
+ * to the interrupt thread.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +25,7 @@ RTE_LOG_REGISTER(vmbus_logtype, bus.hv_vmbus, NOTICE);
 bool vmbus_memory_ready;
 
 static RTE_TAILQ_HEAD(, hv_vmbus_device) devices = TAILQ_HEAD_INITIALIZER(devices);
+static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
 static RTE_TAILQ_HEAD(, hv_vmbus_driver) drivers = TAILQ_HEAD_INITIALIZER(drivers);
 
 static const struct vmbus_backend_ops *const backends[] = {
@@ -44,8 +47,8 @@ hv_vmbus_unregister(struct hv_vmbus_driver *drv)
 	TAILQ_REMOVE(&drivers, drv, next);
 }
 
-struct hv_vmbus_device *
-vmbus_bus_find(const struct hv_guid *instance_id)
+static struct hv_vmbus_device *
+find(const struct hv_guid *instance_id)
 {
 	struct hv_vmbus_device *dev;
 
@@ -62,7 +65,7 @@ int
 vmbus_bus_add(const struct vmbus_backend_ops *ops, const struct vmbus_found *found,
 	      struct hv_vmbus_device **out)
 {
-	struct hv_vmbus_device *dev = vmbus_bus_find(&found->instance_id);
+	struct hv_vmbus_device *dev = find(&found->instance_id);
 	struct vmbus_dev *priv;
 
 	*out = dev;
@@ -94,7 +97,9 @@ vmbus_bus_add(const struct vmbus_backend_ops *ops, const struct vmbus_found *fou
 	dev->device.bus = &bus;
 	dev->device.numa_node = found->numa_node;
 	priv->found_devargs = found->devargs;
+	pthread_mutex_lock(&devices_lock);
 	TAILQ_INSERT_TAIL(&devices, dev, next);
+	pthread_mutex_unlock(&devices_lock);
 	VMBUS_LOG(DEBUG, "%s: found, relid %u, back end %s", dev->name, dev->relid, ops->name);
 	*out = dev;
 	return 0;
@@ -106,9 +111,8 @@ tell_driver_gone(void *arg)
 	struct hv_vmbus_device *dev = arg;
 	struct vmbus_dev *priv = arg;
 
-	if (priv->gone_told)
+	if (__atomic_exchange_n(&priv->quiet, true, __ATOMIC_ACQ_REL))
 		return;
-	priv->gone_told = true;
 	vmbus_shared_tell_gone(dev);
 	if (dev->driver == NULL)
 		return;
@@ -117,21 +121,86 @@ tell_driver_gone(void *arg)
 		dev->driver->gone(dev);
 }
 
+static void
+tell_driver_channel_gone(void *arg)
+{
+	struct hv_vmbus_device *dev = arg;
+	struct vmbus_dev *priv = arg;
+
+	if (__atomic_load_n(&priv->quiet, __ATOMIC_ACQUIRE) ||
+	    !__atomic_exchange_n(&priv->channel_gone, false, __ATOMIC_ACQ_REL))
+		return;
+	if (dev->driver != NULL && dev->driver->channel_gone != NULL)
+		dev->driver->channel_gone(dev);
+}
+
+static void
+tell_soon(struct hv_vmbus_device *dev, rte_eal_alarm_callback tell)
+{
+	if (rte_eal_alarm_set(1, tell, dev) != 0)
+		VMBUS_LOG(ERR, "%s: cannot tell the driver what the host took away", dev->name);
+}
+
+/* No callback of the driver runs when this returns, nor starts until there is driver_told(). */
+static void
+driver_untold(struct hv_vmbus_device *dev)
+{
+	/* First: an alarm that is set behind the cancel must find it. */
+	__atomic_store_n(&((struct vmbus_dev *)dev)->quiet, true, __ATOMIC_RELEASE);
+	rte_eal_alarm_cancel(tell_driver_gone, dev);
+	rte_eal_alarm_cancel(tell_driver_channel_gone, dev);
+}
+
+/* The driver is told again, also of what happened meanwhile. */
+static void
+driver_told(struct hv_vmbus_device *dev)
+{
+	struct vmbus_dev *priv = (struct vmbus_dev *)dev;
+
+	__atomic_store_n(&priv->quiet, false, __ATOMIC_SEQ_CST);
+	if (hv_vmbus_device_gone(dev))
+		tell_soon(dev, tell_driver_gone);
+	else if (__atomic_load_n(&priv->channel_gone, __ATOMIC_ACQUIRE))
+		tell_soon(dev, tell_driver_channel_gone);
+}
+
 void
 vmbus_bus_gone(struct hv_vmbus_device *dev)
 {
-	if (__atomic_exchange_n(&dev->gone, true, __ATOMIC_ACQ_REL))
-		return;
-	if (rte_eal_alarm_set(1, tell_driver_gone, dev) != 0)
-		VMBUS_LOG(ERR, "%s: cannot tell the driver that the device is gone", dev->name);
+	if (!__atomic_exchange_n(&dev->gone, true, __ATOMIC_SEQ_CST))
+		tell_soon(dev, tell_driver_gone);
+}
+
+void
+vmbus_bus_channel_gone(struct hv_vmbus_device *dev)
+{
+	__atomic_store_n(&((struct vmbus_dev *)dev)->channel_gone, true, __ATOMIC_SEQ_CST);
+	tell_soon(dev, tell_driver_channel_gone);
+}
+
+void
+vmbus_bus_gone_by_id(const struct hv_guid *instance_id)
+{
+	struct hv_vmbus_device *dev;
+
+	/* It is not freed before the lock is released, nor the alarm left behind by who frees it. */
+	pthread_mutex_lock(&devices_lock);
+	dev = find(instance_id);
+	if (dev != NULL)
+		vmbus_bus_gone(dev);
+	pthread_mutex_unlock(&devices_lock);
 }
 
 static void
 device_free(struct hv_vmbus_device *dev)
 {
+	pthread_mutex_lock(&devices_lock);
 	TAILQ_REMOVE(&devices, dev, next);
+	pthread_mutex_unlock(&devices_lock);
 	dev->ops->release(dev);
+	/* Nobody is left who could set one. */
 	rte_eal_alarm_cancel(tell_driver_gone, dev);
+	rte_eal_alarm_cancel(tell_driver_channel_gone, dev);
 	vmbus_shared_put((struct vmbus_dev *)dev);
 	rte_intr_instance_free(dev->intr_handle);
 	free(dev);
@@ -157,15 +226,17 @@ probe_with(struct hv_vmbus_driver *drv, struct hv_vmbus_device *dev)
 
 	if (rc != 0)
 		return rc;
+	driver_untold(dev);
 	dev->driver = drv;
 	rc = drv->probe(drv, dev);
 	if (rc != 0) {
 		dev->driver = NULL;
 		hv_vmbus_close(dev);
-		return rc;
+	} else {
+		dev->device.driver = &drv->driver;
 	}
-	dev->device.driver = &drv->driver;
-	return 0;
+	driver_told(dev);
+	return rc;
 }
 
 /* 0, 1 if no driver wants it, or a negative errno. */
@@ -220,19 +291,24 @@ bus_unplug(struct rte_device *rdev)
 
 	if (dev->driver == NULL)
 		return -ENODEV;
-	rte_eal_alarm_cancel(tell_driver_gone, dev);
+	driver_untold(dev);
 	rc = dev->driver->remove(dev);
-	if (rc != 0 && !hv_vmbus_device_gone(dev))
+	if (rc != 0 && !hv_vmbus_device_gone(dev)) {
+		driver_told(dev);
 		return rc;
+	}
 	vmbus_unclaim_device(dev);
 	hv_vmbus_close(dev);
 	dev->driver = NULL;
 	rdev->driver = NULL;
 	rdev->devargs = NULL;
-	if (hv_vmbus_device_gone(dev))
+	if (hv_vmbus_device_gone(dev)) {
 		device_free(dev);
-	else
-		vmbus_shared_put((struct vmbus_dev *)dev);
+		return 0;
+	}
+	vmbus_shared_put((struct vmbus_dev *)dev);
+	/* Gone right now: then it leaves the bus at the next scan. */
+	driver_told(dev);
 	return 0;
 }
 
@@ -352,7 +428,7 @@ bus_cleanup(void)
 	vmbus_shared_unlisten();
 	while ((dev = TAILQ_FIRST(&devices)) != NULL) {
 		if (dev->driver != NULL) {
-			rte_eal_alarm_cancel(tell_driver_gone, dev);
+			driver_untold(dev);
 			if (dev->driver->remove(dev) != 0)
 				error = -1;
 			dev->driver = NULL;

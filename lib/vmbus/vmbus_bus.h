@@ -64,6 +64,7 @@ bool vmbus_user_wanted(void);
 
 /* --- vmbus_bus.c ---------------------------------------------------------------------------------- */
 
-struct hv_vmbus_device *vmbus_bus_find(const struct hv_guid *instance_id);
+/* As vmbus_bus_gone(), for who has no device but its GUID. Any thread. */
+void vmbus_bus_gone_by_id(const struct hv_guid *instance_id);
 
 #endif /* VMBUS_BUS_H */

@@ -113,11 +113,14 @@ hv_vmbus_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *pa
 		return -ENOMEM;
 	rc = dev->ops->open(dev, &p, c);
 	if (rc != 0) {
+		/* As far as it got, the back end has written them. */
+		memset(&s->recv, 0, sizeof(s->recv));
+		memset(&s->send, 0, sizeof(s->send));
 		rte_free(c);
 		return rc;
 	}
 	c->open = true;
-	s->relid = dev->relid;
+	s->id.relid = dev->relid;
 	s->chan[0] = c;
 	dev->opened = s->opened = true;
 	*chan = c;
@@ -186,6 +189,13 @@ hv_vmbus_subchannel_open(struct hv_vmbus_device *dev, uint16_t index,
 	s->chan[index] = c;
 	*chan = c;
 	return 0;
+}
+
+bool
+hv_vmbus_channel_gone(struct hv_vmbus_device *dev, const struct hv_vmbus_channel *chan)
+{
+	return hv_vmbus_device_gone(dev) ||
+	       (dev->ops->channel_gone != NULL && dev->ops->channel_gone(dev, chan));
 }
 
 int

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The connection of a VMBus client: sending, receiving, who waits for what. */
 #include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -12,8 +13,7 @@
 
 #include "vmbus_client_wait.h"
 
-#define FDS_PER_DATAGRAM 4 /* one is legal; more are received only to be closed */
-#define FDS_MAX		 4096
+#define FDS_PER_DATAGRAM 4   /* one is legal; more are received only to be closed */
 #define SILENT_MS	 200 /* patience with a host that has let us wait in vain */
 
 int
@@ -48,6 +48,12 @@ vmbus_client_new(int fd, const struct vmbus_client_ops *ops, void *ctx,
 
 	if (c == NULL)
 		return -ENOMEM;
+	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (c->wake < 0) {
+		free(c);
+		return -errno;
+	}
+	c->seconds = -1;
 	c->fd = fd;
 	c->ops = ops;
 	c->ctx = ctx;
@@ -65,9 +71,8 @@ vmbus_client_new(int fd, const struct vmbus_client_ops *ops, void *ctx,
 void
 vmbus_client_free(struct vmbus_client *c)
 {
-	for (unsigned int i = 0; i < c->n_fds; i++)
-		close(c->fds[i].fd);
-	free(c->fds);
+	client_fd_close_all(c);
+	close(c->wake);
 	close(c->fd);
 	pthread_cond_destroy(&c->cond);
 	pthread_mutex_destroy(&c->lock);
@@ -82,9 +87,10 @@ vmbus_client_version(const struct vmbus_client *c)
 
 /* --- sending and waiting ---------------------------------------------------------------------- */
 
-int
-client_send(struct vmbus_client *c, uint16_t type, uint16_t flags, uint32_t seq, const void *body,
-	    uint32_t len, int fd)
+/* how: MSG_DONTWAIT or 0. -EAGAIN: no room in the socket. */
+static int
+send_datagram(struct vmbus_client *c, uint16_t type, uint16_t flags, uint32_t seq, const void *body,
+	      uint32_t len, int fd, int how)
 {
 	struct vmu_hdr hdr = {
 		.magic = VMU_MAGIC, .type = type, .flags = flags, .len = len, .seq = seq
@@ -113,14 +119,83 @@ client_send(struct vmbus_client *c, uint16_t type, uint16_t flags, uint32_t seq,
 		cm->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(cm), &fd, sizeof(int));
 	}
-	while (sendmsg(c->fd, &mh, MSG_NOSIGNAL) < 0) {
+	while (sendmsg(c->fd, &mh, MSG_NOSIGNAL | how) < 0) {
 		if (errno == EINTR)
 			continue;
-		if (errno == EAGAIN || errno == EWOULDBLOCK)
-			return -ETIMEDOUT;
 		return errno == EPIPE || errno == ECONNRESET ? -ENOTCONN : -errno;
 	}
 	return 0;
+}
+
+int
+client_send(struct vmbus_client *c, uint16_t type, uint16_t flags, uint32_t seq, const void *body,
+	    uint32_t len, int fd)
+{
+	int rc = send_datagram(c, type, flags, seq, body, len, fd, 0);
+
+	return rc == -EAGAIN ? -ETIMEDOUT : rc;
+}
+
+static int
+send_unsent(struct vmbus_client *c, const struct client_unsent *u)
+{
+	struct vmbus_msg_relid released = { .hdr.type = VMBUS_MSG_RELID_RELEASED, .relid = u->id };
+	struct vmu_post post = { .conn_id = c->msg_conn_id,
+				 .msg_type = VMBUS_MSGTYPE_CHANNEL,
+				 .size = sizeof(released) };
+	struct vmu_signal signal = { .conn_id = u->id };
+
+	if (u->type == VMU_SIGNAL_EVENT)
+		return send_datagram(c, u->type, 0, client_seq(c, 1), &signal, sizeof(signal), -1,
+				     MSG_DONTWAIT);
+	memcpy(post.payload, &released, sizeof(released));
+	return send_datagram(c, u->type, 0, client_seq(c, 1), &post,
+			     offsetof(struct vmu_post, payload) + sizeof(released), -1,
+			     MSG_DONTWAIT);
+}
+
+/* The lock is held. A doorbell that waits already is the same doorbell. */
+static int
+keep_unsent(struct vmbus_client *c, const struct client_unsent *u)
+{
+	const uint64_t one = 1;
+
+	for (unsigned int i = 0; i < c->n_unsent; i++)
+		if (c->unsent[i].type == u->type && c->unsent[i].id == u->id)
+			return 0;
+	if (c->n_unsent == CLIENT_UNSENT_MAX)
+		return -EAGAIN;
+	c->unsent[c->n_unsent++] = *u;
+	return write(c->wake, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN ? 0 : -errno;
+}
+
+int
+client_send_soon(struct vmbus_client *c, uint16_t type, uint32_t id)
+{
+	const struct client_unsent u = { type, id };
+	int rc = -EAGAIN;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->n_unsent == 0)
+		rc = send_unsent(c, &u);
+	if (rc == -EAGAIN)
+		rc = keep_unsent(c, &u);
+	pthread_mutex_unlock(&c->lock);
+	return rc;
+}
+
+/* The socket has room again. */
+static void
+flush_unsent(struct vmbus_client *c)
+{
+	unsigned int n = 0;
+
+	pthread_mutex_lock(&c->lock);
+	while (n < c->n_unsent && send_unsent(c, &c->unsent[n]) != -EAGAIN)
+		n++;
+	c->n_unsent -= n;
+	memmove(c->unsent, c->unsent + n, c->n_unsent * sizeof(c->unsent[0]));
+	pthread_mutex_unlock(&c->lock);
 }
 
 uint32_t
@@ -138,6 +213,11 @@ client_expect(struct vmbus_client *c, struct answer *a, uint32_t type, uint32_t 
 	a->count = 1;
 	a->relid = relid;
 	pthread_mutex_lock(&c->lock);
+	/* It may have been rescinded before anybody waited for it. */
+	if (relid <= VMBUS_RELID_MAX && c->relid[relid].rescinded) {
+		a->error = -ENODEV;
+		a->done = true;
+	}
 	TAILQ_INSERT_TAIL(&c->answers, a, link);
 	pthread_mutex_unlock(&c->lock);
 }
@@ -193,7 +273,7 @@ client_request(struct vmbus_client *c, uint16_t type, const void *body, uint32_t
 		return rc;
 	}
 	rc = client_await(c, &a, VMBUS_CLIENT_TIMEOUT_MS);
-	return rc != 0 ? rc : (int)(a.status & 0x7fffffff);
+	return rc != 0 ? rc : client_ack_status(a.status);
 }
 
 /* --- receiving ----------------------------------------------------------------------------------- */
@@ -223,11 +303,25 @@ answer(struct vmbus_client *c, uint32_t type, uint32_t id, uint32_t status, uint
 }
 
 static void
+on_offer(struct vmbus_client *c, const struct vmbus_msg_offer *offer)
+{
+	struct client_relid *r = &c->relid[offer->relid];
+
+	pthread_mutex_lock(&c->lock);
+	/* Until it is released a second offer is no offer. */
+	if (!r->offered)
+		*r = (struct client_relid){ .conn_id = offer->conn_id, .offered = true };
+	pthread_mutex_unlock(&c->lock);
+	c->ops->offer(c->ctx, offer);
+}
+
+static void
 on_rescind(struct vmbus_client *c, uint32_t relid)
 {
 	struct answer *a;
 
 	pthread_mutex_lock(&c->lock);
+	c->relid[relid].rescinded = true;
 	TAILQ_FOREACH (a, &c->answers, link) {
 		if (!a->done && a->relid == relid) {
 			a->error = -ENODEV;
@@ -262,7 +356,7 @@ on_message(struct vmbus_client *c, const void *msg, uint32_t len)
 		       NULL);
 	else if (hdr->type == VMBUS_MSG_OFFERCHANNEL && len >= sizeof(*offer) &&
 		 relid_ok(offer->relid))
-		c->ops->offer(c->ctx, offer);
+		on_offer(c, offer);
 	else if (hdr->type == VMBUS_MSG_RESCIND_CHANNELOFFER && len >= sizeof(*relid) &&
 		 relid_ok(relid->relid))
 		on_rescind(c, relid->relid);
@@ -275,44 +369,6 @@ on_message(struct vmbus_client *c, const void *msg, uint32_t len)
 		answer(c, hdr->type, torndown->gpadl, 0, 0, NULL);
 	else if (hdr->type == VMBUS_MSG_OPENCHANNEL_RESULT && len >= sizeof(*opened))
 		answer(c, hdr->type, opened->relid, opened->status, 0, NULL);
-}
-
-static struct client_fd *
-fd_find(struct vmbus_client *c, uint16_t kind, uint32_t id)
-{
-	for (unsigned int i = 0; i < c->n_fds; i++)
-		if (c->fds[i].kind == kind && c->fds[i].id == id)
-			return &c->fds[i];
-	return NULL;
-}
-
-/*
- * A descriptor for events. Takes *fd if it is kept. One that is withdrawn stays open until its
- * channel is forgotten, because its number is in use; a second one takes over that number.
- */
-static void
-on_fd(struct vmbus_client *c, uint16_t kind, uint32_t id, int *fd)
-{
-	struct client_fd *have, *grown;
-
-	if (*fd < 0)
-		return;
-	/* Whatever kind of file it is, nobody blocks on it. */
-	if (fcntl(*fd, F_SETFL, fcntl(*fd, F_GETFL) | O_NONBLOCK) != 0)
-		return;
-	pthread_mutex_lock(&c->lock);
-	have = fd_find(c, kind, id);
-	if (have != NULL) {
-		dup3(*fd, have->fd, O_CLOEXEC);
-	} else if (c->n_fds < FDS_MAX) {
-		grown = realloc(c->fds, (c->n_fds + 1) * sizeof(*grown));
-		if (grown != NULL) {
-			grown[c->n_fds++] = (struct client_fd){ kind, id, *fd };
-			c->fds = grown;
-			*fd = -1;
-		}
-	}
-	pthread_mutex_unlock(&c->lock);
 }
 
 static void
@@ -369,15 +425,16 @@ dispatch(struct vmbus_client *c, const struct vmu_hdr *hdr, const void *body, in
 		}
 		break;
 	case VMU_SINT_EVENT:
-		if (event->sint == VMBUS_SINT && relid_ok(event->flag))
+		if (event->sint == VMBUS_SINT && relid_ok(event->flag) &&
+		    !client_fd_ring(c, event->flag))
 			c->ops->event(c->ctx, event->flag);
 		break;
 	case VMU_EVENT_FD:
 		if (event->sint == VMBUS_SINT && relid_ok(event->flag))
-			on_fd(c, VMU_EVENT_FD, event->flag, fd);
+			client_fd_take(c, VMU_EVENT_FD, event->flag, fd);
 		break;
 	case VMU_SIGNAL_FD:
-		on_fd(c, VMU_SIGNAL_FD, ((const struct vmu_signal *)body)->conn_id, fd);
+		client_fd_take(c, VMU_SIGNAL_FD, ((const struct vmu_signal *)body)->conn_id, fd);
 		break;
 	case VMU_ACK:
 		answer(c, ANSWER_VMU(VMU_ACK), hdr->seq, ((const struct vmu_ack *)body)->status, 0,
@@ -407,7 +464,7 @@ receive(struct vmbus_client *c)
 			     .msg_control = ctl.buf,
 			     .msg_controllen = sizeof(ctl.buf) };
 	int fds[FDS_PER_DATAGRAM] = { -1 }, n_fds = 0;
-	ssize_t n = recvmsg(c->fd, &mh, MSG_CMSG_CLOEXEC);
+	ssize_t n = recvmsg(c->fd, &mh, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	struct vmu_hdr hdr;
 	bool ok = false;
 
@@ -434,12 +491,36 @@ receive(struct vmbus_client *c)
 	return ok;
 }
 
+/* Sleep until the host has sent something, doing what else comes up. False: it cannot. */
+static bool
+wait_input(struct vmbus_client *c)
+{
+	struct pollfd p[] = { { .fd = c->fd, .events = POLLIN },
+			      { .fd = c->wake, .events = POLLIN },
+			      { .fd = c->seconds, .events = POLLIN } };
+	uint64_t n;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->n_unsent != 0)
+		p[0].events |= POLLOUT;
+	pthread_mutex_unlock(&c->lock);
+	if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0)
+		return errno == EINTR;
+	if (p[1].revents != 0 && read(c->wake, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		return false;
+	if (p[2].revents != 0)
+		client_fd_pass_on(c);
+	if ((p[0].revents & POLLOUT) != 0)
+		flush_unsent(c);
+	return true;
+}
+
 void
 vmbus_client_run(struct vmbus_client *c)
 {
 	bool stopping;
 
-	while (receive(c))
+	while (wait_input(c) && receive(c))
 		;
 	pthread_mutex_lock(&c->lock);
 	c->dead = true;
@@ -459,51 +540,4 @@ vmbus_client_stop(struct vmbus_client *c)
 	c->stopping = true;
 	pthread_mutex_unlock(&c->lock);
 	shutdown(c->fd, SHUT_RDWR);
-}
-
-/* --- descriptors ----------------------------------------------------------------------------------- */
-
-static int
-fd_of(struct vmbus_client *c, uint16_t kind, uint32_t id)
-{
-	struct client_fd *have;
-	int fd;
-
-	pthread_mutex_lock(&c->lock);
-	have = fd_find(c, kind, id);
-	fd = have != NULL ? have->fd : -ENOENT;
-	pthread_mutex_unlock(&c->lock);
-	return fd;
-}
-
-int
-vmbus_client_event_fd(struct vmbus_client *c, uint32_t relid)
-{
-	return fd_of(c, VMU_EVENT_FD, relid);
-}
-
-int
-vmbus_client_signal_fd(struct vmbus_client *c, uint32_t conn_id)
-{
-	return fd_of(c, VMU_SIGNAL_FD, conn_id);
-}
-
-static void
-fd_drop(struct vmbus_client *c, uint16_t kind, uint32_t id)
-{
-	struct client_fd *have = fd_find(c, kind, id);
-
-	if (have == NULL)
-		return;
-	close(have->fd);
-	*have = c->fds[--c->n_fds];
-}
-
-void
-vmbus_client_forget(struct vmbus_client *c, uint32_t relid, uint32_t conn_id)
-{
-	pthread_mutex_lock(&c->lock);
-	fd_drop(c, VMU_EVENT_FD, relid);
-	fd_drop(c, VMU_SIGNAL_FD, conn_id);
-	pthread_mutex_unlock(&c->lock);
 }

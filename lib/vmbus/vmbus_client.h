@@ -31,6 +31,8 @@ struct vmbus_client_ops {
 	void (*hangup)(void *ctx);
 	/* The host has something to tell, printable, terminated. */
 	void (*log)(void *ctx, const char *text);
+	/* The host gave something that is not taken. */
+	void (*refused)(void *ctx, const char *what);
 };
 
 /* --- connection ------------------------------------------------------------------------------- */
@@ -94,7 +96,10 @@ int vmbus_client_gpadl_create(struct vmbus_client *client, uint32_t relid, const
 int vmbus_client_gpadl_teardown(struct vmbus_client *client, uint32_t relid, uint32_t gpadl,
 				unsigned int timeout_ms);
 
-/* Open a channel over the rings in a GPADL; the host-to-guest ring starts at downstream_page. */
+/*
+ * Open a channel over the rings in a GPADL; the host-to-guest ring starts at downstream_page.
+ * From here until vmbus_client_forget() the host may give descriptors for it.
+ */
 int vmbus_client_open(struct vmbus_client *client, uint32_t relid, uint32_t ring_gpadl,
 		      uint32_t target_vp, uint32_t downstream_page);
 
@@ -109,15 +114,16 @@ int vmbus_client_released(struct vmbus_client *client, uint32_t relid);
 /*
  * The eventfd the host writes to signal a channel (by relid), or the one to write to ring a
  * channel (by connection id); -ENOENT if it gave none. The client owns it; it stays valid
- * until forgotten. Neither waits.
+ * until forgotten, whatever the host gives or withdraws, and the first one in the epoll sets that
+ * it was put into. Neither waits.
  */
 int vmbus_client_event_fd(struct vmbus_client *client, uint32_t relid);
 int vmbus_client_signal_fd(struct vmbus_client *client, uint32_t conn_id);
 
-/* The channel was closed: close its descriptors. Does not wait. */
+/* The channel was closed, or did not open: close its descriptors, take none. Does not wait. */
 void vmbus_client_forget(struct vmbus_client *client, uint32_t relid, uint32_t conn_id);
 
-/* Ring a channel by message. Does not wait for an answer. */
+/* Ring a channel by message. Does not wait; what finds the socket full is sent later. */
 int vmbus_client_signal(struct vmbus_client *client, uint32_t conn_id);
 
 #endif /* VMBUS_CLIENT_H */

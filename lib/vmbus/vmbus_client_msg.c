@@ -8,13 +8,14 @@
 
 #define UNLOAD_MS  1000
 #define POST_TRIES 12 /* 1 ms, doubled each time: about 4 s in all */
+#define ERRNO_MAX  4096
 
 int
 vmbus_client_hello(struct vmbus_client *c, const char *name, uint32_t n_vps, char *host_name)
 {
 	struct vmu_hello h = {
 		.version = VMU_VERSION,
-		.features = VMU_FEAT_SIGNAL_FD | VMU_FEAT_EVENT_FD,
+		.features = client_fd_able() ? VMU_FEAT_SIGNAL_FD | VMU_FEAT_EVENT_FD : 0,
 		.n_vps = n_vps,
 	};
 	struct answer a;
@@ -42,12 +43,21 @@ vmbus_client_hello(struct vmbus_client *c, const char *name, uint32_t n_vps, cha
 	return 0;
 }
 
+/* The status is an errno of the host's, or whatever it likes. */
+static int
+mem_errno(int rc)
+{
+	if (rc <= 0)
+		return rc;
+	return rc < ERRNO_MAX ? -rc : -EPROTO;
+}
+
 int
 vmbus_client_mem_add(struct vmbus_client *c, uint64_t gpa, uint64_t size, uint64_t offset, int fd)
 {
 	struct vmu_mem m = { .gpa = gpa, .size = size, .offset = offset };
 
-	return -client_request(c, VMU_MEM_ADD, &m, sizeof(m), fd);
+	return mem_errno(client_request(c, VMU_MEM_ADD, &m, sizeof(m), fd));
 }
 
 int
@@ -55,7 +65,7 @@ vmbus_client_mem_del(struct vmbus_client *c, uint64_t gpa, uint64_t size)
 {
 	struct vmu_mem m = { .gpa = gpa, .size = size };
 
-	return -client_request(c, VMU_MEM_DEL, &m, sizeof(m), -1);
+	return mem_errno(client_request(c, VMU_MEM_DEL, &m, sizeof(m), -1));
 }
 
 /* HvPostMessage. 0, the hypercall's status, or -errno. */
@@ -251,7 +261,7 @@ post_gpadl_at_once(struct vmbus_client *c, uint32_t gpadl, const uint64_t *pfn, 
 		return rc;
 	}
 	rc = client_await(c, &a, VMBUS_CLIENT_TIMEOUT_MS);
-	return rc != 0 ? rc : (int)(a.status & 0x7fffffff);
+	return rc != 0 ? rc : client_ack_status(a.status);
 }
 
 /* One attempt. -EBUSY: some message was refused for want of buffers, the rest is in disorder. */
@@ -327,9 +337,15 @@ vmbus_client_open(struct vmbus_client *c, uint32_t relid, uint32_t ring_gpadl, u
 		.downstream_page = downstream_page,
 	};
 	struct answer a;
-	int rc = ask(c, &m, sizeof(m), &a, VMBUS_MSG_OPENCHANNEL_RESULT, relid, relid,
-		     VMBUS_CLIENT_TIMEOUT_MS);
+	int rc;
 
+	if (relid > VMBUS_RELID_MAX)
+		return -EINVAL;
+	pthread_mutex_lock(&c->lock);
+	c->relid[relid].opened = true;
+	pthread_mutex_unlock(&c->lock);
+	rc = ask(c, &m, sizeof(m), &a, VMBUS_MSG_OPENCHANNEL_RESULT, relid, relid,
+		 VMBUS_CLIENT_TIMEOUT_MS);
 	if (rc == 0 && a.status != 0)
 		return -EPROTO;
 	return rc;
@@ -346,20 +362,16 @@ vmbus_client_close(struct vmbus_client *c, uint32_t relid)
 int
 vmbus_client_released(struct vmbus_client *c, uint32_t relid)
 {
-	struct vmbus_msg_relid m = { .hdr.type = VMBUS_MSG_RELID_RELEASED, .relid = relid };
-	struct vmu_post p = { .conn_id = c->msg_conn_id,
-			      .msg_type = VMBUS_MSGTYPE_CHANNEL,
-			      .size = sizeof(m) };
-
-	memcpy(p.payload, &m, sizeof(m));
-	return client_send(c, VMU_POST_MESSAGE, 0, client_seq(c, 1), &p,
-			   offsetof(struct vmu_post, payload) + sizeof(m), -1);
+	if (relid > VMBUS_RELID_MAX)
+		return -EINVAL;
+	pthread_mutex_lock(&c->lock);
+	memset(&c->relid[relid], 0, sizeof(c->relid[relid]));
+	pthread_mutex_unlock(&c->lock);
+	return client_send_soon(c, VMU_POST_MESSAGE, relid);
 }
 
 int
 vmbus_client_signal(struct vmbus_client *c, uint32_t conn_id)
 {
-	struct vmu_signal s = { .conn_id = conn_id };
-
-	return client_send(c, VMU_SIGNAL_EVENT, 0, client_seq(c, 1), &s, sizeof(s), -1);
+	return client_send_soon(c, VMU_SIGNAL_EVENT, conn_id);
 }

@@ -26,11 +26,29 @@ struct answer {
 	char name[VMU_NAME_LEN];
 };
 
+/* An eventfd of an open channel. */
 struct client_fd {
 	uint16_t kind; /* VMU_EVENT_FD, VMU_SIGNAL_FD */
 	uint32_t id;   /* relid, connection id */
 	int fd;
+	int second; /* an EVENT_FD that came later: passed on to fd; or -1 */
 };
+
+/* What the host said of a relid, and we of its channel. */
+struct client_relid {
+	uint32_t conn_id;
+	bool offered;
+	bool rescinded; /* until it is released */
+	bool opened;	/* its descriptors are taken, until it is forgotten */
+};
+
+/* A message without an answer, for which the socket had no room. */
+struct client_unsent {
+	uint16_t type; /* VMU_SIGNAL_EVENT, or VMU_POST_MESSAGE for RELID_RELEASED */
+	uint32_t id;
+};
+
+#define CLIENT_UNSENT_MAX (2 * (VMBUS_RELID_MAX + 1)) /* one of each for every channel */
 
 struct vmbus_client {
 	int fd;
@@ -41,6 +59,11 @@ struct vmbus_client {
 	TAILQ_HEAD(, answer) answers;
 	struct client_fd *fds;
 	unsigned int n_fds;
+	int seconds; /* epoll of all client_fd.second; -1 while there was none */
+	struct client_relid relid[VMBUS_RELID_MAX + 1];
+	struct client_unsent unsent[CLIENT_UNSENT_MAX];
+	unsigned int n_unsent;
+	int wake; /* eventfd: there is something unsent */
 	uint32_t seq;
 	uint32_t next_gpadl;
 	uint32_t version;
@@ -53,6 +76,12 @@ struct vmbus_client {
 /* Send one datagram, with a descriptor if fd >= 0. 0 or -errno. */
 int client_send(struct vmbus_client *c, uint16_t type, uint16_t flags, uint32_t seq,
 		const void *body, uint32_t len, int fd);
+
+/*
+ * Send VMU_SIGNAL_EVENT to a connection, or RELID_RELEASED (type VMU_POST_MESSAGE) for a relid.
+ * Never waits: what finds the socket full is sent by the receiving thread. 0 or -errno.
+ */
+int client_send_soon(struct vmbus_client *c, uint16_t type, uint32_t id);
 
 /* Announce a wait before sending what will be answered. */
 void client_expect(struct vmbus_client *c, struct answer *a, uint32_t type, uint32_t id,
@@ -69,5 +98,28 @@ void client_unexpect(struct vmbus_client *c, struct answer *a);
 
 /* Send a datagram and wait for its ACK. 0, a positive status, or -errno. */
 int client_request(struct vmbus_client *c, uint16_t type, const void *body, uint32_t len, int fd);
+
+/* The status of an ACK as a number that is not negative. */
+static inline int
+client_ack_status(uint32_t status)
+{
+	return status <= INT32_MAX ? (int)status : INT32_MAX;
+}
+
+/* --- vmbus_client_fd.c -------------------------------------------------------------------------- */
+
+/* Can we tell an eventfd from another file? */
+bool client_fd_able(void);
+
+/* The host sent a descriptor. Takes *fd if it is kept. */
+void client_fd_take(struct vmbus_client *c, uint16_t kind, uint32_t id, int *fd);
+
+/* Write to the event descriptor of a relid. False: there is none. */
+bool client_fd_ring(struct vmbus_client *c, uint32_t relid);
+
+/* Pass on what was written to second descriptors. */
+void client_fd_pass_on(struct vmbus_client *c);
+
+void client_fd_close_all(struct vmbus_client *c);
 
 #endif /* VMBUS_CLIENT_WAIT_H */

@@ -2,8 +2,8 @@
 /*
  * The per-packet half of vmbus_ring.h, which documents it. Include that instead.
  *
- * A corrupt ring looks full to its producer and empty to its consumer, so that most of what is
- * below ends in a refresh by itself, which looks at ->error.
+ * A corrupt ring has the indices of a full one for its producer, of an empty one for its consumer:
+ * both end in a refresh, or in vmbus_ring_rx_ready(), which look at ->error.
  */
 #ifndef VMBUS_RING_INLINE_H
 #define VMBUS_RING_INLINE_H

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_malloc.h>
 #include <rte_memzone.h>
@@ -13,6 +14,7 @@
 
 #define SHARED_ZONE "hv_vmbus_devices"
 #define GONE_MSG    "hv_vmbus_gone"
+#define LOCK_MS	    1000
 
 struct shared_list {
 	rte_spinlock_t lock;
@@ -34,24 +36,48 @@ shared_list(bool create)
 	return mz != NULL ? mz->addr : NULL;
 }
 
-struct vmbus_shared *
-vmbus_shared_next(const struct vmbus_shared *prev)
+/*
+ * Held for moments only. A secondary that is killed while it has the lock must not stop the
+ * primary: only the primary changes the list, so that after a while it may go on without.
+ */
+static bool
+list_lock(struct shared_list *list)
 {
-	struct shared_list *list = shared_list(false);
-
-	if (list == NULL)
-		return NULL;
-	return prev != NULL ? prev->next : list->first;
+	for (unsigned int i = 0; i < LOCK_MS; i++) {
+		if (rte_spinlock_trylock(&list->lock))
+			return true;
+		rte_delay_us_sleep(1000);
+	}
+	VMBUS_LOG(WARNING, "the list of devices is locked by a process that does not run");
+	return false;
 }
 
-static struct vmbus_shared *
-shared_find(const struct hv_guid *instance_id)
+unsigned int
+vmbus_shared_list(struct vmbus_shared_id *out, unsigned int max)
 {
-	struct vmbus_shared *s = NULL;
+	struct shared_list *list = shared_list(false);
+	unsigned int n = 0;
 
-	while ((s = vmbus_shared_next(s)) != NULL)
-		if (hv_guid_equal(&s->instance_id, instance_id))
+	if (list == NULL || !list_lock(list))
+		return 0;
+	for (const struct vmbus_shared *s = list->first; s != NULL && n < max; s = s->next)
+		out[n++] = s->id;
+	rte_spinlock_unlock(&list->lock);
+	return n;
+}
+
+/* In a secondary. */
+static struct vmbus_shared *
+shared_find(struct shared_list *list, const struct hv_guid *instance_id)
+{
+	struct vmbus_shared *s;
+
+	if (list == NULL || !list_lock(list))
+		return NULL;
+	for (s = list->first; s != NULL; s = s->next)
+		if (hv_guid_equal(&s->id.instance_id, instance_id))
 			break;
+	rte_spinlock_unlock(&list->lock);
 	return s;
 }
 
@@ -61,11 +87,12 @@ vmbus_shared_get(struct vmbus_dev *dev)
 	bool primary = rte_eal_process_type() == RTE_PROC_PRIMARY;
 	struct shared_list *list = shared_list(primary);
 	struct vmbus_shared *s;
+	bool locked;
 
 	if (dev->shared != NULL)
 		return 0;
 	if (!primary) {
-		dev->shared = shared_find(&dev->pub.instance_id);
+		dev->shared = shared_find(list, &dev->pub.instance_id);
 		return dev->shared != NULL ? 0 : -ENODEV;
 	}
 	if (list == NULL)
@@ -75,16 +102,17 @@ vmbus_shared_get(struct vmbus_dev *dev)
 		VMBUS_LOG(ERR, "%s: no memory for its shared state", dev->pub.name);
 		return -ENOMEM;
 	}
-	s->class_id = dev->pub.class_id;
-	s->instance_id = dev->pub.instance_id;
-	s->relid = dev->pub.relid;
-	s->hw_device_id = dev->pub.hw_device_id;
-	s->numa_node = dev->pub.device.numa_node;
-	strncpy(s->backend, dev->pub.ops->name, sizeof(s->backend) - 1);
-	rte_spinlock_lock(&list->lock);
+	s->id.class_id = dev->pub.class_id;
+	s->id.instance_id = dev->pub.instance_id;
+	s->id.relid = dev->pub.relid;
+	s->id.hw_device_id = dev->pub.hw_device_id;
+	s->id.numa_node = dev->pub.device.numa_node;
+	strncpy(s->id.backend, dev->pub.ops->name, sizeof(s->id.backend) - 1);
+	locked = list_lock(list);
 	s->next = list->first;
 	list->first = s;
-	rte_spinlock_unlock(&list->lock);
+	if (locked)
+		rte_spinlock_unlock(&list->lock);
 	dev->shared = s;
 	return 0;
 }
@@ -94,6 +122,7 @@ vmbus_shared_put(struct vmbus_dev *dev)
 {
 	struct vmbus_shared *s = dev->shared, **at;
 	struct shared_list *list;
+	bool locked;
 
 	dev->shared = NULL;
 	if (s == NULL || rte_eal_process_type() != RTE_PROC_PRIMARY)
@@ -101,14 +130,15 @@ vmbus_shared_put(struct vmbus_dev *dev)
 	list = shared_list(false);
 	if (list == NULL)
 		return;
-	rte_spinlock_lock(&list->lock);
+	locked = list_lock(list);
 	for (at = &list->first; *at != NULL; at = &(*at)->next) {
 		if (*at == s) {
 			*at = s->next;
 			break;
 		}
 	}
-	rte_spinlock_unlock(&list->lock);
+	if (locked)
+		rte_spinlock_unlock(&list->lock);
 	rte_free(s);
 }
 
@@ -132,16 +162,13 @@ vmbus_shared_tell_gone(const struct hv_vmbus_device *dev)
 static int
 on_gone(const struct rte_mp_msg *msg, const void *peer)
 {
-	struct hv_vmbus_device *dev;
 	struct hv_guid guid;
 
 	(void)peer;
 	if (msg->len_param != sizeof(guid))
 		return -EINVAL;
 	memcpy(&guid, msg->param, sizeof(guid));
-	dev = vmbus_bus_find(&guid);
-	if (dev != NULL)
-		vmbus_bus_gone(dev);
+	vmbus_bus_gone_by_id(&guid);
 	return 0;
 }
 

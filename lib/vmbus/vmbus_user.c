@@ -20,6 +20,7 @@
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14, uapi/asm-generic/mman-common.h */
 #endif
 
+#define SECONDARY_DEVICES    RTE_MAX_ETHPORTS
 #define RESCINDED_TIMEOUT_MS 1000 /* a host has given up the pages with the channel */
 
 /* --- shared memory ------------------------------------------------------------------------------ */
@@ -374,22 +375,24 @@ scan_secondary(void)
 {
 	struct vmbus_devargs_socket socket;
 	bool named = vmbus_devargs_socket(0, &socket);
-	struct vmbus_shared *s = NULL;
+	struct vmbus_shared_id id[SECONDARY_DEVICES];
+	unsigned int n;
 
 	if (!vmbus_memory_ready)
 		return 0;
-	while ((s = vmbus_shared_next(s)) != NULL) {
+	n = vmbus_shared_list(id, RTE_DIM(id));
+	for (unsigned int i = 0; i < n; i++) {
 		struct vmbus_found found = {
-			.class_id = s->class_id,
-			.instance_id = s->instance_id,
-			.relid = s->relid,
-			.hw_device_id = s->hw_device_id,
-			.numa_node = s->numa_node,
+			.class_id = id[i].class_id,
+			.instance_id = id[i].instance_id,
+			.relid = id[i].relid,
+			.hw_device_id = id[i].hw_device_id,
+			.numa_node = id[i].numa_node,
 			.devargs = named ? socket.of_all : NULL,
 		};
 		struct hv_vmbus_device *dev;
 
-		if (strcmp(s->backend, vmbus_user_ops.name) == 0)
+		if (strcmp(id[i].backend, vmbus_user_ops.name) == 0)
 			vmbus_bus_add(&vmbus_user_ops, &found, &dev);
 	}
 	return 0;
@@ -399,6 +402,15 @@ static int
 user_scan(void)
 {
 	return rte_eal_process_type() == RTE_PROC_PRIMARY ? user_conn_scan() : scan_secondary();
+}
+
+/* What it had of this channel, without an event descriptor, is replaced. */
+static int
+second_fds(struct hv_vmbus_device *dev, uint16_t index, struct user_second *second)
+{
+	if (second->signal_fd[index] >= 0)
+		close(second->signal_fd[index]);
+	return user_mp_fds(dev, index, &second->signal_fd[index], &second->event_fd[index]);
 }
 
 /* The rest of what a secondary needs is DPDK memory. */
@@ -417,7 +429,7 @@ user_attach(struct hv_vmbus_device *dev)
 	}
 	for (uint16_t i = 0; i < VMBUS_CHANNELS_MAX && rc == 0; i++)
 		if (hv_vmbus_channel_find(dev, i) != NULL && second->event_fd[i] < 0)
-			rc = user_mp_fds(dev, i, &second->signal_fd[i], &second->event_fd[i]);
+			rc = second_fds(dev, i, second);
 	if (rc != 0)
 		VMBUS_LOG(ERR, "%s: the primary process does not answer", dev->name);
 	return rc;
@@ -470,6 +482,14 @@ user_cleanup(void)
 	user_conn_cleanup();
 }
 
+static bool
+user_channel_gone(struct hv_vmbus_device *dev, const struct hv_vmbus_channel *chan)
+{
+	struct user_dev *ud = dev->backend;
+
+	return ud != NULL && user_offer_rescinded(ud->conn, chan->relid);
+}
+
 const struct vmbus_backend_ops vmbus_user_ops = {
 	.name = "user",
 	.scan = user_scan,
@@ -483,6 +503,7 @@ const struct vmbus_backend_ops vmbus_user_ops = {
 	.intr_prepare = user_intr_prepare,
 	.intr_fd = user_intr_fd,
 	.intr_ack = user_intr_ack,
+	.channel_gone = user_channel_gone,
 	.dma_map = user_dma_map,
 	.cleanup = user_cleanup,
 };

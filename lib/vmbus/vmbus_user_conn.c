@@ -116,11 +116,11 @@ on_rescind(void *ctx, uint32_t relid)
 	o = offer_by_relid(conn, relid);
 	if (o != NULL && !o->rescinded) {
 		o->rescinded = true;
-		if (o->msg.sub_index == 0) {
-			ud = dev_by_guid(conn, &o->msg.instance_id);
-			if (ud != NULL)
-				vmbus_bus_gone(ud->dev);
-		}
+		ud = dev_by_guid(conn, &o->msg.instance_id);
+		if (ud != NULL && o->msg.sub_index == 0)
+			vmbus_bus_gone(ud->dev);
+		else if (ud != NULL && o->used)
+			vmbus_bus_channel_gone(ud->dev);
 		if (!o->used)
 			offer_free(conn, o);
 	}
@@ -163,12 +163,22 @@ on_log(void *ctx, const char *text)
 		VMBUS_LOG(NOTICE, "%s: the host says: %s", conn->path, text);
 }
 
+static void
+on_refused(void *ctx, const char *what)
+{
+	struct user_conn *conn = ctx;
+
+	if (conn->logged++ < LOGS_MAX)
+		VMBUS_LOG(WARNING, "%s: not taken from the host: %s", conn->path, what);
+}
+
 static const struct vmbus_client_ops client_ops = {
 	.offer = on_offer,
 	.rescind = on_rescind,
 	.event = on_event,
 	.hangup = on_hangup,
 	.log = on_log,
+	.refused = on_refused,
 };
 
 static void *
@@ -208,12 +218,17 @@ conn_down(struct user_conn *conn)
 
 	if (!conn->up)
 		return;
-	rte_eal_alarm_cancel(announce, conn);
+	/* Late offers are announced no more; one that was late already arms no alarm behind this. */
+	pthread_mutex_lock(&conn->lock);
+	conn->settled = false;
+	pthread_mutex_unlock(&conn->lock);
 	if (vmbus_client_version(conn->client) != 0 && !conn->dead &&
 	    vmbus_client_unload(conn->client) != 0)
 		VMBUS_LOG(WARNING, "%s: the host did not confirm the end", conn->path);
 	vmbus_client_stop(conn->client);
 	pthread_join(conn->thread, NULL);
+	/* Nobody is left who could arm it again. */
+	rte_eal_alarm_cancel(announce, conn);
 	if (conn->mem.client != NULL)
 		user_mem_forget(&conn->mem);
 	conn->mem.client = NULL;

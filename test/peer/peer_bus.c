@@ -487,6 +487,13 @@ cb_log(void *ctx, const char *text)
 	peer_log("the host says: %s", text);
 }
 
+static void
+cb_refused(void *ctx, const char *what)
+{
+	(void)ctx;
+	peer_log("not taken from the host: %s", what);
+}
+
 static void *
 receive_thread(void *arg)
 {
@@ -570,7 +577,8 @@ bus_start(const char *socket_path)
 						     .rescind = cb_rescind,
 						     .event = cb_event,
 						     .hangup = cb_hangup,
-						     .log = cb_log };
+						     .log = cb_log,
+						     .refused = cb_refused };
 	int fd = vmbus_client_connect(socket_path), rc;
 	struct vmbus_client *c;
 	pthread_t thread;
