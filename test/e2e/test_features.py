@@ -22,15 +22,23 @@ OPS = {
     "RSS key update": "rss_hash_update rss_hash_conf_get",
     "RSS reta update": "reta_update reta_query",
     "VLAN filter": "vlan_filter_set",
-    "VLAN offload": "vlan_offload_set",
     "Flow control": "flow_ctrl_get flow_ctrl_set",
-    "Packet type parsing": "dev_supported_ptypes_get",
+    "Packet type parsing": "dev_supported_ptypes_get dev_ptypes_set",
     "Basic stats": "stats_get stats_reset",
     "Extended stats": "xstats_get xstats_get_names xstats_reset",
     "FW version": "fw_version_get",
+    "Flow API": "flow_ops_get",
+    "Timesync": "timesync_enable timesync_disable",
+    "Module EEPROM dump": "get_module_info get_module_eeprom",
+    "Traffic manager": "tm_ops_get",
     "EEPROM dump": "get_eeprom",
     "Registers dump": "get_reg",
 }
+# Ops that belong to no feature, or to every driver.
+PLAIN = """dev_configure dev_start dev_stop dev_close dev_reset is_removed dev_set_link_up
+    dev_set_link_down mac_addr_set dev_infos_get rx_queue_setup rx_queue_release
+    vlan_offload_set tx_queue_setup tx_queue_release
+    rxq_info_get txq_info_get eth_dev_priv_dump""".split()
 OFFLOADS = {
     "Scattered Rx": "SCATTER",
     "TSO": "TCP_TSO",
@@ -38,33 +46,71 @@ OFFLOADS = {
     "RSS hash": "RSS_HASH",
     "L3 checksum offload": "IPV4_CKSUM",
     "L4 checksum offload": "TCP_CKSUM UDP_CKSUM",
+    "VLAN offload": "VLAN_STRIP VLAN_INSERT",
     "Fast mbuf free": "MBUF_FAST_FREE",
     "QinQ offload": "QINQ_STRIP QINQ_INSERT",
     "Timestamp offload": "TIMESTAMP",
+    "MACsec offload": "MACSEC_STRIP",
+    "Inner L3 checksum": "OUTER_IPV4_CKSUM",
+    "Inner L4 checksum": "OUTER_UDP_CKSUM",
+    "Inline crypto": "SECURITY",
+    "Buffer split": "BUFFER_SPLIT",
+    "CRC offload": "KEEP_CRC",
+    "Lock-free Tx queue": "MT_LOCKFREE",
 }
 CAPABILITIES = {
     "Runtime Rx queue setup": "RUNTIME_RX_QUEUE_SETUP",
     "Runtime Tx queue setup": "RUNTIME_TX_QUEUE_SETUP",
 }
+OTHER_OFFLOADS = {"MULTI_SEGS"}  # every driver's
+# What no table says: by a flag, or a function that ethdev calls without one; shown in the source.
+SOURCE = {
+    "Speed capabilities": r"info->speed_capa = ",
+    "Link status event": "RTE_ETH_DEV_INTR_LSC",
+    "Removal event": "RTE_ETH_DEV_INTR_RMV",
+    "Rx descriptor status": r"dev->rx_descriptor_status = ",
+    "Tx descriptor status": r"dev->tx_descriptor_status = ",
+    "Stats per queue": r"s->q_ipackets\[",
+    "Multiprocess aware": r"rte_eth_dev_attach_secondary\(",
+}
+# Where it runs, and what there is to read.
+WORLD = {"Linux", "x86-64", "Usage doc"}
+
+
+def wanted(needs, have):
+    """Y, P if only a part is there, None."""
+    found = set(needs.split()) & have
+    return None if not found else "Y" if found == set(needs.split()) else "P"
 
 
 def test_features(run):
     ini = configparser.ConfigParser(delimiters="=", comment_prefixes=";")
     ini.optionxform = str
     ini.read(ROOT / "doc" / "hvnetvsc.ini")
-    claimed = set(ini["Features"])
-    source = (ROOT / "drivers" / "net" / "hvnetvsc" / "hvn_ethdev.c").read_text()
-    ops = set(re.findall(r"^\t\.(\w+) = ", source, re.M))
+    claimed = dict(ini["Features"])
+    folder = ROOT / "drivers" / "net" / "hvnetvsc"
+    source = "".join(p.read_text() for p in folder.glob("hvn_*.c"))
+    table = re.search(r"(?ms)^static const struct eth_dev_ops ops = \{(.*?)^\};", source)[1]
+    ops = set(re.findall(r"(?m)^\t\.(\w+) = ", table))
     host = run(Host, nics=["rsc=yes,port=sink"])  # LRO is the host's to offer
     app = run(Console, host)
-    told = set(re.findall(r"\w+", app.do("show port 0 rx_offload capabilities") +
-                          app.do("show port 0 tx_offload capabilities") +
-                          app.do("show port info 0")))
+    told = [set(re.findall(r"\w+", app.do(f"show port 0 {way}_offload capabilities")
+                           .partition("Port")[2])) for way in ("rx", "tx")]
+    capabilities = set(re.findall(r"\w+", app.do("show port info 0")))
     app.quit()
     host.end()
-    for features, have in ((OPS, ops), (OFFLOADS, told), (CAPABILITIES, told)):
+    for features, have in ((OPS, ops), (OFFLOADS, told[0] | told[1]),
+                           (CAPABILITIES, capabilities)):
         for feature, needs in features.items():
-            assert (feature in claimed) == (set(needs.split()) <= have), feature
+            assert claimed.get(feature) == wanted(needs, have), feature
+    for feature, pattern in SOURCE.items():
+        assert (claimed.get(feature) == "Y") == bool(re.search(pattern, source)), feature
+    # Nothing is claimed that is not checked, nothing offered that is not claimed.
+    assert set(claimed) <= {*OPS, *OFFLOADS, *CAPABILITIES, *SOURCE, *WORLD}
+    assert ops <= {*PLAIN, *(op for needs in OPS.values() for op in needs.split())}
+    offered = {name for name in told[0] | told[1] if name.isupper() and len(name) > 4}
+    assert offered <= {*OTHER_OFFLOADS, *(n for needs in OFFLOADS.values()
+                                          for n in needs.split())}, offered
 
 
 def test_defects():

@@ -171,6 +171,7 @@ fx_open(uint32_t ring_bytes)
 		.lso4_max = 62780,
 		.lso6_max = 62780,
 	};
+	p->args.udp_cksum_max = UINT16_MAX;
 	p->caps.offload.ip4_tx.flags = 0x155;
 	p->caps.offload.ip6_tx.flags = 0x055;
 	assert_int_equal(hvn_chan_create(p, &fx.vc, &fx.ch), 0);

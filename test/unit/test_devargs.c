@@ -39,7 +39,7 @@ test_all(void **state)
 	assert_int_equal(hvn_devargs_parse("latency=7,rx_copybreak=100,tx_copybreak=0x200,"
 					   "rx_extmbuf_enable=1,numa_aware=0,"
 					   "mac=00:15:5D:01:02:ab,ring_size=65536,nvsp=0x50000,"
-					   "rndis_timeout=2500,"
+					   "rndis_timeout=2500,udp_cksum_max=900,"
 					   "vf=net_memif0,role=client,socket=/run/x",
 					   &a),
 			 0);
@@ -53,6 +53,7 @@ test_all(void **state)
 	assert_int_equal(a.ring_bytes, 65536);
 	assert_int_equal(a.nvsp_max, NVSP_VERSION_5);
 	assert_int_equal(a.rndis_timeout_ms, 2500);
+	assert_int_equal(a.udp_cksum_max, 900);
 	/* The rest of the text belongs to the VF, commas and all. */
 	assert_string_equal(a.vf, "net_memif0,role=client,socket=/run/x");
 	assert_int_equal(hvn_devargs_parse("vf=0000:00:05.0", &a), 0);
@@ -82,6 +83,7 @@ test_refused(void **state)
 		"latncy=50",
 		"latency=50,unknown=1",
 		"rndis_timeout=0",
+		"udp_cksum_max=65536",
 		"latency=99999999999999999999",
 		"vf=",
 		"latency",

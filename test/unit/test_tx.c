@@ -435,6 +435,61 @@ checksum(void **state)
 	}
 }
 
+/* Two tags to insert: the outer one beside the frame, the inner one in it, checksums done here. */
+static void
+two_tags(void **state)
+{
+	RTE_SET_USED(state);
+	fx.data.mtu = 2000;
+	for (uint32_t i = 0; i < 8; i++) {
+		const bool tag = i & 1, tcp = i & 2, big = i & 4;
+		struct rte_mbuf *m = ip4_packet(tag, tcp, big ? 1731 : 33);
+		struct rndis_pkt_info info;
+		const struct rte_ipv4_hdr *ip;
+		const uint8_t *frame;
+
+		m->ol_flags |= RTE_MBUF_F_TX_QINQ | RTE_MBUF_F_TX_VLAN;
+		m->vlan_tci = 0x6123;
+		m->vlan_tci_outer = 0x0456;
+		frame = send_shared(m, &info);
+		assert_int_equal(info.present, RNDIS_INFO_HASH_VALUE | RNDIS_INFO_VLAN);
+		assert_int_equal(RNDIS_VLAN_TO_TCI(info.vlan), 0x0456);
+		assert_memory_equal(frame + 12, "\x81\x00\x61\x23", 4);
+		ip = (const struct rte_ipv4_hdr *)(frame + (tag ? 22 : 18));
+		assert_int_equal(info.data_len,
+				 (tag ? 22 : 18) + rte_be_to_cpu_16(ip->total_length));
+		assert_int_equal(rte_ipv4_udptcp_cksum_verify(ip, ip + 1), 0);
+		assert_int_equal(rte_raw_cksum(ip, 20), 0xFFFF);
+	}
+}
+
+/* G54, G56: datagrams too long, or hosts too old, are summed here; TCP is not. */
+static void
+untrusted_udp(void **state)
+{
+	struct rndis_pkt_info info;
+	const struct rte_ipv4_hdr *ip;
+
+	RTE_SET_USED(state);
+	fx.port.args.udp_cksum_max = 200;
+	for (uint32_t i = 0; i < 12; i++) {
+		const bool tcp = i & 1, big = i & 2, old = i >= 4, ancient = i >= 8;
+
+		fx.port.caps.nvsp_version = ancient ? NVSP_VERSION_1
+					    : old   ? NVSP_VERSION_4
+						    : NVSP_VERSION_5;
+		ip = (const struct rte_ipv4_hdr *)(send_shared(ip4_packet(false, tcp,
+									  big ? 173 : 172),
+							       &info) +
+						   14);
+		assert_int_equal(info.present & RNDIS_INFO_CHECKSUM, RNDIS_INFO_CHECKSUM);
+		assert_int_equal((info.checksum & RNDIS_TXCSUM_TCP) != 0, tcp);
+		assert_int_equal((info.checksum & RNDIS_TXCSUM_UDP) != 0, !tcp && !big && !old);
+		if ((info.checksum & (RNDIS_TXCSUM_TCP | RNDIS_TXCSUM_UDP)) == 0)
+			assert_int_equal(rte_ipv4_udptcp_cksum_verify(ip, ip + 1), 0);
+	}
+}
+
 /* What the vectors say of the header of a large send; a single segment is none. */
 static void
 segmentation(void **state)
@@ -477,7 +532,7 @@ refused(void **state)
 	m[2] = ip4_packet(false, true, 100);
 	m[2]->ol_flags |= RTE_MBUF_F_TX_TCP_SEG; /* tso_segsz 0 */
 	m[3] = packet(0, 60);
-	m[3]->ol_flags = RTE_MBUF_F_TX_QINQ;
+	m[3]->ol_flags = RTE_MBUF_F_TX_TUNNEL_VXLAN;
 	m[4] = ip4_packet(false, true, 100);
 	m[4]->l3_len = 500; /* behind the end */
 	for (uint32_t i = 0; i < 5; i++)
@@ -518,6 +573,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(foreign, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(exhausted, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(checksum, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(two_tags, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(untrusted_udp, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(segmentation, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(refused, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(corrupt_ring, fx_tiny, fx_close),

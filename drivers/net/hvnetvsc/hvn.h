@@ -36,10 +36,12 @@
 #include "rndis_parse.h"
 #include "vmbus.h"
 
-#define HVN_QUEUES_MAX	   64
-#define HVN_BURST_DEFAULT  32
-#define HVN_TX_COPYBREAK   1600	 /* bytes: shorter frames are copied into sections */
-#define HVN_MTU_MAX	   9202	 /* OpenVMM's limit of 9216 with the Ethernet header */
+#define HVN_QUEUES_MAX	  64
+#define HVN_BURST_DEFAULT 32
+#define HVN_TX_COPYBREAK  1600 /* bytes: shorter frames are copied into sections */
+#define HVN_MTU_MAX	  9202 /* OpenVMM's limit of 9216 with the Ethernet header */
+/* Azure drops or damages large datagrams that it is to sum; FreeBSD trusts it with these. */
+#define HVN_UDP_CKSUM_MAX  1420
 #define HVN_LRO_MAX	   65535 /* bytes of a coalesced frame */
 #define HVN_DESC_MIN	   64
 #define HVN_DESC_MAX	   4096
@@ -206,8 +208,9 @@ struct hvn_devargs {
 	uint32_t rx_copybreak; /* with rx_extmbuf_enable: shorter frames are copied, 256 */
 	uint32_t
 		tx_copybreak; /* shorter packets are copied into sections, 0 = decided by measurement */
-	bool rx_extmbuf;      /* "rx_extmbuf_enable", 0 */
-	bool numa_aware;      /* 1 */
+	uint32_t udp_cksum_max;	   /* longer IP packets with UDP are summed here, not by the host */
+	bool rx_extmbuf;	   /* "rx_extmbuf_enable", 0 */
+	bool numa_aware;	   /* 1 */
 	struct rte_ether_addr mac; /* "mac": probe only the NIC with this address */
 	bool mac_set;
 	char vf[256];	     /* "vf": devargs of a DPDK device to use as VF */

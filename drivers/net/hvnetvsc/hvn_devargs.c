@@ -10,8 +10,8 @@
 #include "hvn_devargs.h"
 
 static const char *const names[] = {
-	"latency", "rx_copybreak", "tx_copybreak", "rx_extmbuf_enable", "numa_aware",
-	"mac",	   "ring_size",	   "nvsp",	   "rndis_timeout",	NULL,
+	"latency",   "rx_copybreak", "tx_copybreak",  "rx_extmbuf_enable", "numa_aware", "mac",
+	"ring_size", "nvsp",	     "rndis_timeout", "udp_cksum_max",	   NULL,
 };
 
 struct number {
@@ -99,6 +99,7 @@ parse_list(const char *text, struct hvn_devargs *args)
 		{ "numa_aware", &numa, 0, 1 },
 		{ "ring_size", &args->ring_bytes, 16384, 16 << 20 },
 		{ "nvsp", &args->nvsp_max, NVSP_VERSION_1, NVSP_VERSION_6_1 },
+		{ "udp_cksum_max", &args->udp_cksum_max, 0, 65535 },
 		{ "rndis_timeout", &args->rndis_timeout_ms, 100, 600000 },
 	};
 	struct rte_kvargs *kv = rte_kvargs_parse(text, names);
@@ -135,6 +136,7 @@ hvn_devargs_parse(const char *text, struct hvn_devargs *args)
 	memset(args, 0, sizeof(*args));
 	args->latency_us = 50;
 	args->rx_copybreak = 256;
+	args->udp_cksum_max = HVN_UDP_CKSUM_MAX;
 	args->numa_aware = true;
 	args->nvsp_max = NVSP_VERSION_6_1;
 	args->nvsp_timeout_ms = HVN_NVSP_TIMEOUT_MS;

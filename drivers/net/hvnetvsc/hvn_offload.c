@@ -198,7 +198,7 @@ hvn_offload_tx_capa(const struct hvn_port *p)
 {
 	const struct ndis_offload *o = &p->caps.offload;
 	uint64_t capa = RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_VLAN_INSERT |
-			RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+			RTE_ETH_TX_OFFLOAD_QINQ_INSERT | RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 
 	if (has(o->ip4_tx.flags, NDIS_CSUM_IPHDR))
 		capa |= RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;

@@ -50,23 +50,31 @@ is_vlan(const uint8_t *frame)
 }
 
 /*
- * The private copy of the first bytes, without the tag that goes out of band. Returns how much
- * shorter the frame's L2 header became.
+ * The private copy of the first bytes, without the tag that goes out of band, and with the inner
+ * of two to be inserted: the host inserts one. Returns how much longer the L2 header became.
  */
-static uint32_t
+static int32_t
 take_headers(const struct rte_mbuf *m, uint32_t want, struct hvn_tx_frame *f)
 {
 	uint8_t buf[HVN_TX_HEAD_MAX];
 	const uint8_t *src = rte_pktmbuf_read(m, 0, want, buf);
+	const rte_be16_t tag[2] = { RTE_BE16(RTE_ETHER_TYPE_VLAN), rte_cpu_to_be_16(m->vlan_tci) };
 
 	f->skip = want;
+	if ((m->ol_flags & RTE_MBUF_F_TX_QINQ) != 0) {
+		memcpy(f->head, src, 12);
+		memcpy(f->head + 12, tag, TAG_LEN);
+		memcpy(f->head + 12 + TAG_LEN, src + 12, want - 12);
+		f->head_len = want + TAG_LEN;
+		return TAG_LEN;
+	}
 	if ((m->ol_flags & RTE_MBUF_F_TX_VLAN) == 0 && want >= RTE_ETHER_HDR_LEN + TAG_LEN &&
 	    is_vlan(src)) {
 		add_ppi(f, RNDIS_PPI_VLAN, RNDIS_VLAN_FROM_TCI((uint32_t)src[14] << 8 | src[15]));
 		memcpy(f->head, src, 12);
 		memcpy(f->head + 12, src + 12 + TAG_LEN, want - 12 - TAG_LEN);
 		f->head_len = want - TAG_LEN;
-		return TAG_LEN;
+		return -(int32_t)TAG_LEN;
 	}
 	memcpy(f->head, src, want);
 	f->head_len = want;
@@ -126,6 +134,16 @@ segment_offload(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_t
 	return 0;
 }
 
+/* Bytes of the IP packet by its header. */
+static uint32_t
+ip_length(const uint8_t *l3, bool ip4)
+{
+	if (ip4)
+		return rte_be_to_cpu_16(((const struct rte_ipv4_hdr *)l3)->total_length);
+	return rte_be_to_cpu_16(((const struct rte_ipv6_hdr *)l3)->payload_len) +
+	       (uint32_t)sizeof(struct rte_ipv6_hdr);
+}
+
 /* May the host compute the L4 checksum? */
 static bool
 host_sums_l4(const struct hvn_port *p, const struct hvn_tx_frame *f, bool ip4, bool tcp,
@@ -138,7 +156,8 @@ host_sums_l4(const struct hvn_port *p, const struct hvn_tx_frame *f, bool ip4, b
 	    !NDIS_CSUM_SUPPORTED(caps, tcp ? NDIS_CSUM_TCP : NDIS_CSUM_UDP))
 		return false;
 	/* Hosts up to NVSP 4 cannot do UDP (Linux rndis_filter.c); none can do a fragment. */
-	if (!tcp && p->caps.nvsp_version <= NVSP_VERSION_4)
+	if (!tcp && (p->caps.nvsp_version <= NVSP_VERSION_4 ||
+		     ip_length(f->head + l2, ip4) > p->args.udp_cksum_max))
 		return false;
 	return !ip4 || (ip->fragment_offset &
 			rte_cpu_to_be_16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) == 0;
@@ -164,11 +183,7 @@ checksum_l4(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_tx_fr
 		return 0;
 	}
 	/* The datagram ends where its IP header says, which Ethernet padding may follow. */
-	if (ip4)
-		total = rte_be_to_cpu_16(((const struct rte_ipv4_hdr *)l3)->total_length);
-	else
-		total = rte_be_to_cpu_16(((const struct rte_ipv6_hdr *)l3)->payload_len) +
-			(uint32_t)sizeof(struct rte_ipv6_hdr);
+	total = ip_length(l3, ip4);
 	if (total < m->l3_len || l2 + total > f->len)
 		return -EINVAL;
 	l4_len = total - m->l3_len;
@@ -231,28 +246,31 @@ int
 hvn_tx_describe(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_tx_frame *f)
 {
 	uint32_t want = RTE_MIN(m->pkt_len, RTE_ETHER_HDR_LEN + TAG_LEN), l2;
+	int32_t longer;
 
 	f->n_ppi = 0;
 	if (m->pkt_len < RTE_ETHER_HDR_LEN)
 		return -EINVAL;
-	if ((m->ol_flags & (RTE_MBUF_F_TX_QINQ | RTE_MBUF_F_TX_TUNNEL_MASK |
-			    RTE_MBUF_F_TX_OUTER_IP_CKSUM | RTE_MBUF_F_TX_UDP_SEG)) != 0)
+	if ((m->ol_flags & (RTE_MBUF_F_TX_TUNNEL_MASK | RTE_MBUF_F_TX_OUTER_IP_CKSUM |
+			    RTE_MBUF_F_TX_UDP_SEG)) != 0)
 		return -ENOTSUP;
 	if ((m->ol_flags & CSUM_FLAGS) != 0) {
 		if (!lengths_ok(m))
 			return -EINVAL;
 		want = RTE_MAX(want, headers_len(m));
-		if (want > m->pkt_len || want > HVN_TX_HEAD_MAX)
+		if (want > m->pkt_len || want > HVN_TX_HEAD_MAX - TAG_LEN)
 			return -EINVAL;
 	}
-	if ((m->ol_flags & RTE_MBUF_F_TX_VLAN) != 0)
+	if ((m->ol_flags & RTE_MBUF_F_TX_QINQ) != 0)
+		add_ppi(f, RNDIS_PPI_VLAN, RNDIS_VLAN_FROM_TCI(m->vlan_tci_outer));
+	else if ((m->ol_flags & RTE_MBUF_F_TX_VLAN) != 0)
 		add_ppi(f, RNDIS_PPI_VLAN, RNDIS_VLAN_FROM_TCI(m->vlan_tci));
-	l2 = take_headers(m, want, f);
-	f->len = m->pkt_len - l2;
+	longer = take_headers(m, want, f);
+	f->len = m->pkt_len + longer;
 	if ((m->ol_flags & CSUM_FLAGS) == 0)
 		return 0;
 	/* With a tag left in it the L2 header is longer than hosts can parse. */
-	l2 = m->l2_len - l2;
+	l2 = m->l2_len + longer;
 	if (l2 < RTE_ETHER_HDR_LEN)
 		return -EINVAL;
 	/* What is one segment anyway needs a checksum only. */
