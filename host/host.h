@@ -36,7 +36,10 @@ struct vsp_ops {
 	int (*open)(struct channel *chan);
 	/* Rings and GPADLs are still mapped; after return they are not touched again. */
 	void (*close)(struct channel *chan);
-	/* One bounded slice of work on an open channel; returns how much was done (0 = idle). */
+	/*
+	 * One bounded slice of work on an open channel; returns how much was done (0 = idle). The
+	 * ring of a channel that is asleep is not read.
+	 */
 	unsigned int (*poll)(struct channel *chan);
 	/* The guest, or a command, gave the device back: forget what belonged to this guest. */
 	void (*reset)(struct vdev *vdev);
@@ -67,6 +70,8 @@ struct channel {
 	uint32_t target_vp;
 	void *priv;	      /* the class's per-channel state */
 	bool failed;	      /* fatal protocol error: not polled until closed and opened again */
+	bool asleep;	      /* rx is not read before the guest signals */
+	bool blocked;	      /* waits for room in tx: channel_wait_room() */
 	uint64_t interrupts;  /* sent to the guest */
 	uint64_t doorbells;   /* received from the guest */
 	uint64_t superfluous; /* doorbells with nothing to say */
@@ -90,6 +95,9 @@ void *guest_addr(struct partition *part, uint64_t gpa, size_t len, bool write);
 
 /* Interrupt the guest for a channel (a publish function returned true). */
 void channel_signal(struct channel *chan);
+
+/* Ask the guest for a signal when `bytes` are free in tx, or (0) no longer. */
+void channel_wait_room(struct channel *chan, uint32_t bytes);
 
 /* Stop serving a channel after a fatal protocol error; the guest sees a ring nobody reads. */
 void channel_fail(struct channel *chan);

@@ -128,11 +128,11 @@ nap(uint64_t ns)
 	bool idle = true;
 
 	TAILQ_FOREACH (part, &partitions, link)
-		if (!vmbus_unmask(part))
+		if (!vmbus_sleep(part))
 			idle = false;
 	loop_wait(idle ? ns : 0);
 	TAILQ_FOREACH (part, &partitions, link)
-		vmbus_mask(part);
+		vmbus_wake(part);
 }
 
 static void

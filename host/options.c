@@ -13,6 +13,7 @@
 struct host_options host_opt = {
 	.name = "hv-host",
 	.strict = true,
+	.signal_grace_ms = 5000,
 	.cpu = -1,
 	.numa = -1,
 	.vmbus_max = VMBUS_VERSION_5_3,
@@ -64,6 +65,8 @@ static const struct opt opts[] = {
 	{ NULL, NULL, OPT_HEADING, NULL, 0, "How to run" },
 	{ "wait", "poll|event", OPT_WAIT, &host_opt.wait_event, 0,
 	  "poll: busy loop, guests need not signal (default); event: sleep until signalled" },
+	{ "signal-grace", "MS", OPT_UINT, &host_opt.signal_grace_ms, 600000,
+	  "event: wait so long for a signal that is owed (default 5000; 0 = for ever)" },
 	{ "cpu", "N", OPT_INT, &host_opt.cpu, 1023, "run on this CPU only" },
 	{ "numa", "N", OPT_INT, &host_opt.numa, 1023, "run on and allocate from this NUMA node" },
 	{ "no-strict", NULL, OPT_CLEAR, &host_opt.strict, 0,

@@ -28,6 +28,7 @@ struct host_options {
 	unsigned int n_nics;
 	unsigned int nics_per_guest; /* 0 = all that are free */
 	bool wait_event;
+	unsigned int signal_grace_ms; /* 0 = for ever */
 	bool strict;
 	bool verbose;
 	int cpu;  /* -1 = not pinned */

@@ -52,7 +52,7 @@ struct nic_opt {
 	unsigned int slot_size, slots, section_size, ranges, ranges_exact, flush_us;
 	unsigned int max_packets, align, max_transfer, msg_size, ids, scatter, data_offset;
 	unsigned int msg_exact, hash, csum, vlan_strip, send_table, table_offset;
-	unsigned int tx_delay_ms, tx_fail_every, reply_delay_ms, link, rss_entries, rss_key;
+	unsigned int tx_delay_ms, tx_fail_every, reply_delay_ms, link, rss_entries, rss_udp;
 	unsigned int vf, vf_serial, vf_delay_ms, vf_rc, switch_delay_ms, switch_fail;
 	unsigned int refuse_recv, refuse_send, hold_rx, overflow_drop, speed_short;
 	unsigned int tx_csum4, tx_csum6, rx_csum, lso4, lso6, rsc;
@@ -136,7 +136,6 @@ struct nic_queue {
 	unsigned int n_batch;
 	uint32_t batch_head, batch_tail;
 	uint64_t batch_since;
-	bool blocked; /* waits for room in the ring: pending size is set */
 	struct vmbus_xfer_range batch[NVSP_XFER_RANGES_MAX_RSC];
 	/* completions not yet in the ring */
 	unsigned int comp_head, n_comp;
@@ -164,8 +163,9 @@ enum vf_state {
 /* A message about the VF that waits for room in the ring. */
 struct vf_notice {
 	uint32_t type, value, serial;
+	uint64_t tid;
 };
-#define VF_NOTICES 8u
+#define VF_NOTICES 32u
 
 struct nic {
 	struct vdev vdev;
@@ -183,7 +183,8 @@ struct nic {
 	bool path_vf; /* data path: kept over a close (OpenVMM) */
 	struct vf_notice notice[VF_NOTICES];
 	unsigned int n_notices;
-	struct port *leg; /* NULL: none */
+	unsigned int vf_open[2]; /* associations, switches: sent and not completed by the guest */
+	struct port *leg;	 /* NULL: none */
 	bool leg_cut;
 	uint64_t leg_to_guest, leg_from_guest;
 
@@ -251,6 +252,8 @@ void vf_session_ready(struct nic *nic);
 void vf_session_end(struct nic *nic);
 bool vf_switch_request(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, uint32_t path);
 void vf_tick(struct nic *nic);
+/* The guest completed a message of the host about its VF; false: none waits for that. */
+bool vf_completed(struct nic *nic, uint64_t tid);
 int vf_add(struct nic *nic, uint32_t serial);
 int vf_remove(struct nic *nic);
 int vf_replace(struct nic *nic, uint32_t serial);

@@ -110,6 +110,8 @@ static const struct key keys[] = {
 	       "a switch to the VF fails: completed, then SWITCH_DATA_PATH synthetic"),
 	UINT("rss-entries", rss_entries, NDIS_RSS_RETA_DEFAULT, 0, NDIS_RSS_RETA_MAX,
 	     "entries of the RSS table"),
+	CHOICE("rss-udp", rss_udp, 1, yes_no,
+	       "offer hashes of UDP ports, as Windows; OpenVMM does not"),
 	UINT("tx-csum4", tx_csum4, 0x1F, 0, 0x1F,
 	     "IPv4 transmit checksums: 1 IP, 2 TCP, 4 UDP, 8 TCP options, 16 IP options"),
 	UINT("tx-csum6", tx_csum6, 0x1E, 0, 0x1E, "the same for IPv6; 16 extension headers"),

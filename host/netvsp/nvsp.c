@@ -54,6 +54,7 @@ nvsp_session_start(struct nic *nic)
 	nic->granted = 0;
 	nic->switch_pending = false;
 	nic->n_notices = 0;
+	memset(nic->vf_open, 0, sizeof(nic->vf_open));
 	nic->ctrl_head = nic->ctrl_tail = 0;
 	nic->link_told = nic->link_up;
 	nic->link_toggle = false;

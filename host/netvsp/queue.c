@@ -88,9 +88,8 @@ complete_receive(struct nic_queue *q, const struct vmbus_ring_pkt *pkt)
 {
 	struct nvsp_rndis_complete m;
 
-	/* The only other completion a guest has reason for is that of a VF association. */
-	if (pkt->tid >= UINT64_C(0x8000000000000000) && pkt->tid <= UINT64_C(0x8000000000000001) &&
-	    q->index == 0 && q->nic->state >= NVSP_ST_CONFIG)
+	/* The only other completion a guest has reason for is that of a message about its VF. */
+	if (q->index == 0 && vf_completed(q->nic, pkt->tid))
 		return true;
 	if (pkt->payload_len < sizeof(m))
 		return nic_fatal(q, "rx.complete-short", pkt->body, pkt->payload_len,
@@ -162,7 +161,7 @@ queue_poll(struct nic_queue *q)
 	tx_flush(q);
 	if (q->n_defer != 0)
 		n += tx_resume(q);
-	if (!chan->failed)
+	if (!chan->failed && !chan->asleep)
 		n += drain(q);
 	tx_flush(q);
 	if (q->index == 0 && !chan->failed)

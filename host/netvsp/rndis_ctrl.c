@@ -207,13 +207,20 @@ on_query(struct nic_queue *q, const uint8_t *msg, uint32_t len)
 	struct rndis_request m;
 	uint32_t off, size, room = (uint32_t)(sizeof(reply) - sizeof(r));
 
-	if (len < sizeof(m) || rndis_parse_request(msg, len, &off, &size) != 0)
-		return bad(q, "rndis.short", msg, len, "QUERY too short for its buffer");
+	if (len < sizeof(m))
+		return bad(q, "rndis.short", msg, len, "QUERY too short");
 	memcpy(&m, msg, sizeof(m));
 	if (room > q->nic->slot_size - sizeof(r))
 		room = q->nic->slot_size - (uint32_t)sizeof(r);
 	r.request_id = m.request_id;
-	r.status = oid_query(q->nic, m.oid, msg + off, size, reply + sizeof(r), room, &r.info_len);
+	if (rndis_parse_request(msg, len, &off, &size) == 0) {
+		r.status = oid_query(q->nic, m.oid, msg + off, size, reply + sizeof(r), room,
+				     &r.info_len);
+	} else {
+		host_violation(q->chan->part, "rndis.query-offset", msg, len,
+			       "the buffer of a QUERY lies outside the message");
+		r.status = RNDIS_STATUS_INVALID_DATA;
+	}
 	r.hdr.len = (uint32_t)sizeof(r) + r.info_len;
 	memcpy(reply, &r, sizeof(r));
 	return queued(q, reply, r.hdr.len);

@@ -56,12 +56,13 @@ rss_caps(const struct nic *nic, struct ndis_rss_caps *caps)
 {
 	*caps = (struct ndis_rss_caps){
 		.hdr = { NDIS_OBJECT_RSS_CAPABILITIES, 2, sizeof(*caps) },
-		.flags = NDIS_RSS_CAP_TOEPLITZ | NDIS_RSS_CAP_TCP_IPV4 | NDIS_RSS_CAP_TCP_IPV6 |
-			 NDIS_RSS_CAP_UDP_IPV4 | NDIS_RSS_CAP_UDP_IPV6,
+		.flags = NDIS_RSS_CAP_TOEPLITZ | NDIS_RSS_CAP_TCP_IPV4 | NDIS_RSS_CAP_TCP_IPV6,
 		.msi_count = nic->opt.queues,
 		.rx_queues = nic->opt.queues,
 		.reta_entries = (uint16_t)nic->opt.rss_entries,
 	};
+	if (nic->opt.rss_udp)
+		caps->flags |= NDIS_RSS_CAP_UDP_IPV4 | NDIS_RSS_CAP_UDP_IPV6;
 }
 
 /* The object's parts, checked to lie inside it. */
@@ -104,9 +105,7 @@ rss_set(struct nic *nic, const uint8_t *in, uint32_t len)
 	/* Too long is cut, too short is repeated; "unchanged" flags mean nothing. */
 	for (uint32_t i = 0; i < entries; i++) {
 		rss->table[i] = (uint8_t)hv_load32(in + p.table_off + 4 * (i % n));
-		closed |= rss->table[i] >= nic->opt.queues || nic->queue[rss->table[i]] == NULL;
-		if (rss->table[i] >= nic->opt.queues)
-			rss->table[i] = 0; /* changed since it was checked */
+		closed |= nic->queue[rss->table[i]] == NULL;
 	}
 	if (closed)
 		host_violation(nic->vdev.part, "rss.channel-closed", in, len,

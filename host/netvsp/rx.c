@@ -100,15 +100,12 @@ ring_room(struct nic_queue *q, unsigned int n)
 	uint32_t need = vmbus_ring_footprint(packet_len(q->nic, n)) + NIC_RING_SPARE;
 
 	if (vmbus_ring_tx_free(tx) > need || vmbus_ring_tx_space(tx) >= need) {
-		if (q->blocked) {
-			vmbus_ring_tx_pending(tx, 0);
-			q->blocked = false;
-		}
+		if (q->chan->blocked)
+			channel_wait_room(q->chan, 0);
 		return true;
 	}
-	if (!q->blocked) {
-		vmbus_ring_tx_pending(tx, need > tx->size / 4 ? need : tx->size / 4);
-		q->blocked = true;
+	if (!q->chan->blocked) {
+		channel_wait_room(q->chan, need > tx->size / 4 ? need : tx->size / 4);
 		return vmbus_ring_tx_space(tx) >= need;
 	}
 	return false;

@@ -35,7 +35,7 @@ linearize(void)
 
 /* --- check ------------------------------------------------------------------------------------- */
 
-/* The header and its information must lie in the first range; msg is private. */
+/* The header and its information must lie in the first range, wherever the others are. */
 static bool
 header_whole(const uint8_t *msg, uint32_t at)
 {
@@ -84,7 +84,7 @@ parse(struct nic_queue *q, const uint8_t *base, unsigned int *count, uint32_t *p
 			return tx_broken(q, "tx.rndis", base + at,
 					 src.total - at < 44 ? src.total - at : 44,
 					 rndis_parse_strerror(err));
-		if (base == linear && src.n > 1 && !header_whole(base + at, at))
+		if (src.first < src.total && !header_whole(base + at, at))
 			return tx_broken(q, "tx.header-split", base + at, 44,
 					 "header and information not in the first range");
 		f->at = at;

@@ -9,26 +9,62 @@
 #define TID_SWITCH UINT64_C(0x8000000000000001)
 #define MS	   UINT64_C(1000000)
 
+#define VF_SWITCHED	 0u /* a notice's type: the completion of the guest's switch */
+#define VF_NOTICES_EVENT 3u /* completion, synthetic path, VF gone */
+
+/* Room for all that one event can have to say: nothing is lost, the event has to wait. */
+static bool
+can_notify(const struct nic *nic)
+{
+	return nic->n_notices + VF_NOTICES_EVENT <= VF_NOTICES;
+}
+
 static void
 notify(struct nic *nic, uint32_t type, uint32_t value)
 {
-	if (nic->n_notices < VF_NOTICES)
-		nic->notice[nic->n_notices++] = (struct vf_notice){ .type = type,
-								    .value = value,
-								    .serial = nic->vf_serial };
+	nic->notice[nic->n_notices++] = (struct vf_notice){
+		.type = type, .value = value, .serial = nic->vf_serial, .tid = nic->switch_tid
+	};
 }
 
 static bool
 send_notice(struct nic *nic, const struct vf_notice *n)
 {
 	struct nvsp_vf_assoc a = { .type = n->type, .allocated = n->value, .serial = n->serial };
-	bool rc = n->type == NVSP_SWITCH_DATA_PATH || nic->opt.vf_rc;
-	uint64_t tid = n->type == NVSP_SWITCH_DATA_PATH ? TID_SWITCH : rc ? TID_ASSOC : 0;
-	uint32_t len =
-		n->type == NVSP_SWITCH_DATA_PATH ? sizeof(struct nvsp_switch_data_path) : sizeof(a);
+	struct nic_queue *q = nic_primary(nic);
+	bool assoc = n->type == NVSP_VF_ASSOC;
 
-	return queue_send(nic_primary(nic), VMBUS_PKT_INBAND, rc ? VMBUS_PKT_F_RC : 0, tid, &a, len,
-			  nvsp_msg_len(nic)) == 0;
+	/* The completion of a switch is empty and says nothing of the result. */
+	if (n->type == VF_SWITCHED)
+		return queue_send(q, VMBUS_PKT_COMPLETION, 0, n->tid, "", 0, 0) == 0;
+	if (assoc && !nic->opt.vf_rc)
+		return queue_send(q, VMBUS_PKT_INBAND, 0, 0, &a, sizeof(a), nvsp_msg_len(nic)) == 0;
+	if (queue_send(q, VMBUS_PKT_INBAND, VMBUS_PKT_F_RC, assoc ? TID_ASSOC : TID_SWITCH, &a,
+		       assoc ? sizeof(a) : sizeof(struct nvsp_switch_data_path),
+		       nvsp_msg_len(nic)) != 0)
+		return false;
+	nic->vf_open[assoc ? 0 : 1]++;
+	return true;
+}
+
+static void
+flush(struct nic *nic)
+{
+	unsigned int n = 0;
+
+	while (n < nic->n_notices && send_notice(nic, &nic->notice[n]))
+		n++;
+	nic->n_notices -= n;
+	memmove(&nic->notice[0], &nic->notice[n], nic->n_notices * sizeof(nic->notice[0]));
+}
+
+bool
+vf_completed(struct nic *nic, uint64_t tid)
+{
+	if ((tid != TID_ASSOC && tid != TID_SWITCH) || nic->vf_open[tid - TID_ASSOC] == 0)
+		return false;
+	nic->vf_open[tid - TID_ASSOC]--;
+	return true;
 }
 
 /* May this guest be told of VFs? */
@@ -62,11 +98,9 @@ finish_switch(struct nic *nic)
 {
 	bool to_vf = nic->switch_to_vf;
 
-	/* The completion is empty and says nothing of the result. */
-	if (nic->switch_rc &&
-	    queue_send(nic_primary(nic), VMBUS_PKT_COMPLETION, 0, nic->switch_tid, "", 0, 0) != 0)
-		return;
 	nic->switch_pending = false;
+	if (nic->switch_rc)
+		notify(nic, VF_SWITCHED, 0);
 	if (to_vf && nic->opt.switch_fail)
 		notify(nic, NVSP_SWITCH_DATA_PATH, NVSP_PATH_SYNTHETIC);
 	else
@@ -88,33 +122,34 @@ vf_switch_request(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, uint32_
 		/* Completed, without effect. */
 		return !rc || queue_send(q, VMBUS_PKT_COMPLETION, 0, pkt->tid, "", 0, 0) == 0;
 	}
+	if (!can_notify(nic))
+		return false;
 	nic->switch_pending = true;
 	nic->switch_rc = rc;
 	nic->switch_to_vf = path == NVSP_PATH_VF;
 	nic->switch_tid = pkt->tid;
 	nic->switch_due = host_now() + nic->opt.switch_delay_ms * MS;
-	if (nic->opt.switch_delay_ms == 0)
+	if (nic->opt.switch_delay_ms == 0) {
 		finish_switch(nic);
+		flush(nic);
+	}
 	return true;
 }
 
 void
 vf_tick(struct nic *nic)
 {
-	if (!allowed(nic))
+	if (nic->state != NVSP_ST_READY)
 		return;
-	if (nic->switch_pending && host_now() >= nic->switch_due)
+	if (nic->switch_pending && host_now() >= nic->switch_due && can_notify(nic))
 		finish_switch(nic);
 	/* Right behind INITIALIZE_CMPLT, unless it is to be late. */
-	if (nic->vf == VF_WAITING && host_now() >= nic->vf_due &&
-	    nic->ctrl_head == nic->ctrl_tail) {
+	if (allowed(nic) && nic->vf == VF_WAITING && host_now() >= nic->vf_due &&
+	    nic->ctrl_head == nic->ctrl_tail && can_notify(nic)) {
 		nic->vf = VF_ADVERTISED;
 		notify(nic, NVSP_VF_ASSOC, 1);
 	}
-	while (nic->n_notices != 0 && send_notice(nic, &nic->notice[0])) {
-		nic->n_notices--;
-		memmove(&nic->notice[0], &nic->notice[1], nic->n_notices * sizeof(nic->notice[0]));
-	}
+	flush(nic);
 }
 
 int
@@ -134,6 +169,8 @@ vf_replace(struct nic *nic, uint32_t serial)
 {
 	if (nic->vf == VF_NONE)
 		return -ENODEV;
+	if (!can_notify(nic))
+		return -EBUSY;
 	vf_force_synthetic(nic);
 	nic->vf = VF_NONE;
 	return vf_add(nic, serial);
@@ -142,6 +179,8 @@ vf_replace(struct nic *nic, uint32_t serial)
 int
 vf_force_synthetic(struct nic *nic)
 {
+	if (!can_notify(nic))
+		return -EBUSY;
 	if (nic->switch_pending)
 		finish_switch(nic);
 	if (!nic->path_vf)
@@ -159,6 +198,8 @@ vf_remove(struct nic *nic)
 
 	if (nic->vf == VF_NONE)
 		return -ENODEV;
+	if (!can_notify(nic))
+		return -EBUSY;
 	vf_force_synthetic(nic);
 	nic->vf = VF_NONE;
 	if (told && allowed(nic))

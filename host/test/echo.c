@@ -40,15 +40,17 @@ echo_poll(struct channel *chan)
 	bool signal;
 	int rc = 0;
 
-	while (n < 32 &&
+	while (n < 32 && !chan->asleep &&
 	       (rc = vmbus_ring_rx_peek(&chan->rx, &pkt, scratch, sizeof(scratch))) != 0) {
 		if (rc == -EIO)
 			break;
 		if (rc == 1 && vmbus_ring_tx_put(&chan->tx, pkt.type, pkt.flags, pkt.tid, NULL, 0,
 						 pkt.body, pkt.len - 16) == -EAGAIN) {
-			vmbus_ring_tx_pending(&chan->tx, pkt.len);
+			channel_wait_room(chan, pkt.len);
 			break;
 		}
+		if (chan->blocked)
+			channel_wait_room(chan, 0);
 		vmbus_ring_rx_release(&chan->rx, &pkt);
 		nic->packets++;
 		n++;

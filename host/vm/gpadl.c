@@ -131,7 +131,7 @@ map_runs(struct partition *part, struct gpadl *g, const struct region *first)
 }
 
 /* All page numbers are here. Returns the status of GPADL_CREATED. */
-static int
+static uint32_t
 gpadl_complete(struct partition *part, struct gpadl *g)
 {
 	struct region *r;
@@ -146,32 +146,41 @@ gpadl_complete(struct partition *part, struct gpadl *g)
 		g->va = r->va + (g->pfn[0] * HV_PAGE_SIZE - r->gpa);
 	else
 		rc = n == 0 ? -EFAULT : map_runs(part, g, r);
+	if (rc == -EINVAL) {
+		/* What hardware maps by the page, mmap() maps by the huge page. */
+		host_log(HOST_WARN,
+			 "guest %u: GPADL %#x refused: its pages are scattered inside huge pages, "
+			 "which this host cannot map; give the guest memory of small pages",
+			 part->id, g->id);
+		gpadl_free(part, g);
+		return GPADL_ST_LIMIT;
+	}
 	if (rc != 0) {
 		host_violation(part, "gpadl.pages", NULL, 0,
 			       "GPADL %#x: a page is no writable guest memory (%s)", g->id,
 			       strerror(-rc));
 		gpadl_free(part, g);
-		return (int)(GPADL_ST_INVALID & 0x7FFFFFFF);
+		return GPADL_ST_INVALID;
 	}
 	g->created = true;
 	return 0;
 }
 
-static int
+static uint32_t
 gpadl_append(struct partition *part, struct gpadl *g, const uint64_t *pfn, size_t n)
 {
 	if (n > g->n_pfns - g->have) {
 		host_violation(part, "gpadl.too-many-pfns", NULL, 0,
 			       "GPADL %#x: more page numbers than the header announced", g->id);
 		gpadl_free(part, g);
-		return (int)(GPADL_ST_INVALID & 0x7FFFFFFF);
+		return GPADL_ST_INVALID;
 	}
 	memcpy(&g->pfn[g->have], pfn, n * sizeof(*pfn));
 	g->have += (uint32_t)n;
 	return g->have == g->n_pfns ? gpadl_complete(part, g) : GPADL_PENDING;
 }
 
-int
+uint32_t
 gpadl_header(struct partition *part, const struct vmbus_msg_gpadl_header *m, size_t len)
 {
 	uint32_t n = (m->range_bytes - 8u) / 8u, count = 0;
@@ -179,14 +188,14 @@ gpadl_header(struct partition *part, const struct vmbus_msg_gpadl_header *m, siz
 
 	if (gpadl_find(part, m->gpadl) != NULL || m->gpadl == 0) {
 		host_violation(part, "gpadl.id", m, len, "GPADL id %#x is 0 or in use", m->gpadl);
-		return (int)(GPADL_ST_INVALID & 0x7FFFFFFF);
+		return GPADL_ST_INVALID;
 	}
 	if (m->range_count != 1 || m->range_bytes < 16 || m->range_bytes % 8 != 0 ||
 	    n > VMBUS_GPADL_MAX_PFNS || m->byte_offset != 0 || m->byte_count == 0 ||
 	    ((uint64_t)m->byte_count + HV_PAGE_SIZE - 1) / HV_PAGE_SIZE != n) {
 		host_violation(part, "gpadl.range", m, len,
 			       "GPADL %#x: the range is not %u whole pages", m->gpadl, n);
-		return (int)(GPADL_ST_INVALID & 0x7FFFFFFF);
+		return GPADL_ST_INVALID;
 	}
 	TAILQ_FOREACH (g, &part->gpadls, link)
 		count++;
@@ -197,7 +206,8 @@ gpadl_header(struct partition *part, const struct vmbus_msg_gpadl_header *m, siz
 	if (g == NULL) {
 		host_log(HOST_WARN, "guest %u: GPADL %#x refused: limit reached", part->id,
 			 m->gpadl);
-		return (int)(GPADL_ST_LIMIT & 0x7FFFFFFF);
+		part->gpadl_refused = m->gpadl;
+		return GPADL_ST_LIMIT;
 	}
 	g->id = m->gpadl;
 	g->relid = m->relid;
@@ -208,12 +218,14 @@ gpadl_header(struct partition *part, const struct vmbus_msg_gpadl_header *m, siz
 	return gpadl_append(part, g, m->pfn, (len - sizeof(*m)) / sizeof(m->pfn[0]));
 }
 
-int
+uint32_t
 gpadl_body(struct partition *part, const struct vmbus_msg_gpadl_body *m, size_t len,
 	   uint32_t *relid)
 {
 	struct gpadl *g = gpadl_find(part, m->gpadl);
 
+	if (g == NULL && m->gpadl == part->gpadl_refused)
+		return GPADL_PENDING;
 	if (g == NULL || g->created) {
 		host_violation(part, "gpadl.body-unknown", m, len,
 			       "GPADL_BODY for %#x, which waits for none", m->gpadl);

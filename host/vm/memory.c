@@ -304,9 +304,9 @@ mem_sigbus_report(void)
 	struct partition *part;
 
 	TAILQ_FOREACH (part, &partitions, link) {
-		if (part->faults == 0)
+		if (part->faults == part->faults_told)
 			continue;
-		part->faults = 0;
+		part->faults_told = part->faults;
 		host_violation(part, "mem.truncated", NULL, 0,
 			       "a file of guest memory was made shorter than its region");
 	}

@@ -44,9 +44,9 @@ send_now(struct partition *part, const uint8_t *bytes, size_t len, int fd)
 }
 
 static void
-out_free(struct partition *part, struct out_msg *m)
+out_free(struct partition *part, struct out_list *list, struct out_msg *m)
 {
-	TAILQ_REMOVE(&part->out, m, link);
+	TAILQ_REMOVE(list, m, link);
 	part->n_out--;
 	if (m->fd >= 0)
 		close(m->fd);
@@ -85,34 +85,52 @@ out_send(struct partition *part, uint16_t type, uint32_t seq, const void *body, 
 	m->len = len;
 	m->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
 	memcpy(m->bytes, bytes, len);
-	TAILQ_INSERT_TAIL(&part->out, m, link);
+	/* What is late holds up nothing but what is late. */
+	if (due != 0)
+		TAILQ_INSERT_TAIL(&part->late, m, link);
+	else
+		TAILQ_INSERT_TAIL(&part->out, m, link);
 	part->n_out++;
+}
+
+/* False: the guest does not take more now. */
+static bool
+flush(struct partition *part, struct out_list *list)
+{
+	struct out_msg *m;
+
+	while (!part->dead && (m = TAILQ_FIRST(list)) != NULL && m->due <= host_now()) {
+		int rc = send_now(part, m->bytes, m->len, m->fd);
+
+		if (rc == -EAGAIN || rc == -ENOBUFS)
+			return false;
+		out_free(part, list, m);
+		if (rc != 0)
+			partition_kill(part, strerror(-rc));
+	}
+	return true;
 }
 
 void
 out_flush(struct partition *part)
 {
+	if (flush(part, &part->out))
+		flush(part, &part->late);
+}
+
+static void
+purge(struct partition *part, struct out_list *list)
+{
 	struct out_msg *m;
 
-	while (!part->dead && (m = TAILQ_FIRST(&part->out)) != NULL && m->due <= host_now()) {
-		int rc = send_now(part, m->bytes, m->len, m->fd);
-
-		if (rc == -EAGAIN || rc == -ENOBUFS)
-			return;
-		out_free(part, m);
-		if (rc != 0)
-			partition_kill(part, strerror(-rc));
-	}
+	while ((m = TAILQ_FIRST(list)) != NULL)
+		out_free(part, list, m);
 }
 
 void
 out_purge(struct partition *part, bool delayed_only)
 {
-	struct out_msg *m, *next;
-
-	for (m = TAILQ_FIRST(&part->out); m != NULL; m = next) {
-		next = TAILQ_NEXT(m, link);
-		if (!delayed_only || m->due > host_now())
-			out_free(part, m);
-	}
+	purge(part, &part->late);
+	if (!delayed_only)
+		purge(part, &part->out);
 }

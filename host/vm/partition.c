@@ -253,6 +253,7 @@ partition_accept(struct event_source *src, uint32_t events)
 		TAILQ_INIT(&part->files);
 		TAILQ_INIT(&part->gpadls);
 		TAILQ_INIT(&part->out);
+		TAILQ_INIT(&part->late);
 		part->vmbus = vmbus_create(part);
 	}
 	if (part == NULL || part->vmbus == NULL || loop_add(&part->src, fd, EPOLLIN) != 0) {

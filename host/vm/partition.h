@@ -46,6 +46,7 @@ struct gpadl {
 };
 
 struct out_msg;
+TAILQ_HEAD(out_list, out_msg);
 struct vmbus; /* vmbus/vmbus_host.h */
 
 struct partition {
@@ -62,13 +63,15 @@ struct partition {
 	TAILQ_HEAD(, mem_file) files;
 	TAILQ_HEAD(, gpadl) gpadls;
 	uint64_t gpadl_bytes;
-	TAILQ_HEAD(, out_msg) out;
+	uint32_t gpadl_refused;	   /* the last one: its bodies may be on their way */
+	struct out_list out, late; /* at once, and when due */
 	unsigned int n_out;
 	struct vmbus *vmbus;
 	struct vdev *vdevs[PART_VDEVS_MAX];
 	unsigned int n_vdevs;
 	uint64_t violations;
-	volatile sig_atomic_t faults; /* in its memory, since the last report: memory.c */
+	volatile sig_atomic_t faults; /* in its memory: memory.c */
+	sig_atomic_t faults_told;
 };
 
 TAILQ_HEAD(partition_list, partition);
@@ -106,10 +109,10 @@ int mem_sigbus_init(void);
 void mem_sigbus_report(void); /* turn faults since the last call into violations */
 
 /* gpadl.c; the status goes into GPADL_CREATED */
-#define GPADL_PENDING -1 /* more bodies to come */
-int gpadl_header(struct partition *part, const struct vmbus_msg_gpadl_header *m, size_t len);
-int gpadl_body(struct partition *part, const struct vmbus_msg_gpadl_body *m, size_t len,
-	       uint32_t *relid);
+#define GPADL_PENDING 0x00000103u /* NTSTATUS STATUS_PENDING: more bodies to come */
+uint32_t gpadl_header(struct partition *part, const struct vmbus_msg_gpadl_header *m, size_t len);
+uint32_t gpadl_body(struct partition *part, const struct vmbus_msg_gpadl_body *m, size_t len,
+		    uint32_t *relid);
 struct gpadl *gpadl_find(struct partition *part, uint32_t id);
 void gpadl_free(struct partition *part, struct gpadl *g);
 void gpadl_free_all(struct partition *part);

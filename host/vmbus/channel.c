@@ -231,7 +231,7 @@ signal_ready(struct event_source *src, uint32_t events)
 
 	(void)events;
 	if (read(src->fd, &n, sizeof(n)) == sizeof(n))
-		channel_doorbell(c);
+		channel_doorbell(c, n);
 }
 
 /* Hand the guest an eventfd to interrupt it by, or withdraw it. */
@@ -320,8 +320,8 @@ channel_open(struct vchan *c, const struct vmbus_msg_open *m)
 	}
 	/* We poll until told to sleep, and look at the guest's pending size. */
 	vmbus_ring_rx_mask(&c->pub.rx);
-	c->masked = true;
-	c->pub.tx.hdr->feature = VMBUS_RING_FEAT_PENDING_SEND;
+	c->pub.asleep = c->pub.blocked = c->slept = false;
+	__atomic_store_n(&c->pub.tx.hdr->feature, VMBUS_RING_FEAT_PENDING_SEND, __ATOMIC_RELAXED);
 	vmbus_ring_tx_pending(&c->pub.tx, 0);
 	c->credits = 0;
 	c->pub.failed = false;
@@ -475,7 +475,7 @@ channel_on_released(struct partition *part, uint32_t relid)
 	struct vdev *vdev;
 
 	/* Before 3.0 Linux unloads its bus driver without UNLOAD, and releases what it had. */
-	if (c != NULL && !c->pub.open && part->vmbus->version < VMBUS_VERSION_3_0)
+	if (c != NULL && !c->pub.open && !c->rescinded && part->vmbus->version < VMBUS_VERSION_3_0)
 		return;
 	if (c == NULL || !c->rescinded) {
 		host_violation(part, "channel.released", NULL, 0,

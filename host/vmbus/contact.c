@@ -131,12 +131,11 @@ on_contact(struct partition *part, uint32_t conn_id, const struct vmbus_msg_init
 }
 
 static void
-send_created(struct partition *part, uint32_t relid, uint32_t id, int status)
+send_created(struct partition *part, uint32_t relid, uint32_t id, uint32_t status)
 {
-	struct vmbus_msg_gpadl_created r = { .hdr.type = VMBUS_MSG_GPADL_CREATED,
-					     .relid = relid,
-					     .gpadl = id,
-					     .status = (uint32_t)status };
+	struct vmbus_msg_gpadl_created r = {
+		.hdr.type = VMBUS_MSG_GPADL_CREATED, .relid = relid, .gpadl = id, .status = status
+	};
 
 	if (status != GPADL_PENDING)
 		vmbus_send(part, &r, sizeof(r));
@@ -145,8 +144,7 @@ send_created(struct partition *part, uint32_t relid, uint32_t id, int status)
 static void
 on_gpadl(struct partition *part, const struct vmbus_msg_hdr *hdr, uint32_t len)
 {
-	uint32_t relid = 0;
-	int status;
+	uint32_t relid = 0, status;
 
 	if (hdr->type == VMBUS_MSG_GPADL_HEADER) {
 		const struct vmbus_msg_gpadl_header *m = (const void *)hdr;
@@ -181,8 +179,10 @@ in_use(struct partition *part, uint32_t relid, uint32_t id)
 
 		if (g == NULL || !g->used)
 			return false;
-		if (c == NULL || !c->pub.open || c->pub.failed || c->ring == id ||
-		    c->pub.vdev->ops->poll(&c->pub) == 0)
+		if (c == NULL || !c->pub.open || c->pub.failed || c->ring == id)
+			return true;
+		channel_wake(c);
+		if (c->pub.vdev->ops->poll(&c->pub) == 0)
 			return true;
 	}
 	return true;

@@ -2,21 +2,121 @@
 /* Signals between guest and host, and the slices of work they stand for. */
 #include <unistd.h>
 
+#include "options.h"
 #include "vmbus_host.h"
 
-void
-channel_doorbell(struct vchan *c)
+#define CREDITS_MAX 8u /* doorbells of so many guest threads may be on their way at once */
+
+static void
+credit(struct vchan *c, unsigned int n)
 {
-	c->pub.doorbells++;
-	if (c->credits > 0) {
-		c->credits--;
-		return;
-	}
-	/* No room was waited for and the mask was set all the time: nothing explains this signal. */
-	c->pub.superfluous++;
-	host_violation(c->pub.part, "ring.signal-superfluous", NULL, 0,
-		       "channel %u was signalled although its mask is set", c->pub.relid);
+	c->credits = c->credits + n < CREDITS_MAX ? c->credits + n : CREDITS_MAX;
 }
+
+void
+channel_doorbell(struct vchan *c, uint64_t n)
+{
+	uint64_t explained = n < c->credits ? n : c->credits;
+
+	c->pub.doorbells += n;
+	c->rang = true;
+	c->credits -= (unsigned int)explained;
+	if (explained == n)
+		return;
+	/* No room was waited for and the mask was set all the time: nothing explains this signal. */
+	c->pub.superfluous += n - explained;
+	host_violation(c->pub.part, "ring.signal-superfluous", NULL, 0,
+		       "channel %u was signalled although its mask is set, or its ring not empty",
+		       c->pub.relid);
+}
+
+void
+channel_wait_room(struct channel *chan, uint32_t bytes)
+{
+	struct vchan *c = (struct vchan *)chan;
+
+	vmbus_ring_tx_pending(&chan->tx, bytes);
+	chan->blocked = bytes != 0;
+	c->blocked_at = chan->tx.published;
+	if (chan->blocked)
+		credit(c, 1);
+}
+
+/* --- asleep and awake ------------------------------------------------------------------------ */
+
+/* Clear our mask: the ring is not read until the guest signals. False if it is not empty. */
+static bool
+fall_asleep(struct vchan *c)
+{
+	if (c->pub.asleep)
+		return true;
+	c->rang = false;
+	c->owed_since = 0;
+	/* A thread of the guest may have looked at the mask of the ring's former life. */
+	if (!c->slept)
+		credit(c, 1);
+	c->slept = c->pub.asleep = true;
+	if (!vmbus_ring_rx_unmask(&c->pub.rx))
+		return true;
+	channel_wake(c);
+	return false;
+}
+
+/*
+ * Set our mask. A ring that was empty when it was cleared and is not now: the guest has one
+ * reason for a signal, which may still be on its way.
+ */
+void
+channel_wake(struct vchan *c)
+{
+	if (!c->pub.asleep)
+		return;
+	vmbus_ring_rx_mask(&c->pub.rx);
+	c->pub.asleep = false;
+	if (vmbus_ring_rx_ready(&c->pub.rx))
+		credit(c, 1);
+}
+
+/*
+ * A channel that is asleep although its ring is not empty: the guest owes a signal, and a real
+ * host would not read on without. May it be read now?
+ */
+static bool
+may_wake(struct vchan *c)
+{
+	if (c->rang || !vmbus_ring_rx_ready(&c->pub.rx) || c->pub.rx.error != 0)
+		return true;
+	if (c->owed_since == 0)
+		c->owed_since = host_now();
+	if (host_opt.signal_grace_ms == 0 ||
+	    host_now() - c->owed_since < host_opt.signal_grace_ms * UINT64_C(1000000))
+		return false;
+	host_violation(
+		c->pub.part, "ring.signal-missing", NULL, 0,
+		"channel %u: packets in a ring that was empty and whose mask is clear, but no "
+		"signal in %u ms",
+		c->pub.relid, host_opt.signal_grace_ms);
+	return true;
+}
+
+/* The mask is ours alone to write. */
+static void
+check_mask(struct vchan *c)
+{
+	uint32_t mask = __atomic_load_n(&c->pub.rx.hdr->imask, __ATOMIC_RELAXED);
+
+	/* Memory that went away reads as zeroes. */
+	if ((mask == 0) == c->pub.asleep || c->pub.part->faults != 0)
+		return;
+	host_violation(c->pub.part, "ring.mask", &mask, sizeof(mask),
+		       "channel %u: the guest wrote the host's interrupt mask", c->pub.relid);
+	if (c->pub.asleep)
+		channel_fail(&c->pub); /* as OpenVMM: it would not be signalled any more */
+	else
+		vmbus_ring_rx_mask(&c->pub.rx);
+}
+
+/* --- doorbells ------------------------------------------------------------------------------- */
 
 uint32_t
 vmbus_signal_event(struct partition *part, uint32_t conn_id)
@@ -29,7 +129,7 @@ vmbus_signal_event(struct partition *part, uint32_t conn_id)
 		if (c == NULL || c->pub.conn_id != conn_id)
 			continue;
 		if (c->pub.open)
-			channel_doorbell(c);
+			channel_doorbell(c, 1);
 		return HV_STATUS_SUCCESS;
 	}
 	host_violation(part, "vmu.signal-unknown", NULL, 0, "signal for connection %#x", conn_id);
@@ -61,7 +161,7 @@ poll_monitor(struct partition *part)
 			struct vchan *c = v->by_monitor[id];
 
 			if (c != NULL && c->pub.open)
-				channel_doorbell(c);
+				channel_doorbell(c, 1);
 			/*
 			 * Linux releases a rescinded channel while a user of uio_hv_generic still
 			 * polls it: that one's last doorbell may come after the release.
@@ -85,16 +185,22 @@ vmbus_poll(struct partition *part)
 
 		if (c == NULL || !c->pub.open || c->pub.failed)
 			continue;
+		check_mask(c);
+		if (c->pub.asleep && may_wake(c))
+			channel_wake(c);
 		work += c->pub.vdev->ops->poll(&c->pub);
 		/* The slice may have ended in a rescind: look again before touching the ring. */
-		if (v->by_relid[i] == c && c->pub.open && c->pub.tx.hdr->pending_send != 0)
-			c->credits++;
+		if (v->by_relid[i] != c || !c->pub.blocked || c->pub.tx.published == c->blocked_at)
+			continue;
+		/* What we sent while we wait for room can make the guest free it once more. */
+		c->blocked_at = c->pub.tx.published;
+		credit(c, 2);
 	}
 	return work;
 }
 
 bool
-vmbus_unmask(struct partition *part)
+vmbus_sleep(struct partition *part)
 {
 	struct vmbus *v = part->vmbus;
 	bool idle = true;
@@ -102,28 +208,26 @@ vmbus_unmask(struct partition *part)
 	for (uint32_t i = 1; i <= v->relid_top; i++) {
 		struct vchan *c = v->by_relid[i];
 
-		if (c == NULL || !c->pub.open || c->pub.failed)
-			continue;
-		c->credits++;
-		c->masked = false;
-		if (vmbus_ring_rx_unmask(&c->pub.rx))
+		if (c != NULL && c->pub.open && !c->pub.failed && !fall_asleep(c))
 			idle = false;
 	}
 	return idle;
 }
 
 void
-vmbus_mask(struct partition *part)
+vmbus_wake(struct partition *part)
 {
 	struct vmbus *v = part->vmbus;
 
+	poll_monitor(part);
 	for (uint32_t i = 1; i <= v->relid_top; i++) {
 		struct vchan *c = v->by_relid[i];
 
-		if (c != NULL && c->pub.open && !c->masked) {
-			vmbus_ring_rx_mask(&c->pub.rx);
-			c->masked = true;
-		}
+		if (c == NULL || !c->pub.open || c->pub.failed || !c->pub.asleep)
+			continue;
+		check_mask(c);
+		if (may_wake(c))
+			channel_wake(c);
 	}
 }
 

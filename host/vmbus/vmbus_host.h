@@ -20,13 +20,16 @@ struct vchan {
 	uint32_t ring;		    /* GPADL of the rings */
 	struct event_source signal; /* guest to host eventfd */
 	int event_fd;		    /* host to guest eventfd, -1 = none */
-	bool masked;		    /* our mask in the guest-to-host ring */
+	bool slept;		    /* at least once */
+	bool rang;		    /* since it fell asleep */
+	uint64_t owed_since;	    /* asleep, not empty, and no signal: since when */
+	uint32_t blocked_at;	    /* what was published when we waited for room last */
 	/*
-	 * How many doorbells can be explained: one for each time the mask was cleared, and one for
-	 * each slice in which we waited for space. A doorbell beyond that is superfluous beyond
-	 * doubt; fewer prove nothing, as a guest may have decided before it saw our mask.
+	 * How many doorbells can be explained: one for each time the empty ring filled while the
+	 * mask was clear, and those for room that we waited for. A doorbell beyond that is
+	 * superfluous beyond doubt; fewer prove nothing, as a guest may have seen the mask set.
 	 */
-	uint64_t credits;
+	unsigned int credits;
 };
 
 struct vmbus {
@@ -68,10 +71,11 @@ void channel_signal_fd(struct vchan *c, bool give);
 /* doorbell.c */
 uint32_t vmbus_signal_event(struct partition *part, uint32_t conn_id);
 unsigned int vmbus_poll(struct partition *part);
-/* Ask for signals, false if a ring is not empty; and back to polling. */
-bool vmbus_unmask(struct partition *part);
-void vmbus_mask(struct partition *part);
-void channel_doorbell(struct vchan *c);
+/* Ask for signals, false if a ring is not empty; and back to polling what is signalled. */
+bool vmbus_sleep(struct partition *part);
+void vmbus_wake(struct partition *part);
+void channel_wake(struct vchan *c);
+void channel_doorbell(struct vchan *c, uint64_t n);
 unsigned int vmbus_open_channels(const struct partition *part);
 
 #endif /* HOST_VMBUS_HOST_H */

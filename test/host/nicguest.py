@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A guest's driver for the synthetic NIC in Python: rings, NVSP and RNDIS, well formed or not."""
 import struct
+import threading
 import time
 
 import vmu
@@ -53,6 +54,8 @@ class Channel:
         self.out, self.inn = page * PAGE, (page + RING_PAGES) * PAGE
         self.size = (RING_PAGES - 1) * PAGE
         self.words = memoryview(guest.mem).cast("I")
+        self.fence = threading.Lock()  # taking one orders stores before loads
+        self.rings = True  # the host's doorbell, when it is owed
         guest.mem[self.out:self.out + 2 * RING_PAGES * PAGE] = bytes(2 * RING_PAGES * PAGE)
         self.words[self.inn // 4 + 2] = 1
         self.words[self.out // 4 + 16] = 1
@@ -75,12 +78,20 @@ class Channel:
         self._copy_in(w, data)
         # One store: the "<I" of struct writes bytes.
         self.words[self.out // 4] = (w + len(data)) % self.size
+        with self.fence:
+            pass
+        if self.rings and self.words[self.out // 4 + 2] == 0 and self.words[self.out // 4 + 1] == w:
+            self.g.signal(self.relid)
 
     def send(self, payload, tid=1, flags=RC, kind=INBAND, ext=b""):
         payload += bytes(-len(payload) % 8)
         off8 = 2 + len(ext) // 8
         self.raw(struct.pack("<4HQ", kind, off8, off8 + len(payload) // 8, flags, tid) + ext
                  + payload + bytes(8))
+
+    def free(self):
+        w, r = self.words[self.inn // 4], self.words[self.inn // 4 + 1]
+        return self.size - (w - r) % self.size
 
     def read(self, seconds=20):
         """The next packet of the host, None if there is none."""
@@ -91,7 +102,13 @@ class Channel:
         ring = m[base + PAGE:base + PAGE + self.size]
         ring = ring[r:] + ring[:r]
         n = struct.unpack_from("<H", ring, 4)[0] * 8
+        free = self.free()
         self.words[base // 4 + 1] = (r + n + 8) % self.size
+        with self.fence:
+            pass
+        pending = self.words[base // 4 + 3]
+        if self.rings and pending and free <= pending < self.free():
+            self.g.signal(self.relid)
         return Packet(ring[:n])
 
     def idle(self):

@@ -9,6 +9,7 @@ import time
 
 import pytest
 import vmu
+from control import control
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
@@ -171,3 +172,35 @@ def test_bad_magic_hangs_up_and_others_live(host):
         a.wait(vmu.ACK)
     assert b.contact(5, 3) == 1 and len(b.offers()) == 1
     h.end("vmu.header")
+
+
+def test_refusals_are_errors(host):
+    """NTSTATUS of the class "error"; what Windows calls success is none."""
+    h = host("--gpadl-limit", "1")
+    g = ready(h)
+    assert g.gpadl(1, 0x10, [0x999999]) == 0xC000000D
+    assert g.gpadl(1, 0x11, list(range(0x100, 0x100 + 257))) == 0xC000009A
+    h.end("gpadl.pages")
+
+
+@pytest.mark.parametrize("v", [(2, 4), (5, 3)])
+def test_rescinded_device_comes_back(host, v):
+    h = host()
+    g = vmu.Guest(h.path)
+    assert g.contact(*v) == 1 and g.offers() == [1]
+    g.msgs.clear()
+    control(h, cmd="rescind", nic=0)
+    assert struct.unpack_from("<I", g.message(2), 8)[0] == 1
+    control(h, cmd="offer", nic=0)
+    g.post(struct.pack("<3I", 13, 0, 1))
+    assert struct.unpack_from("<H", g.message(1), 180)[0] == 0
+    h.end()
+
+
+def test_late_replies_hold_nothing_else_up(host):
+    """A hypercall's result and other acknowledgements do not wait for control messages."""
+    h = host("--reply-delay", "60000")
+    g = vmu.Guest(h.path)
+    assert g.post(struct.pack("<4I3Q", 14, 0, 0x50003, 0, 2, 0, 0), 4) == 0
+    assert g.mem_add(0x40000000, vmu.PAGE) == 0
+    h.end()

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """lib/vmbus against hv-host-echo: a DPDK application (bus_echo.c) on the bus hv_vmbus."""
-import json
 import os
 import pathlib
 import signal
@@ -8,19 +7,11 @@ import socket
 import subprocess
 
 import pytest
+from control import control
 from test_bus import BUILD, Host, host  # noqa: F401 (a fixture)
 
 GUID = "0000000%d-0000-0000-0000-000000000000"
 NO_HUGE = ("--no-huge", "-m", "64")
-
-
-def control(h, **request):
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-        s.connect(f"{h.path}.ctl")
-        s.sendall(json.dumps(request).encode() + b"\n")
-        reply = json.loads(s.makefile().readline())
-    assert reply["ok"], reply
-    return reply
 
 
 class App:

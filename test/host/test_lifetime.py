@@ -11,7 +11,7 @@ import nicguest as ng
 import pytest
 import vmu
 from test_bus import SCATTERED, host, ready  # noqa: F401 (a fixture)
-from test_client import control
+from control import control
 from test_processes import huge_dir  # noqa: F401 (a fixture)
 
 # Freed memory is neither kept nor left as it was: what is used after its end is noticed.
@@ -151,3 +151,16 @@ def test_truncated_hugepages(host, huge_dir):  # noqa: F811
     os.close(fd)
     assert ng.until(lambda: "mem.truncated" in control(h, cmd="violations")["violations"])
     h.end("mem.truncated")
+
+
+def test_pages_scattered_inside_hugepages(host, huge_dir):  # noqa: F811
+    """Right of the guest to ask, beyond what this host can map: refused, no rule broken."""
+    h = host()
+    g = vmu.Guest(h.path)
+    with open(huge_dir / "mem", "wb+") as f:
+        os.ftruncate(f.fileno(), 2 << 20)
+        assert g.mem_add(0x40000000, 2 << 20, fd=f.fileno()) == 0
+        assert g.contact(5, 3) == 1 and g.offers() == [1]
+        assert g.gpadl(1, 0x10, [0x40003, 0x40001]) == 0xC000009A
+        assert g.gpadl(1, 0x11, [0x40001, 0x40002, 0x40003]) == 0
+    h.end()

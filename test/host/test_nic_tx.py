@@ -377,3 +377,15 @@ def test_hostile_guest(nichost, seed):
     assert h.violations()
     h.proc.terminate()
     assert h.proc.wait(5) == 3
+
+
+def test_header_in_two_ranges_that_touch(nichost):
+    """Two ranges are two, though one ends where the other starts in memory."""
+    h = nichost()
+    g = h.guest().up()
+    msg, at = ng.packet(frame()), g.pages(1) * ng.PAGE
+    tid = g.rndis(msg, [g.gpa(msg[:20], at), g.gpa(msg[20:], at + 20)], channel=0)
+    assert g.completion(tid) == ng.FAILURE
+    tid = g.rndis(msg, [g.gpa(msg[:44], at), g.gpa(msg[44:], at + 44)], channel=0)
+    assert g.completion(tid) == ng.SUCCESS
+    h.end("tx.header-split")

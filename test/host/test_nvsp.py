@@ -494,3 +494,64 @@ def test_data_path_outlives_a_close(nichost):
     g.ask(129, 0)
     assert len(g.frames(1)) == 1
     h.end()
+
+
+def test_vf_association_completed_twice(nichost):
+    h = nichost("vf=0")
+    g = h.guest().up()
+    p = assoc(g, 1, 0)
+    g.ch.send(b"", p.tid, 0, ng.COMP)
+    assert g.ch.idle()
+    g.ch.send(struct.pack("<2I", 108, 1), p.tid, 0, ng.COMP)
+    assert dead(h, g)
+    h.end("rx.complete-id")
+
+
+def fill_ring(h):
+    """Packets nobody asked for, until not one more finds room."""
+    while h.cmd("raw")["ok"]:
+        pass
+
+
+def drain(g):
+    """What came behind those packets."""
+    return [p for p in iter(lambda: g.ch.read(0.5), None) if (p.type, p.kind) != (ng.INBAND, None)]
+
+
+def test_vf_removed_while_a_switch_is_slow(nichost):
+    """The switch ends with the VF, even if the guest can be told only later."""
+    h = nichost("vf=1,switch-delay=60000")
+    g = h.guest().up()
+    assoc(g, 1, 1)
+    tid = g.nvsp(129, 1)
+    assert ng.until(lambda: not g.ch.pending())
+    fill_ring(h)
+    assert h.cmd("vf", action="remove")["ok"]
+    assert h.stats()["data_path"] == "synthetic"
+    done, path, gone = drain(g)
+    assert (done.type, done.tid, done.payload) == (ng.COMP, tid, b"")
+    assert (path.kind, path.u32(4)) == (129, 0) and (gone.kind, gone.u32(4)) == (128, 0)
+    assert h.stats()["data_path"] == "synthetic"
+    h.end()
+
+
+def test_no_vf_message_is_lost(nichost):
+    """A guest that reads nothing gets all of them later, or the change is refused."""
+    h = nichost("vf-rc=no")
+    g = h.guest().up()
+    fill_ring(h)
+    told = []
+    for serial in range(40):
+        if not h.cmd("vf", action="add", serial=serial)["ok"]:
+            break
+        ng.until(lambda: h.stats()["vf"] == "advertised", 0.2)
+        if h.stats()["vf"] != "advertised":
+            break
+        told.append((1, serial))
+        if not h.cmd("vf", action="remove")["ok"]:
+            break
+        told.append((0, serial))
+    assert len(told) > 16
+    got = [(p.u32(4), p.u32(8)) for p in drain(g)]
+    assert got[:len(told)] == told
+    h.end()

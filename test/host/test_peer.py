@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 from test_bus import BUILD, ROOT, host  # noqa: F401 (a fixture)
-from test_client import App, control
+from control import control
+from test_client import App
 
 PEER = ROOT / "test" / "peer"
 DELAY = {"HVPEER_RING_DELAY_MS": "30"}

@@ -6,8 +6,9 @@ import shutil
 import subprocess
 
 import pytest
+from control import control
 from test_bus import BUILD, host  # noqa: F401 (a fixture)
-from test_client import GUID, NO_HUGE, app, control  # noqa: F401 (a fixture)
+from test_client import GUID, NO_HUGE, app  # noqa: F401 (a fixture)
 
 PAGES = pathlib.Path("/proc/sys/vm/nr_hugepages")
 NIC = "{f8615163-df3e-46c5-913f-f2d2f965ed0e}"

@@ -167,6 +167,16 @@ def test_fatal_control(nichost, msg, rule):
     h.end(rule)
 
 
+@pytest.mark.parametrize("off, size", [(0xFFFFFFFF, 4), (20, 0xFFFFFFFF), (20, 64), (4, 4)])
+def test_query_with_a_bad_buffer_is_answered(nichost, off, size):
+    h = nichost()
+    g = h.guest().up()
+    kind, r = g.control(4, struct.pack("<4I", ng.OID_FRAME_SIZE, size, off, 0))
+    assert kind == 0x80000004 and struct.unpack_from("<2I", r, 12) == (0xC0010015, 0)
+    assert g.query(ng.OID_FRAME_SIZE)[0] == 0
+    h.end("rndis.query-offset")
+
+
 def test_control_on_subchannel_fails(nichost):
     h = nichost()
     g = h.guest().up()

@@ -21,6 +21,7 @@ class Guest:
         self.seq = 0
         self.conn = 1
         self.msgs = []
+        self.conns = {}  # of each offered relid: where its doorbell goes
         self.fds = [] if keep_fds else None  # descriptors the host gave, oldest first
         self.memfd = os.memfd_create("guest")
         os.ftruncate(self.memfd, pages * PAGE)
@@ -48,7 +49,11 @@ class Guest:
                     self.fds.append(fd)
         if not data:
             raise ConnectionError("host hung up")
-        return struct.unpack_from("<H", data, 4)[0], data[16:]
+        kind, body = struct.unpack_from("<H", data, 4)[0], data[16:]
+        if kind == SINT_MESSAGE and body[16:20] == b"\x01\0\0\0":
+            self.conns[struct.unpack_from("<I", body, 200)[0]] = struct.unpack_from("<I", body,
+                                                                                    208)[0]
+        return kind, body
 
     def wait(self, kind):
         end = time.monotonic() + 20
@@ -110,6 +115,9 @@ class Guest:
             part = pfns[i:i + 28]
             self.post(struct.pack("<4I", 9, 0, 0, ident) + struct.pack(f"<{len(part)}Q", *part))
         return struct.unpack_from("<I", self.message(10), 16)[0]
+
+    def signal(self, relid):
+        self.send(SIGNAL, struct.pack("<I2H", self.conns[relid], 0, 0))
 
     def open(self, relid, ident, page):
         self.post(struct.pack("<7I120x", 5, 0, relid, relid, ident, 0, page))

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Signals a guest owes, and those it must not send; the host's interrupt mask."""
+import struct
+import time
+
+import nicguest as ng
+import pytest
+import vmu
+from test_bus import SCATTERED, host, ready  # noqa: F401 (a fixture)
+
+EVENT = ("--wait", "event")
+
+
+def keepalive(g):
+    """A message that is answered, without waiting."""
+    msg = struct.pack("<4I", 8, 12, 77, 0)[:12]
+    g.rndis(msg)
+
+
+def test_missing_doorbell(nichost):
+    """A guest that never signals: nothing is read before the grace, and that is a broken rule."""
+    h = nichost("queues=8", *EVENT, "--signal-grace", "50")
+    g = h.guest()
+    g.ch.rings = False
+    assert g.init().u32(12) == ng.SUCCESS
+    h.end("ring.signal-missing")
+
+
+def test_no_doorbell_no_service(nichost):
+    """As a real host, if asked to be one."""
+    h = nichost("queues=8", *EVENT, "--signal-grace", "0")
+    g = h.guest().up()
+    assert g.ch.idle()
+    time.sleep(0.02)  # the host falls asleep
+    g.ch.rings = False
+    keepalive(g)
+    assert not ng.until(lambda: not g.ch.pending(), 0.5)
+    g.g.signal(g.relid)
+    assert ng.until(lambda: not g.ch.pending())
+    h.end()
+
+
+def test_late_doorbell(nichost):
+    """A thread that comes to its signal late has done nothing wrong."""
+    h = nichost("queues=8", *EVENT)
+    g = h.guest().up()
+    for _ in range(10):
+        time.sleep(0.01)
+        if g.ch.words[g.ch.out // 4 + 2] == 0:
+            g.ch.rings = False
+            keepalive(g)
+            time.sleep(0.01)
+            g.g.signal(g.relid)
+            g.ch.rings = True
+        while (p := g.ch.read(0.05)) is not None:
+            if p.type == ng.XFER:
+                g.ch.complete(p)
+    h.end()
+
+
+@pytest.mark.parametrize("mode", [("--wait", "poll"), EVENT])
+def test_superfluous_doorbells(nichost, mode):
+    """Sleeping often does not explain signals that nothing was sent with."""
+    h = nichost("queues=8", *mode)
+    g = h.guest().up()
+    time.sleep(0.1)
+    for _ in range(3):
+        g.g.signal(g.relid)
+    assert ng.until(lambda: h.violations())
+    assert h.stats()["queues"][0]["superfluous"] >= 2
+    h.end("ring.signal-superfluous")
+
+
+def test_superfluous_while_the_host_waits_for_room(nichost):
+    """Neither does a full ring explain any number of signals."""
+    h = nichost("ranges=1")
+    g = h.guest(pages=4096).up(recv=1024)
+    h.inject(bytes(60), count=2000)
+    assert ng.until(lambda: g.ch.words[g.ch.inn // 4 + 3])
+    for _ in range(30):
+        g.g.signal(g.relid)
+    assert ng.until(lambda: h.violations())
+    assert h.stats()["queues"][0]["superfluous"] >= 20
+    h.end("ring.signal-superfluous")
+
+
+def test_eventfd_counts_every_signal(host):  # noqa: F811
+    h = host("--no-monitor", "--wait", "poll")
+    g = vmu.Guest(h.path, features=1, keep_fds=True)
+    assert g.contact(5, 3) == 1 and g.offers() == [1]
+    assert g.gpadl(1, 0x10, SCATTERED) == 0 and g.open(1, 0x10, 32) == 0
+    with open(g.fds[0], "wb", buffering=0) as bell:
+        bell.write(struct.pack("<Q", 5))
+    time.sleep(0.1)
+    h.end("ring.signal-superfluous")
+
+
+@pytest.mark.parametrize("mode, value, fatal", [
+    (("--wait", "poll"), 0, False), (EVENT, 1, True)])
+def test_guest_writes_the_mask(nichost, mode, value, fatal):
+    """The host's mask in the guest-to-host ring is the host's."""
+    h = nichost("queues=8", *mode)
+    g = h.guest().up()
+    assert g.ch.idle()
+    time.sleep(0.02)  # the host falls asleep, if it may
+
+    def wrote():
+        if g.ch.words[g.ch.out // 4 + 2] != value:
+            g.ch.words[g.ch.out // 4 + 2] = value
+        return h.violations()
+    assert ng.until(wrote)
+    assert ng.until(lambda: h.stats()["queues"][0]["failed"] == fatal)
+    h.end("ring.mask")
