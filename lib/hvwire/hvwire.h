@@ -19,7 +19,10 @@
 
 #define HVWIRE_PACKED __attribute__((packed))
 
-/* Compile-time proof of a layout: the size of a structure, or the offset of a field. */
+/*
+ * Compile-time proof of a layout: the size of a structure, behind it, and the offset of a field,
+ * in hvwire_layout.c.
+ */
 #define HVWIRE_SIZE(type, size) \
 	static_assert(sizeof(type) == (size), "size of " #type " differs from the wire")
 #define HVWIRE_OFF(type, field, off) \

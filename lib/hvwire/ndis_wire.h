@@ -37,6 +37,7 @@ struct ndis_csum_caps {
 	uint32_t encap;
 	uint32_t flags;
 } HVWIRE_PACKED;
+HVWIRE_SIZE(struct ndis_csum_caps, 8);
 
 struct ndis_offload {
 	struct ndis_object_hdr hdr; /* NDIS_OBJECT_OFFLOAD */
@@ -71,15 +72,6 @@ struct ndis_offload {
 	uint32_t nvgre_max_header;
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct ndis_offload, 156);
-HVWIRE_OFF(struct ndis_offload, ip4_tx, 4);
-HVWIRE_OFF(struct ndis_offload, ip6_rx, 28);
-HVWIRE_OFF(struct ndis_offload, lsov1, 36);
-HVWIRE_OFF(struct ndis_offload, ipsecv1, 52);
-HVWIRE_OFF(struct ndis_offload, lsov2_ip4, 80);
-HVWIRE_OFF(struct ndis_offload, lsov2_ip6, 92);
-HVWIRE_OFF(struct ndis_offload, flags, 108);
-HVWIRE_OFF(struct ndis_offload, ipsecv2, 112);
-HVWIRE_OFF(struct ndis_offload, rsc_ip4, 144);
 #define NDIS_OFFLOAD_SIZE_REV1 112u
 #define NDIS_OFFLOAD_SIZE_REV2 144u
 #define NDIS_OFFLOAD_SIZE_REV3 156u
@@ -118,9 +110,6 @@ struct ndis_offload_params {
 	uint8_t pad1[2];
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct ndis_offload_params, 28);
-HVWIRE_OFF(struct ndis_offload_params, lsov2_ip4, 11);
-HVWIRE_OFF(struct ndis_offload_params, flags, 16);
-HVWIRE_OFF(struct ndis_offload_params, rsc_ip4, 22);
 #define NDIS_OFFLOAD_PARAMS_SIZE_REV2 22u
 #define NDIS_OFFLOAD_PARAMS_SIZE_REV3 28u /* the structure's size, as Linux sends it */
 
@@ -179,9 +168,6 @@ struct ndis_rss_params {
 	uint32_t cpu_mask_entry;
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct ndis_rss_params, 40);
-HVWIRE_OFF(struct ndis_rss_params, hash_info, 8);
-HVWIRE_OFF(struct ndis_rss_params, table_off, 16);
-HVWIRE_OFF(struct ndis_rss_params, key_off, 24);
 
 struct ndis_link_state {
 	struct ndis_object_hdr hdr; /* NDIS_OBJECT_DEFAULT, revision 1 */

@@ -104,7 +104,6 @@ struct nvsp_ndis_config {
 	uint64_t caps;
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct nvsp_ndis_config, 20);
-HVWIRE_OFF(struct nvsp_ndis_config, caps, 12);
 
 /* RECV_BUF and SEND_BUF */
 struct nvsp_buf {
@@ -125,7 +124,6 @@ struct nvsp_recv_buf_complete {
 	uint32_t end_offset;
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct nvsp_recv_buf_complete, 28);
-HVWIRE_OFF(struct nvsp_recv_buf_complete, slot_size, 16);
 
 struct nvsp_send_buf_complete {
 	uint32_t type;

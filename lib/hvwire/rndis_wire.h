@@ -54,8 +54,6 @@ struct rndis_packet {
 	uint32_t reserved;
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct rndis_packet, 44);
-HVWIRE_OFF(struct rndis_packet, ppi_off, 28);
-HVWIRE_OFF(struct rndis_packet, vc_handle, 36);
 
 #define RNDIS_PPI_OFF 36u /* where ours start, from RNDIS_OFFSET_BASE */
 

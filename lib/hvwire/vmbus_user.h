@@ -69,7 +69,6 @@ struct vmu_hello {
 	char name[VMU_NAME_LEN]; /* of the partition or host, zero padded */
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct vmu_hello, 88);
-HVWIRE_OFF(struct vmu_hello, guest_os_id, 16);
 
 struct vmu_mem {
 	uint64_t gpa;

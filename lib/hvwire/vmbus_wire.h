@@ -89,14 +89,6 @@ struct vmbus_msg_offer {
 	uint32_t conn_id;	   /* HvSignalEvent target, opaque */
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct vmbus_msg_offer, 196);
-HVWIRE_OFF(struct vmbus_msg_offer, instance_id, 24);
-HVWIRE_OFF(struct vmbus_msg_offer, flags, 56);
-HVWIRE_OFF(struct vmbus_msg_offer, user_data, 60);
-HVWIRE_OFF(struct vmbus_msg_offer, sub_index, 180);
-HVWIRE_OFF(struct vmbus_msg_offer, relid, 184);
-HVWIRE_OFF(struct vmbus_msg_offer, monitor_id, 188);
-HVWIRE_OFF(struct vmbus_msg_offer, dedicated_intr, 190);
-HVWIRE_OFF(struct vmbus_msg_offer, conn_id, 192);
 
 /* RESCIND_CHANNELOFFER, RELID_RELEASED, CLOSECHANNEL: a header and one relid. */
 struct vmbus_msg_relid {
@@ -115,9 +107,6 @@ struct vmbus_msg_open {
 	uint8_t user_data[120];
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct vmbus_msg_open, 148);
-HVWIRE_OFF(struct vmbus_msg_open, ring_gpadl, 16);
-HVWIRE_OFF(struct vmbus_msg_open, downstream_page, 24);
-HVWIRE_OFF(struct vmbus_msg_open, user_data, 28);
 
 struct vmbus_msg_open_result {
 	struct vmbus_msg_hdr hdr;
@@ -138,8 +127,6 @@ struct vmbus_msg_gpadl_header {
 	uint64_t pfn[];	      /* at most VMBUS_GPADL_HDR_PFNS */
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct vmbus_msg_gpadl_header, 28);
-HVWIRE_OFF(struct vmbus_msg_gpadl_header, range_bytes, 16);
-HVWIRE_OFF(struct vmbus_msg_gpadl_header, byte_count, 20);
 
 struct vmbus_msg_gpadl_body {
 	struct vmbus_msg_hdr hdr;
@@ -187,10 +174,6 @@ struct vmbus_msg_initiate_contact {
 	uint64_t monitor_c2p; /* child to parent: the page the guest rings */
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct vmbus_msg_initiate_contact, 40);
-HVWIRE_OFF(struct vmbus_msg_initiate_contact, interrupt_page, 16);
-HVWIRE_OFF(struct vmbus_msg_initiate_contact, sint, 16);
-HVWIRE_OFF(struct vmbus_msg_initiate_contact, monitor_p2c, 24);
-HVWIRE_OFF(struct vmbus_msg_initiate_contact, monitor_c2p, 32);
 
 struct vmbus_msg_version_response {
 	struct vmbus_msg_hdr hdr;
@@ -200,7 +183,6 @@ struct vmbus_msg_version_response {
 	uint32_t selected_or_conn_id; /* < 5.0: version; >= 5.0: connection id to post to */
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct vmbus_msg_version_response, 16);
-HVWIRE_OFF(struct vmbus_msg_version_response, selected_or_conn_id, 12);
 
 struct vmbus_msg_modify_channel {
 	struct vmbus_msg_hdr hdr;
@@ -229,8 +211,6 @@ struct vmbus_ring_hdr {
 	uint8_t reserved1[HV_PAGE_SIZE - 68];
 } HVWIRE_PACKED __attribute__((aligned(64)));
 HVWIRE_SIZE(struct vmbus_ring_hdr, 4096);
-HVWIRE_OFF(struct vmbus_ring_hdr, pending_send, 12);
-HVWIRE_OFF(struct vmbus_ring_hdr, feature, 64);
 
 #define VMBUS_RING_FEAT_PENDING_SEND 0x1u
 
@@ -252,7 +232,6 @@ struct vmbus_pkt_desc {
 	uint64_t tid; /* transaction id, opaque to the other side */
 } HVWIRE_PACKED;
 HVWIRE_SIZE(struct vmbus_pkt_desc, 16);
-HVWIRE_OFF(struct vmbus_pkt_desc, tid, 8);
 
 #define VMBUS_PKT_TRAILER 8u /* u64: ring offset of the packet << 32 */
 
@@ -292,6 +271,7 @@ struct vmbus_monitor_param {
 	uint16_t flag;
 	uint16_t reserved;
 } HVWIRE_PACKED;
+HVWIRE_SIZE(struct vmbus_monitor_param, 8);
 
 struct vmbus_monitor_page {
 	uint32_t trigger_state; /* bits 3:0 = group enabled */
@@ -308,10 +288,6 @@ struct vmbus_monitor_page {
 	uint8_t reserved3[1984];
 } HVWIRE_PACKED __attribute__((aligned(8)));
 HVWIRE_SIZE(struct vmbus_monitor_page, 4096);
-HVWIRE_OFF(struct vmbus_monitor_page, group, 0x08);
-HVWIRE_OFF(struct vmbus_monitor_page, next_check, 0x40);
-HVWIRE_OFF(struct vmbus_monitor_page, latency, 0x240);
-HVWIRE_OFF(struct vmbus_monitor_page, param, 0x440);
 
 #define VMBUS_MONITOR_GROUP(id) ((id) / 32u)
 #define VMBUS_MONITOR_MASK(id)	(1u << ((id) % 32u))
