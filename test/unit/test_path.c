@@ -37,10 +37,10 @@ static uint64_t
 key_of(const struct world *w)
 {
 	const struct hvn_path *p = &w->p;
-	const bool bit[] = { p->started,  p->closing,	 p->host_gone, p->assoc,
-			     p->present,  p->recovering, p->stale,     p->refused,
-			     p->attached, p->running,	 p->rx_on,     p->tx_on,
-			     p->turned,	  p->doubt,	 p->backoff,   w->host_vf };
+	const bool bit[] = { p->started,    p->closing, p->host_gone, p->assoc,	   p->present,
+			     p->recovering, p->stale,	p->refused,   p->attached, p->running,
+			     p->rx_on,	    p->tx_on,	p->turned,    p->doubt,	   p->backoff,
+			     w->host_vf,    p->no_link };
 	uint64_t key = 0;
 
 	for (size_t i = 0; i < sizeof(bit) / sizeof(bit[0]); i++)
@@ -237,11 +237,14 @@ check_settles(const struct world *from, bool host_answers)
 		assert_false(w.host_vf);
 	if (!w.p.started)
 		assert_false(w.p.running);
+	/* A link is looked at while the VF runs: else it could never come back. */
+	if (w.p.no_link && w.p.started && w.p.assoc && w.p.present && !w.p.refused && !w.p.stale)
+		assert_true(w.p.running);
 	if (w.p.closing || w.p.stale || !w.p.present || !w.p.assoc)
 		assert_false(w.p.attached);
 	/* Only what the application or the VF itself said keeps a usable VF unused. */
 	assert_true(!w.p.started || w.p.closing || w.p.host_gone || !w.p.assoc || !w.p.present ||
-		    w.p.recovering || w.p.refused);
+		    w.p.recovering || w.p.no_link || w.p.refused);
 }
 
 static void
@@ -396,6 +399,77 @@ test_recovery_in_place(void **state)
 	assert_true(p.tx_on);
 }
 
+/* A link that comes back does not end a recovery, nor the other way round. */
+static void
+test_recovery_and_link(void **state)
+{
+	static const enum hvn_path_event back[2][2] = { { HVN_EV_LINK_UP, HVN_EV_RECOVERED },
+							{ HVN_EV_RECOVERED, HVN_EV_LINK_UP } };
+	enum hvn_path_action log[16];
+	struct hvn_path p;
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		to_vf(&p);
+		hvn_path_event(&p, HVN_EV_RECOVERING);
+		hvn_path_event(&p, HVN_EV_LINK_DOWN);
+		run(&p, log, 16);
+		hvn_path_event(&p, HVN_EV_SWITCHED);
+		run(&p, log, 16);
+		hvn_path_event(&p, back[i][0]);
+		assert_int_equal(run(&p, log, 16), 0);
+		hvn_path_event(&p, back[i][1]);
+		run(&p, log, 16);
+		hvn_path_event(&p, HVN_EV_SWITCHED);
+		run(&p, log, 16);
+		assert_true(p.tx_on);
+	}
+}
+
+/* What was refused is tried again when the application has configured the port anew. */
+static void
+test_unfit_until_restart(void **state)
+{
+	enum hvn_path_action log[16];
+	struct hvn_path p;
+
+	(void)state;
+	to_vf(&p);
+	hvn_path_event(&p, HVN_EV_UNFIT);
+	run(&p, log, 16);
+	hvn_path_event(&p, HVN_EV_SWITCHED);
+	run(&p, log, 16);
+	assert_false(p.attached);
+	hvn_path_event(&p, HVN_EV_STOP);
+	run(&p, log, 16);
+	hvn_path_event(&p, HVN_EV_START);
+	run(&p, log, 16);
+	hvn_path_event(&p, HVN_EV_SWITCHED);
+	run(&p, log, 16);
+	assert_true(p.tx_on);
+}
+
+/* The link of a stopped VF is not looked at: what was seen before a stop must not count after. */
+static void
+test_no_link_over_restart(void **state)
+{
+	enum hvn_path_action log[16];
+	struct hvn_path p;
+
+	(void)state;
+	to_vf(&p);
+	hvn_path_event(&p, HVN_EV_LINK_DOWN);
+	run(&p, log, 16);
+	hvn_path_event(&p, HVN_EV_SWITCHED);
+	run(&p, log, 16);
+	hvn_path_event(&p, HVN_EV_STOP);
+	run(&p, log, 16);
+	assert_false(p.running);
+	hvn_path_event(&p, HVN_EV_START);
+	run(&p, log, 16);
+	assert_true(p.running);
+}
+
 static void
 test_names(void **state)
 {
@@ -417,6 +491,9 @@ main(void)
 		cmocka_unit_test(test_order_planned_removal),
 		cmocka_unit_test(test_vanish_and_reappear),
 		cmocka_unit_test(test_recovery_in_place),
+		cmocka_unit_test(test_recovery_and_link),
+		cmocka_unit_test(test_unfit_until_restart),
+		cmocka_unit_test(test_no_link_over_restart),
 		cmocka_unit_test(test_names),
 	};
 

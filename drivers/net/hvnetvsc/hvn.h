@@ -9,7 +9,7 @@
  *   hvn_nvsp.c    handshake, buffers, channels    hvn_path.c  failover state machine (pure)
  *   hvn_rndis.c   requests, OIDs, filter          hvn_caps.c  what the host says (pure)
  *   hvn_offload.c hvn_rss.c hvn_link.c hvn_stats.c hvn_telemetry.c hvn_devargs.c hvn_intr.c
- *   hvn_vf.c ...
+ *   hvn_vf.c hvn_flow.c ...
  *
  * Everything reachable from struct hvn_port lives in memory shared with secondary processes,
  * except what is marked private to a process.
@@ -150,8 +150,8 @@ struct hvn_chan {
  * other thread pass a full barrier (membarrier), and waits while busy is set.
  */
 struct hvn_queue_path {
-	uint32_t busy;	      /* 1 while a burst may be inside the VF's functions */
-	uint16_t vf_port;     /* RTE_MAX_ETHPORTS: synthetic */
+	uint32_t busy;	  /* the process whose burst may be inside the VF's functions, 0 = none */
+	uint16_t vf_port; /* RTE_MAX_ETHPORTS: synthetic */
 	bool synthetic_first; /* receive: which path's frames are older */
 };
 

@@ -408,6 +408,8 @@ hvn_ctrl_session_reset(struct hvn_port *p)
 	c->trans.tid = 0;
 	for (unsigned int i = 0; i < BUFS; i++)
 		c->buf[i].tid = 0;
+	/* What the old session said does not hold in the next one. */
+	c->notes_count = 0;
 	rte_spinlock_unlock(&c->lock);
 }
 

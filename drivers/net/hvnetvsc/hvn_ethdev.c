@@ -7,6 +7,7 @@
 
 #include "hvn_ctrl.h"
 #include "hvn_devargs.h"
+#include "hvn_flow.h"
 #include "hvn_intr.h"
 #include "hvn_link.h"
 #include "hvn_offload.h"
@@ -195,6 +196,11 @@ set_mc_list(struct rte_eth_dev *dev, struct rte_ether_addr *list, uint32_t n)
 	for (uint32_t i = 0; i < n; i++)
 		if (!rte_is_multicast_ether_addr(&list[i]))
 			return -EINVAL;
+	hvn_ctrl_lock(p);
+	rc = hvn_vf_set_mc(p, list, n);
+	hvn_ctrl_unlock(p);
+	if (rc != 0)
+		return rc;
 	p->n_mc = (uint16_t)RTE_MIN(n, (uint32_t)UINT16_MAX);
 	rc = refilter(dev);
 	if (rc != 0)
@@ -214,6 +220,7 @@ mac_addr_set(struct rte_eth_dev *dev, struct rte_ether_addr *mac)
 	rc = hvn_rndis_set_mac(p, mac);
 	if (rc == 0)
 		p->mac = *mac;
+	hvn_vf_mirror(p);
 	hvn_ctrl_unlock(p);
 	if (rc == 0)
 		return 0;
@@ -227,6 +234,7 @@ mac_addr_set(struct rte_eth_dev *dev, struct rte_ether_addr *mac)
 static int
 vlan_offload_set(struct rte_eth_dev *dev, int mask)
 {
+	struct hvn_port *p = hvn_port(dev);
 	bool strip = (dev->data->dev_conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) != 0;
 
 	if ((mask & RTE_ETH_VLAN_STRIP_MASK) == 0)
@@ -237,7 +245,59 @@ vlan_offload_set(struct rte_eth_dev *dev, int mask)
 		if (q != NULL)
 			q->vlan_strip = strip;
 	}
+	hvn_ctrl_lock(p);
+	hvn_vf_mirror(p);
+	hvn_ctrl_unlock(p);
 	return 0;
+}
+
+/* A queue of a running port is set up anew: the VF's queue, and where it puts frames, with it. */
+static void
+rx_queue_release(struct rte_eth_dev *dev, uint16_t id)
+{
+	struct hvn_port *p = hvn_port(dev);
+
+	hvn_ctrl_lock(p);
+	if (p->running)
+		hvn_vf_pause(p);
+	hvn_rx_queue_release(dev, id);
+	hvn_ctrl_unlock(p);
+}
+
+static void
+tx_queue_release(struct rte_eth_dev *dev, uint16_t id)
+{
+	struct hvn_port *p = hvn_port(dev);
+
+	hvn_ctrl_lock(p);
+	if (p->running)
+		hvn_vf_pause(p);
+	hvn_tx_queue_release(dev, id);
+	hvn_ctrl_unlock(p);
+}
+
+static int
+rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned int socket,
+	       const struct rte_eth_rxconf *conf, struct rte_mempool *pool)
+{
+	struct hvn_port *p = hvn_port(dev);
+	int rc = hvn_rx_queue_setup(dev, id, nb_desc, socket, conf, pool);
+
+	if (p->running)
+		hvn_vf_resume(p);
+	return rc;
+}
+
+static int
+tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned int socket,
+	       const struct rte_eth_txconf *conf)
+{
+	struct hvn_port *p = hvn_port(dev);
+	int rc = hvn_tx_queue_setup(dev, id, nb_desc, socket, conf);
+
+	if (p->running)
+		hvn_vf_resume(p);
+	return rc;
 }
 
 static const struct eth_dev_ops ops = {
@@ -261,10 +321,10 @@ static const struct eth_dev_ops ops = {
 	.dev_infos_get = infos_get,
 	.dev_supported_ptypes_get = supported_ptypes,
 	.dev_ptypes_set = ptypes_set,
-	.rx_queue_setup = hvn_rx_queue_setup,
-	.rx_queue_release = hvn_rx_queue_release,
-	.tx_queue_setup = hvn_tx_queue_setup,
-	.tx_queue_release = hvn_tx_queue_release,
+	.rx_queue_setup = rx_queue_setup,
+	.rx_queue_release = rx_queue_release,
+	.tx_queue_setup = tx_queue_setup,
+	.tx_queue_release = tx_queue_release,
 	.rx_queue_start = hvn_port_rx_queue_start,
 	.rx_queue_stop = hvn_port_rx_queue_stop,
 	.tx_queue_start = hvn_port_tx_queue_start,
@@ -277,6 +337,7 @@ static const struct eth_dev_ops ops = {
 	.rx_queue_intr_enable = hvn_intr_enable,
 	.rx_queue_intr_disable = hvn_intr_disable,
 	.get_monitor_addr = hvn_intr_monitor_addr,
+	.flow_ops_get = hvn_flow_ops_get,
 	.rss_hash_update = hvn_rss_hash_update,
 	.rss_hash_conf_get = hvn_rss_hash_conf_get,
 	.reta_update = hvn_rss_reta_update,
@@ -323,6 +384,7 @@ init_process(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 	dev->device = &vdev->device;
 	dev->intr_handle = vdev->intr_handle;
 	dev->dev_ops = rte_eal_process_type() == RTE_PROC_PRIMARY ? &ops : &secondary_ops;
+	hvn_vf_init_process();
 	dev->rx_pkt_burst = hvn_rx_burst;
 	dev->tx_pkt_burst = hvn_tx_burst;
 	dev->tx_pkt_prepare = hvn_tx_prepare;

@@ -29,6 +29,17 @@ try_later(struct hvn_path *p)
 		p->tries++;
 }
 
+/* A device that appears is another one, whatever was said of this. */
+static void
+device_gone(struct hvn_path *p)
+{
+	p->present = false;
+	p->recovering = false;
+	p->no_link = false;
+	p->stale = p->attached;
+	forget_failures(p);
+}
+
 static void
 host_took_path_back(struct hvn_path *p)
 {
@@ -92,6 +103,8 @@ hvn_path_event(struct hvn_path *p, enum hvn_path_event ev)
 	case HVN_EV_START:
 		p->started = true;
 		p->closing = false;
+		/* A VF that did not fit may fit the new configuration. */
+		forget_failures(p);
 		break;
 	case HVN_EV_STOP:
 		p->started = false;
@@ -115,10 +128,7 @@ hvn_path_event(struct hvn_path *p, enum hvn_path_event ev)
 		break;
 	case HVN_EV_ASSOC_OTHER:
 		p->assoc = true;
-		p->present = false;
-		p->recovering = false;
-		p->stale = p->attached;
-		forget_failures(p);
+		device_gone(p);
 		break;
 	case HVN_EV_UNASSOC:
 		p->assoc = false;
@@ -126,14 +136,10 @@ hvn_path_event(struct hvn_path *p, enum hvn_path_event ev)
 		break;
 	case HVN_EV_APPEAR:
 		p->present = true;
-		p->recovering = false;
 		forget_failures(p);
 		break;
 	case HVN_EV_VANISH:
-		p->present = false;
-		p->recovering = false;
-		p->stale = p->attached;
-		forget_failures(p);
+		device_gone(p);
 		break;
 	case HVN_EV_RECOVERING:
 		p->recovering = p->attached && !p->stale;
@@ -141,6 +147,15 @@ hvn_path_event(struct hvn_path *p, enum hvn_path_event ev)
 	case HVN_EV_RECOVERED:
 		p->recovering = false;
 		forget_failures(p);
+		break;
+	case HVN_EV_LINK_DOWN:
+		p->no_link = p->running && !p->stale;
+		break;
+	case HVN_EV_LINK_UP:
+		p->no_link = false;
+		break;
+	case HVN_EV_UNFIT:
+		p->refused = p->attached && !p->stale;
 		break;
 	case HVN_EV_HOST_SYNTHETIC:
 		host_took_path_back(p);
@@ -171,7 +186,7 @@ bool
 hvn_path_wanted(const struct hvn_path *p)
 {
 	return p->started && !p->closing && !p->host_gone && p->assoc && p->present && !p->stale &&
-	       !p->recovering && !p->refused;
+	       !p->recovering && !p->no_link && !p->refused;
 }
 
 static enum hvn_path_action
@@ -215,7 +230,7 @@ next_towards_synthetic(const struct hvn_path *p)
 	/* A burst that never ends keeps the VF's memory, not the host's path. */
 	if (p->turned)
 		return HVN_ACT_RETRY;
-	/* A VF that recovers in place, or waits for a start, is kept; else it goes. */
+	/* A VF that recovers in place, has no link or waits for a start is kept; else it goes. */
 	if (p->running && (!p->started || !keep))
 		return HVN_ACT_STOP;
 	if (p->attached && !keep)
@@ -296,6 +311,8 @@ hvn_path_done(struct hvn_path *p, enum hvn_path_action act, int rc)
 		break;
 	case HVN_ACT_STOP:
 		p->running = false;
+		/* The link shows again when it runs. */
+		p->no_link = false;
 		break;
 	case HVN_ACT_DETACH:
 		p->attached = false;
@@ -322,6 +339,9 @@ hvn_path_event_name(enum hvn_path_event ev)
 		[HVN_EV_VANISH] = "device vanished",
 		[HVN_EV_RECOVERING] = "recovering",
 		[HVN_EV_RECOVERED] = "recovered",
+		[HVN_EV_LINK_DOWN] = "VF link down",
+		[HVN_EV_LINK_UP] = "VF link up",
+		[HVN_EV_UNFIT] = "VF does not fit any more",
 		[HVN_EV_HOST_SYNTHETIC] = "host switched to synthetic",
 		[HVN_EV_HOST_GONE] = "host gone",
 		[HVN_EV_SWITCHED] = "switch completed",

@@ -23,17 +23,20 @@
 #include <stdint.h>
 
 enum hvn_path_event {
-	HVN_EV_START,	       /* application started the port */
-	HVN_EV_STOP,	       /* ... stopped it */
-	HVN_EV_CLOSE,	       /* ... closes it: nothing may remain */
-	HVN_EV_OPEN,	       /* channel (re)opened: the host's view is unknown (G47) */
-	HVN_EV_ASSOC,	       /* host associates a VF */
-	HVN_EV_ASSOC_OTHER,    /* host associates another one without withdrawing the first */
-	HVN_EV_UNASSOC,	       /* host withdraws it */
-	HVN_EV_APPEAR,	       /* a matching device exists */
-	HVN_EV_VANISH,	       /* it is gone: removal event, surprise */
-	HVN_EV_RECOVERING,     /* the VF's driver resets it in place */
-	HVN_EV_RECOVERED,      /* ... with success */
+	HVN_EV_START,	    /* application started the port */
+	HVN_EV_STOP,	    /* ... stopped it */
+	HVN_EV_CLOSE,	    /* ... closes it: nothing may remain */
+	HVN_EV_OPEN,	    /* channel (re)opened: the host's view is unknown (G47) */
+	HVN_EV_ASSOC,	    /* host associates a VF */
+	HVN_EV_ASSOC_OTHER, /* host associates another one without withdrawing the first */
+	HVN_EV_UNASSOC,	    /* host withdraws it */
+	HVN_EV_APPEAR,	    /* a matching device exists */
+	HVN_EV_VANISH,	    /* it is gone: removal event, surprise */
+	HVN_EV_RECOVERING,  /* the VF's driver resets it in place */
+	HVN_EV_RECOVERED,   /* ... with success */
+	HVN_EV_LINK_DOWN,   /* the VF has no link */
+	HVN_EV_LINK_UP,
+	HVN_EV_UNFIT,	       /* the VF cannot follow a change of the port's configuration */
 	HVN_EV_HOST_SYNTHETIC, /* unsolicited: the host took the data path back */
 	HVN_EV_HOST_GONE,      /* rescind, host death: nobody to talk to */
 	HVN_EV_SWITCHED,       /* completion of the switch in flight */
@@ -73,8 +76,9 @@ struct hvn_path {
 	bool assoc;
 	bool present;
 	bool recovering;
+	bool no_link;
 	bool stale;   /* what is attached is not, or no longer, the VF that is meant */
-	bool refused; /* this VF cannot carry the port; forgotten when something about it changes */
+	bool refused; /* this VF cannot carry the port; forgotten when something changes */
 	/* what has been done */
 	bool attached;
 	bool running;

@@ -5,11 +5,14 @@
 
 #include "hvn.h"
 
+/* What a burst of this process marks its queue with: the process. */
+extern uint32_t hvn_process_mark __attribute__((visibility("hidden")));
+
 /* The VF's port, or RTE_MAX_ETHPORTS. It stays valid until hvn_path_leave(). */
 static inline uint16_t
 hvn_path_enter(struct hvn_queue_path *path)
 {
-	__atomic_store_n(&path->busy, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&path->busy, hvn_process_mark, __ATOMIC_RELAXED);
 	/* Program order is enough: the control thread's membarrier supplies the fence. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	return __atomic_load_n(&path->vf_port, __ATOMIC_RELAXED);

@@ -345,8 +345,7 @@ hvn_port_close(struct rte_eth_dev *dev)
 	hvn_ctrl_lock(p);
 	if (p->running)
 		stop_locked(dev);
-	hvn_vf_event(p, HVN_EV_CLOSE);
-	hvn_vf_run(p);
+	hvn_vf_close(p);
 	hvn_session_close(p);
 	hvn_ctrl_unlock(p);
 	hvn_ctrl_destroy(p);

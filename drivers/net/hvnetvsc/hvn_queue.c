@@ -6,6 +6,7 @@
 #include <rte_malloc.h>
 
 #include "hvn_copy.h"
+#include "hvn_path_inline.h"
 #include "hvn_txd.h"
 
 #define RX_DESC_MIN 32
@@ -13,6 +14,8 @@
 #define RX_BUF_MIN  256 /* bytes behind the headroom */
 
 #define SLOT_DATA_OFF 256 /* where hosts put a frame in its slot; measured again by each frame */
+
+uint32_t hvn_process_mark = 1;
 
 static int
 queue_socket(const struct hvn_port *p, unsigned int socket)

@@ -487,12 +487,14 @@ static __rte_noinline uint16_t
 rx_vf(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 {
 	const uint16_t vf = hvn_path_enter(&q->path);
-	struct rte_eth_fp_ops *ops;
+	const struct rte_eth_dev *dev;
 	uint16_t i, got = 0;
 
 	if (likely(vf != RTE_MAX_ETHPORTS)) {
-		ops = &rte_eth_fp_ops[vf];
-		got = ops->rx_pkt_burst(ops->rxq.data[q->queue_id], pkts, n);
+		/* A secondary may lack it, and ethdev's copy may be older there than the queues. */
+		dev = &rte_eth_devices[vf];
+		if (likely(dev->state == RTE_ETH_DEV_ATTACHED))
+			got = dev->rx_pkt_burst(dev->data->rx_queues[q->queue_id], pkts, n);
 		for (i = 0; i < got; i++)
 			pkts[i]->port = q->port_id;
 	}

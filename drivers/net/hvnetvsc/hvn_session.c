@@ -112,6 +112,8 @@ hvn_session_open(struct hvn_port *p, uint16_t mtu)
 	p->subs_asked = false;
 	p->asked_queues = 0;
 	p->session_mtu = mtu;
+	/* Before the channel is open: the host tells of its VF in the middle of what follows. */
+	hvn_vf_session(p);
 	rc = open_channel(p, RECV_BUF_BYTES);
 	if (rc == 0)
 		rc = handshake(p, mtu);
@@ -128,7 +130,7 @@ hvn_session_open(struct hvn_port *p, uint16_t mtu)
 		return rc;
 	}
 	p->opened = true;
-	hvn_vf_session(p);
+	hvn_vf_known(p);
 	HVN_LOG(INFO,
 		"port %u: NVSP 0x%x, MTU %u, %u slots of %u, %u sections of %u, %u queues, %" PRIu64
 		" us",

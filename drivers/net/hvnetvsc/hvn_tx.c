@@ -464,9 +464,9 @@ tx_synthetic(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 static __rte_noinline uint16_t
 tx_vf(const struct hvn_txq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
 {
-	struct rte_eth_fp_ops *ops = &rte_eth_fp_ops[vf];
+	const struct rte_eth_dev *dev = &rte_eth_devices[vf];
 
-	return ops->tx_pkt_burst(ops->txq.data[q->queue_id], pkts, n);
+	return dev->tx_pkt_burst(dev->data->tx_queues[q->queue_id], pkts, n);
 }
 
 uint16_t
@@ -475,7 +475,8 @@ hvn_tx_burst(void *txq, struct rte_mbuf **pkts, uint16_t n)
 	struct hvn_txq *q = txq;
 	uint16_t sent, vf = hvn_path_enter(&q->path);
 
-	if (unlikely(vf != RTE_MAX_ETHPORTS)) {
+	/* A secondary may lack the VF: the synthetic path still sends. */
+	if (unlikely(vf != RTE_MAX_ETHPORTS && rte_eth_devices[vf].state == RTE_ETH_DEV_ATTACHED)) {
 		sent = tx_vf(q, vf, pkts, n);
 		hvn_path_leave(&q->path);
 		/* What was sent before the switch still completes here. */

@@ -2,6 +2,7 @@
 /* Execute the failover state machine. */
 #include <errno.h>
 #include <linux/membarrier.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -11,14 +12,18 @@
 #include <rte_malloc.h>
 
 #include "hvn_ctrl.h"
+#include "hvn_flow.h"
 #include "hvn_nvsp.h"
+#include "hvn_path_inline.h"
 #include "hvn_vf.h"
 
 #define NS_PER_MS      UINT64_C(1000000)
-#define ACTIONS_MAX    64  /* in one run: more than the longest way from path to path */
-#define QUIESCE_MS     200 /* a burst that is not over by then: tried again later */
-#define DRAIN_MS       50  /* for frames in the VF's receive queues */
-#define DRAIN_QUIET_MS 5   /* nothing moved for so long: empty */
+#define ACTIONS_MAX    64   /* in one run: more than the longest way from path to path */
+#define QUIESCE_MS     200  /* a burst that is not over by then: tried again later */
+#define DRAIN_MS       50   /* for frames in the VF's receive queues */
+#define DRAIN_QUIET_MS 5    /* nothing moved for so long: empty */
+#define FOREIGN_MS     2000 /* another process's burst that is not over by then never will be */
+#define CLOSE_MS       5000
 #define LOOK_MS	       100 /* between two looks for a device */
 #define LINK_MS	       5   /* ... and at the link of a VF that carries traffic */
 #define RETRY_MIN_MS   50
@@ -34,8 +39,9 @@ now_ns(void)
 }
 
 int
-hvn_vf_register_barrier(void)
+hvn_vf_init_process(void)
 {
+	hvn_process_mark = (uint32_t)getpid();
 	return syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0
 		       ? -errno
 		       : 0;
@@ -52,6 +58,7 @@ hvn_vf_create(struct hvn_port *p)
 	vf->port = RTE_MAX_ETHPORTS;
 	rte_spinlock_init(&vf->lock);
 	hvn_path_init(&vf->path);
+	TAILQ_INIT(&vf->flows);
 	if (rte_eth_dev_owner_new(&vf->owner) != 0) {
 		rte_free(vf);
 		return -ENOMEM;
@@ -61,28 +68,54 @@ hvn_vf_create(struct hvn_port *p)
 }
 
 void
+hvn_vf_close(struct hvn_port *p)
+{
+	uint64_t end = now_ns() + CLOSE_MS * NS_PER_MS;
+
+	if (p->vf == NULL)
+		return;
+	hvn_vf_event(p, HVN_EV_CLOSE);
+	hvn_vf_run(p);
+	while (p->vf->path.attached && now_ns() < end) {
+		rte_delay_us_sleep(1000);
+		hvn_vf_run(p);
+	}
+	if (p->vf->path.attached)
+		HVN_LOG(ERR, "port %u: a burst is still inside VF %u, which is left as it is",
+			p->port_id, p->vf->port);
+}
+
+void
 hvn_vf_destroy(struct hvn_port *p)
 {
-	rte_free(p->vf);
+	struct hvn_vf *vf = p->vf;
+
+	if (vf == NULL)
+		return;
+	if (vf->port != RTE_MAX_ETHPORTS)
+		hvn_vf_unwatch(vf);
+	hvn_vf_unclaim(vf);
+	hvn_flow_free(vf);
+	rte_free(vf->mc);
 	p->vf = NULL;
+	rte_free(vf);
 }
 
 void
 hvn_vf_event(struct hvn_port *p, enum hvn_path_event ev)
 {
 	struct hvn_vf *vf = p->vf;
+	unsigned int n = 0;
 
 	if (vf == NULL)
 		return;
+	/* Facts are idempotent: of each the newest counts, so that a flood of them finds room. */
 	rte_spinlock_lock(&vf->lock);
-	/* Facts are idempotent: one that repeats the newest says nothing new. */
-	if (vf->n_events == 0 || vf->events[vf->n_events - 1] != ev) {
-		if (vf->n_events < HVN_VF_EVENTS)
-			vf->events[vf->n_events++] = (uint8_t)ev;
-		else
-			HVN_LOG(ERR, "port %u: too many VF events, %s is lost", p->port_id,
-				hvn_path_event_name(ev));
-	}
+	for (unsigned int i = 0; i < vf->n_events; i++)
+		if (vf->events[i] != ev)
+			vf->events[n++] = vf->events[i];
+	vf->events[n++] = (uint8_t)ev;
+	vf->n_events = n;
 	rte_spinlock_unlock(&vf->lock);
 	hvn_ctrl_kick(p);
 }
@@ -93,6 +126,17 @@ hvn_vf_session(struct hvn_port *p)
 	p->vf->fresh = true;
 	p->vf->assoc = false;
 	hvn_vf_event(p, HVN_EV_UNASSOC);
+}
+
+void
+hvn_vf_known(struct hvn_port *p)
+{
+	struct hvn_vf *vf = p->vf;
+
+	if (!rte_is_zero_ether_addr(&vf->mac))
+		return;
+	vf->mac = p->mac;
+	hvn_vf_claim(vf);
 }
 
 void
@@ -110,6 +154,7 @@ hvn_vf_assoc(struct hvn_port *p, bool allocated, uint32_t serial)
 	if (allocated)
 		vf->serial = serial;
 	vf->look_at = 0;
+	vf->told = false;
 	/* It keeps the path over a close, so the old one may be in force (G47). */
 	if (vf->fresh && allocated)
 		hvn_vf_event(p, HVN_EV_OPEN);
@@ -154,22 +199,39 @@ set_order(struct hvn_port *p, bool synthetic_first)
 	}
 }
 
+/* Did the process that marked a queue end, or stop for so long that it cannot be waited for? */
 static bool
-any_busy(const struct hvn_port *p)
+abandoned(struct hvn_vf *vf, uint32_t pid)
 {
-	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
-		const struct hvn_rxq *q = p->data->rx_queues[i];
+	bool dead = kill((pid_t)pid, 0) != 0 && errno == ESRCH;
 
-		if (q != NULL && __atomic_load_n(&q->path.busy, __ATOMIC_ACQUIRE) != 0)
-			return true;
-	}
-	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
-		const struct hvn_txq *q = p->data->tx_queues[i];
+	if (pid == hvn_process_mark)
+		return false;
+	if (vf->foreign_since == 0)
+		vf->foreign_since = now_ns();
+	if (!dead && now_ns() - vf->foreign_since < FOREIGN_MS * NS_PER_MS)
+		return false;
+	HVN_LOG(ERR, "port %u: process %u %s in a burst on the VF: it is waited for no longer",
+		vf->p->port_id, pid, dead ? "ended" : "stopped");
+	return true;
+}
 
-		if (q != NULL && __atomic_load_n(&q->path.busy, __ATOMIC_ACQUIRE) != 0)
-			return true;
+/* A queue may start its next burst between two looks: to see it idle once is enough. */
+static int
+wait_idle(struct hvn_vf *vf, struct hvn_queue_path *path, uint64_t end)
+{
+	uint32_t pid;
+
+	while ((pid = __atomic_load_n(&path->busy, __ATOMIC_ACQUIRE)) != 0) {
+		if (abandoned(vf, pid))
+			__atomic_compare_exchange_n(&path->busy, &pid, 0, false, __ATOMIC_RELAXED,
+						    __ATOMIC_RELAXED);
+		else if (now_ns() > end)
+			return -EAGAIN;
+		else
+			rte_delay_us_sleep(20);
 	}
-	return false;
+	return 0;
 }
 
 /*
@@ -178,19 +240,27 @@ any_busy(const struct hvn_port *p)
  * it: a burst that loaded the old path before has stored busy, and one after sees the new path.
  */
 static int
-quiesce(struct hvn_port *p)
+quiesce(struct hvn_vf *vf)
 {
 	uint64_t end = now_ns() + QUIESCE_MS * NS_PER_MS;
+	struct rte_eth_dev_data *d = vf->p->data;
+	int rc = 0;
 
 	if (syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) != 0)
 		return -EAGAIN;
-	/* A queue may start its next burst between two looks: what is seen idle once is enough. */
-	while (any_busy(p)) {
-		if (now_ns() > end)
-			return -EAGAIN;
-		rte_delay_us_sleep(20);
+	for (uint16_t i = 0; i < d->nb_rx_queues && rc == 0; i++) {
+		struct hvn_rxq *q = d->rx_queues[i];
+
+		rc = q != NULL ? wait_idle(vf, &q->path, end) : 0;
 	}
-	return 0;
+	for (uint16_t i = 0; i < d->nb_tx_queues && rc == 0; i++) {
+		struct hvn_txq *q = d->tx_queues[i];
+
+		rc = q != NULL ? wait_idle(vf, &q->path, end) : 0;
+	}
+	if (rc == 0)
+		vf->foreign_since = 0;
+	return rc;
 }
 
 /*
@@ -325,6 +395,11 @@ configure(struct hvn_vf *vf)
 {
 	int rc = hvn_vf_configure(vf);
 
+	/* Its failures mean nothing if it has gone meanwhile: another may come in its place. */
+	if (rc != 0 && rte_eth_dev_is_removed(vf->port) != 0) {
+		hvn_path_event(&vf->path, HVN_EV_VANISH);
+		rc = -EAGAIN;
+	}
 	vf->counting = rc == 0 && rte_eth_stats_get(vf->port, &vf->base) == 0;
 	if (rc != 0 && rc != -EAGAIN) {
 		vf->count.failed++;
@@ -343,13 +418,6 @@ attach(struct hvn_vf *vf)
 		HVN_LOG(WARNING, "port %u: VF serial %u is not used: %s (%s)", vf->p->port_id,
 			vf->serial, vf->refusal, rte_strerror(-rc));
 	return rc;
-}
-
-static void
-detach(struct hvn_vf *vf)
-{
-	hvn_vf_detach(vf);
-	vf->link_down = false;
 }
 
 static void
@@ -375,13 +443,14 @@ execute(struct hvn_vf *vf, enum hvn_path_action act)
 		turn_tx_off(vf);
 		break;
 	case HVN_ACT_RX_OFF:
-		if (vf->path.present && vf->p->running)
+		/* A device that its driver resets is not to be asked for anything. */
+		if (vf->path.present && !vf->path.stale && !vf->path.recovering && vf->p->running)
 			drain(vf);
 		set_rx(vf->p, RTE_MAX_ETHPORTS);
 		vf->leaving = 0;
 		break;
 	case HVN_ACT_QUIESCE:
-		rc = quiesce(vf->p);
+		rc = quiesce(vf);
 		break;
 	case HVN_ACT_STOP:
 		/* Some drivers forget their counters when they stop. */
@@ -389,7 +458,7 @@ execute(struct hvn_vf *vf, enum hvn_path_action act)
 		hvn_vf_stop(vf);
 		break;
 	case HVN_ACT_DETACH:
-		detach(vf);
+		hvn_vf_detach(vf);
 		break;
 	case HVN_ACT_SWITCH_VF:
 	case HVN_ACT_SWITCH_SYN:
@@ -406,9 +475,22 @@ execute(struct hvn_vf *vf, enum hvn_path_action act)
 /* --- the engine ------------------------------------------------------------------------------- */
 
 static void
+apply(struct hvn_vf *vf)
+{
+	int rc = hvn_vf_apply(vf);
+
+	if (rc == 0)
+		return;
+	vf->count.failed++;
+	HVN_LOG(WARNING, "port %u: VF %u is not used any more: %s (%s)", vf->p->port_id, vf->port,
+		vf->refusal, rte_strerror(-rc));
+	hvn_vf_event(vf->p, HVN_EV_UNFIT);
+}
+
+static void
 take_events(struct hvn_vf *vf)
 {
-	uint8_t events[HVN_VF_EVENTS];
+	uint8_t events[HVN_EV_COUNT];
 	unsigned int n;
 
 	rte_spinlock_lock(&vf->lock);
@@ -416,8 +498,12 @@ take_events(struct hvn_vf *vf)
 	memcpy(events, vf->events, n);
 	vf->n_events = 0;
 	rte_spinlock_unlock(&vf->lock);
-	for (unsigned int i = 0; i < n; i++)
+	for (unsigned int i = 0; i < n; i++) {
 		hvn_path_event(&vf->path, (enum hvn_path_event)events[i]);
+		/* Changes made meanwhile did not reach it. */
+		if (events[i] == HVN_EV_RECOVERED && vf->path.running && !vf->path.stale)
+			apply(vf);
+	}
 }
 
 /* A VF without a link carries nothing: it is kept, but not used, until the link is back. */
@@ -427,10 +513,9 @@ look_at_link(struct hvn_vf *vf)
 	struct rte_eth_link link;
 
 	if (rte_eth_link_get_nowait(vf->port, &link) != 0 ||
-	    (link.link_status == RTE_ETH_LINK_DOWN) == vf->link_down)
+	    (link.link_status == RTE_ETH_LINK_DOWN) == vf->path.no_link)
 		return;
-	vf->link_down = !vf->link_down;
-	hvn_path_event(&vf->path, vf->link_down ? HVN_EV_RECOVERING : HVN_EV_RECOVERED);
+	hvn_path_event(&vf->path, vf->path.no_link ? HVN_EV_LINK_UP : HVN_EV_LINK_DOWN);
 }
 
 /* Devices come without telling us, and so do links. */
@@ -442,8 +527,11 @@ look_around(struct hvn_vf *vf)
 	vf->look_at = now_ns() + (vf->path.running ? LINK_MS : LOOK_MS) * NS_PER_MS;
 	if (vf->assoc && !vf->path.present && hvn_vf_look(vf) != -ENODEV)
 		hvn_path_event(&vf->path, HVN_EV_APPEAR);
-	if (vf->path.running)
-		look_at_link(vf);
+	if (!vf->path.running || vf->path.stale || vf->path.recovering)
+		return;
+	look_at_link(vf);
+	if (vf->polled && rte_eth_dev_is_removed(vf->port) != 0)
+		hvn_path_event(&vf->path, HVN_EV_VANISH);
 }
 
 static uint32_t
@@ -502,6 +590,21 @@ hvn_vf_run(struct hvn_port *p)
 void
 hvn_vf_mirror(struct hvn_port *p)
 {
-	if (p->vf != NULL && p->vf->path.running)
-		hvn_vf_configure_filters(p->vf);
+	struct hvn_vf *vf = p->vf;
+
+	if (vf != NULL && vf->path.running && !vf->path.stale && !vf->path.recovering)
+		apply(vf);
+}
+
+void
+hvn_vf_pause(struct hvn_port *p)
+{
+	hvn_vf_event(p, HVN_EV_STOP);
+	hvn_vf_run(p);
+}
+
+void
+hvn_vf_resume(struct hvn_port *p)
+{
+	hvn_vf_event(p, HVN_EV_START);
 }

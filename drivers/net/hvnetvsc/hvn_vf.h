@@ -8,11 +8,11 @@
 #ifndef HVN_VF_H
 #define HVN_VF_H
 
+#include <sys/queue.h>
+
 #include "hvn.h"
 #include "hvn_path.h"
 #include "hvn_vf_find.h"
-
-#define HVN_VF_EVENTS 64
 
 struct hvn_vf_counters {
 	uint64_t to_vf, to_synthetic; /* completed switches */
@@ -26,19 +26,24 @@ struct hvn_vf {
 	struct hvn_port *p;
 	struct hvn_path path;
 	rte_spinlock_t lock; /* of the events */
-	uint8_t events[HVN_VF_EVENTS];
+	uint8_t events[HVN_EV_COUNT];
 	unsigned int n_events;
 	bool assoc;
 	bool fresh; /* the session has not said yet what the host's path is */
 	uint32_t serial;
-	uint16_t port;	/* RTE_MAX_ETHPORTS: none attached */
-	bool probed;	/* by us: removed again when it is given up */
-	bool link_down; /* of the attached VF, as told to the state machine */
+	uint16_t port;		/* RTE_MAX_ETHPORTS: none attached */
+	bool polled;		/* it has no removal interrupt: it is asked whether it is there */
+	uint64_t foreign_since; /* ns: another process seems to be inside the VF since then */
 	uint64_t owner;
+	struct rte_ether_addr mac; /* by which the VF is known: the NIC's, whatever is set later */
+	struct rte_ether_addr *mc; /* the application's multicast list */
+	uint32_t n_mc;
+	TAILQ_HEAD(, rte_flow) flows;
 	uint64_t retry_at; /* ns, 0 = no timer */
-	uint64_t look_at;  /* ns: next look for a device, and at its link */
+	uint64_t look_at;  /* ns: next look for a device, or at the link of the one that runs */
 	uint64_t leaving;  /* ns: when the current switch was decided on */
-	char refusal[128]; /* logged once for each VF */
+	char refusal[128]; /* why a VF is not used */
+	bool told;	   /* something was logged that would be repeated */
 	bool counting;	   /* the VF runs, and its counters count from base */
 	struct rte_eth_stats base;
 	struct rte_eth_stats past; /* of those before it */
@@ -50,13 +55,15 @@ int hvn_vf_create(struct hvn_port *p);
 /* After HVN_EV_CLOSE was run: nothing is attached any more. */
 void hvn_vf_destroy(struct hvn_port *p);
 
-/* In every process that runs bursts, before the first of them: see hvn_vf_quiesce(). 0 or -errno. */
-int hvn_vf_register_barrier(void);
+/* In every process that runs bursts, before the first of them: what makes quiesce() see them. */
+int hvn_vf_init_process(void);
 
 /* Record a fact and wake the control thread. Any thread, does not block. */
 void hvn_vf_event(struct hvn_port *p, enum hvn_path_event ev);
-/* A session was opened: the host tells of its VF anew. Caller holds ctrl_lock. */
+/* A session is about to be opened: the host will tell of its VF anew. Caller holds ctrl_lock. */
 void hvn_vf_session(struct hvn_port *p);
+/* It is open, the NIC's MAC address is known: the VF is found by it from now on. */
+void hvn_vf_known(struct hvn_port *p);
 /* The host's VF_ASSOC message. Control thread. */
 void hvn_vf_assoc(struct hvn_port *p, bool allocated, uint32_t serial);
 
@@ -66,8 +73,19 @@ void hvn_vf_assoc(struct hvn_port *p, bool allocated, uint32_t serial);
  */
 uint32_t hvn_vf_run(struct hvn_port *p);
 
-/* The port's configuration changed (filter, RSS, MTU, addresses): mirror it. Caller holds ctrl_lock. */
+/* Before the port is closed: leave the VF for good, bounded in time. Caller holds ctrl_lock. */
+void hvn_vf_close(struct hvn_port *p);
+
+/*
+ * The port's configuration changed (filter, RSS, addresses, VLAN): the VF gets it. One that cannot
+ * follow is left. Caller holds ctrl_lock.
+ */
 void hvn_vf_mirror(struct hvn_port *p);
+/* The multicast list that hvn_vf_mirror() is to pass on; copied. 0 or -ENOMEM. */
+int hvn_vf_set_mc(struct hvn_port *p, const struct rte_ether_addr *list, uint32_t n);
+/* A queue of the running port changes: leave the VF, and take it again. Caller holds ctrl_lock. */
+void hvn_vf_pause(struct hvn_port *p);
+void hvn_vf_resume(struct hvn_port *p);
 
 /* Add what went by way of VFs to a port's statistics; and forget it. */
 void hvn_vf_stats_add(struct hvn_port *p, struct rte_eth_stats *stats);
@@ -75,14 +93,25 @@ void hvn_vf_stats_reset(struct hvn_port *p);
 
 /* --- hvn_vf_port.c: the VF as an ethdev port --------------------------------------------------- */
 
+/* Own what is the VF of this NIC, now and whenever it comes; and stop that. */
+void hvn_vf_claim(struct hvn_vf *vf);
+void hvn_vf_unclaim(struct hvn_vf *vf);
 /* Is there a device for this association? 0, -ENODEV, or -EAGAIN: there is, but not ready. */
 int hvn_vf_look(struct hvn_vf *vf);
 /* Find or probe the port and take it. 0, -EAGAIN, or why it cannot be used. */
 int hvn_vf_attach(struct hvn_vf *vf);
+void hvn_vf_detach(struct hvn_vf *vf);
+/* No event of the attached port comes any more. */
+void hvn_vf_unwatch(struct hvn_vf *vf);
+/* Note the reason why a VF is not used; returns rc. */
+int hvn_vf_refuse(struct hvn_vf *vf, int rc, const char *why);
+
+/* --- hvn_vf_conf.c: its configuration ------------------------------------------------------------ */
+
 /* Give it the port's configuration and start it; a reason for the log is left in refusal. */
 int hvn_vf_configure(struct hvn_vf *vf);
+/* Give a running one what may have changed. */
+int hvn_vf_apply(struct hvn_vf *vf);
 void hvn_vf_stop(struct hvn_vf *vf);
-void hvn_vf_detach(struct hvn_vf *vf);
-void hvn_vf_configure_filters(struct hvn_vf *vf);
 
 #endif /* HVN_VF_H */

@@ -1,55 +1,239 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The VF as an ethdev port: found, taken, configured as the synthetic port is, given up. */
+/* The VF as an ethdev port: found, taken, given up. hvn_vf_conf.c configures it. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include <rte_bus.h>
+#include <rte_cycles.h>
 #include <rte_dev.h>
-#include <rte_malloc.h>
+#include <dev_driver.h>
 
+#include "hvn_ctrl.h"
 #include "hvn_vf.h"
 
-#define SYSFS "/sys"
+#define SYSFS	    "/sys"
+#define DEVICES_MAX 64
+#define BUSY_TRIES  100 /* ms that a callback is waited for */
 
-static int
-refuse(struct hvn_vf *vf, int rc, const char *why)
+int
+hvn_vf_refuse(struct hvn_vf *vf, int rc, const char *why)
 {
 	snprintf(vf->refusal, sizeof(vf->refusal), "%s", why);
 	return rc;
 }
 
-static bool
-same_mac(const struct hvn_vf *vf, uint16_t port)
-{
-	struct rte_ether_addr mac;
+/* --- devices in use --------------------------------------------------------------------------- */
 
-	return rte_eth_macaddr_get(port, &mac) == 0 && rte_is_same_ether_addr(&mac, &vf->p->mac);
+/* One device may have the VFs of several NICs (MANA): it goes with the last of them. */
+struct used_device {
+	char name[RTE_DEV_NAME_MAX_LEN]; /* empty: free */
+	unsigned int users;		 /* ports attached by NICs */
+	bool probed;			 /* by us; what the application brought in stays */
+};
+
+static struct used_device devices[DEVICES_MAX];
+static rte_spinlock_t devices_lock = RTE_SPINLOCK_INITIALIZER;
+
+static struct used_device *
+device_entry(const char *name)
+{
+	for (unsigned int i = 0; i < DEVICES_MAX; i++)
+		if (strcmp(devices[i].name, name) == 0)
+			return &devices[i];
+	return NULL;
 }
 
-/* The port of a device that EAL knows by this name, with our MAC address where that is required. */
-static uint16_t
-port_of(const struct hvn_vf *vf, const char *device, bool check_mac)
+static void
+device_use(const char *name, bool probed)
 {
-	uint16_t port;
+	struct used_device *d;
 
-	RTE_ETH_FOREACH_DEV (port) {
-		struct rte_eth_dev_info info;
-
-		if (port == vf->p->port_id || rte_eth_dev_info_get(port, &info) != 0 ||
-		    strcmp(rte_dev_name(info.device), device) != 0)
-			continue;
-		if (!check_mac || same_mac(vf, port))
-			return port;
+	rte_spinlock_lock(&devices_lock);
+	d = device_entry(name);
+	if (d == NULL) {
+		d = device_entry("");
+		if (d != NULL)
+			snprintf(d->name, sizeof(d->name), "%s", name);
 	}
-	return RTE_MAX_ETHPORTS;
+	if (d != NULL) {
+		d->users++;
+		d->probed |= probed;
+	}
+	rte_spinlock_unlock(&devices_lock);
+}
+
+/* One user less: *last tells that nobody is left, the result whether we had probed it. */
+static bool
+device_unuse(const char *name, bool *last)
+{
+	struct used_device *d;
+	bool probed = false;
+
+	*last = true;
+	rte_spinlock_lock(&devices_lock);
+	d = device_entry(name);
+	if (d != NULL) {
+		probed = d->probed;
+		*last = --d->users == 0;
+		if (*last)
+			memset(d, 0, sizeof(*d));
+	}
+	rte_spinlock_unlock(&devices_lock);
+	return probed;
+}
+
+/* --- which port ------------------------------------------------------------------------------- */
+
+/* Its device; also of a port that is being announced, which is not valid yet. NULL: no port. */
+static const struct rte_device *
+device_of(uint16_t port)
+{
+	return rte_eth_devices[port].data != NULL ? rte_eth_devices[port].device : NULL;
+}
+
+static bool
+has_mac(uint16_t port, const struct rte_ether_addr *mac)
+{
+	const struct rte_ether_addr *addrs = rte_eth_devices[port].data->mac_addrs;
+
+	return addrs != NULL && rte_is_same_ether_addr(&addrs[0], mac);
+}
+
+/* Is this port the VF of another of our NICs, by its address? */
+static bool
+is_of_another(const struct hvn_vf *vf, uint16_t port)
+{
+	for (uint16_t i = 0; i < RTE_MAX_ETHPORTS; i++) {
+		const struct rte_eth_dev *dev = &rte_eth_devices[i];
+		const struct hvn_port *p;
+
+		if (i == vf->p->port_id || device_of(i) == NULL ||
+		    dev->dev_ops != rte_eth_devices[vf->p->port_id].dev_ops)
+			continue;
+		p = dev->data->dev_private;
+		if (p != NULL && p->vf != NULL && has_mac(port, &p->vf->mac))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A PCI function with our address is our VF, and no other device with our address is (a bond or a
+ * tap made by the application has it too). A device named by the user may have any address.
+ */
+static bool
+is_meant(const struct hvn_vf *vf, uint16_t port, const char *named)
+{
+	const struct rte_device *dev = device_of(port);
+
+	if (dev == NULL || port == vf->p->port_id)
+		return false;
+	if (named[0] == '\0')
+		return strcmp(rte_bus_name(rte_dev_bus(dev)), "pci") == 0 &&
+		       has_mac(port, &vf->mac);
+	return strcmp(rte_dev_name(dev), named) == 0 &&
+	       (has_mac(port, &vf->mac) || !is_of_another(vf, port));
 }
 
 /* "net_memif0,role=client" is the device net_memif0. */
 static void
-device_name(const char *devargs, char name[RTE_DEV_NAME_MAX_LEN])
+named_device(const struct hvn_vf *vf, char name[RTE_DEV_NAME_MAX_LEN])
 {
+	const char *devargs = vf->p->args.vf;
+
 	snprintf(name, RTE_DEV_NAME_MAX_LEN, "%.*s", (int)strcspn(devargs, ","), devargs);
 }
+
+/* The port of a device; one with our address before others. */
+static uint16_t
+port_of(const struct hvn_vf *vf, const char *device)
+{
+	char named[RTE_DEV_NAME_MAX_LEN];
+	uint16_t found = RTE_MAX_ETHPORTS;
+
+	named_device(vf, named);
+	for (uint16_t port = 0; port < RTE_MAX_ETHPORTS; port++) {
+		if (!is_meant(vf, port, named) ||
+		    strcmp(rte_dev_name(device_of(port)), device) != 0)
+			continue;
+		if (has_mac(port, &vf->mac))
+			return port;
+		if (found == RTE_MAX_ETHPORTS)
+			found = port;
+	}
+	return found;
+}
+
+/* --- ownership ---------------------------------------------------------------------------------- */
+
+static int
+own(const struct hvn_vf *vf, uint16_t port)
+{
+	struct rte_eth_dev_owner owner = { 0 };
+
+	if (rte_eth_dev_owner_get(port, &owner) == 0 && owner.id == vf->owner)
+		return 0;
+	owner.id = vf->owner;
+	snprintf(owner.name, sizeof(owner.name), "hvnetvsc port %u", vf->p->port_id);
+	return rte_eth_dev_owner_set(port, &owner);
+}
+
+/*
+ * A VF that anybody probes is ours before the application sees it: what is owned is left out when
+ * ports are counted, so that nobody else configures or polls it.
+ */
+static int
+on_new(uint16_t port, enum rte_eth_event_type type, void *arg, void *ret)
+{
+	struct hvn_vf *vf = arg;
+	char named[RTE_DEV_NAME_MAX_LEN];
+
+	RTE_SET_USED(type);
+	RTE_SET_USED(ret);
+	named_device(vf, named);
+	if (is_meant(vf, port, named) && own(vf, port) == 0) {
+		__atomic_store_n(&vf->look_at, 0, __ATOMIC_RELAXED);
+		hvn_ctrl_kick(vf->p);
+	}
+	return 0;
+}
+
+static void
+unregister(uint16_t port, enum rte_eth_event_type type, rte_eth_dev_cb_fn fn, void *arg)
+{
+	for (unsigned int i = 0; i < BUSY_TRIES; i++) {
+		if (rte_eth_dev_callback_unregister(port, type, fn, arg) != -EAGAIN)
+			return;
+		rte_delay_us_sleep(1000);
+	}
+}
+
+void
+hvn_vf_claim(struct hvn_vf *vf)
+{
+	char named[RTE_DEV_NAME_MAX_LEN];
+
+	named_device(vf, named);
+	rte_eth_dev_callback_register(RTE_ETH_ALL, RTE_ETH_EVENT_NEW, on_new, vf);
+	for (uint16_t port = 0; port < RTE_MAX_ETHPORTS; port++)
+		if (is_meant(vf, port, named))
+			own(vf, port);
+}
+
+void
+hvn_vf_unclaim(struct hvn_vf *vf)
+{
+	struct rte_eth_dev_owner owner;
+
+	unregister(RTE_ETH_ALL, RTE_ETH_EVENT_NEW, on_new, vf);
+	for (uint16_t port = 0; port < RTE_MAX_ETHPORTS; port++)
+		if (device_of(port) != NULL && rte_eth_dev_owner_get(port, &owner) == 0 &&
+		    owner.id == vf->owner)
+			rte_eth_dev_owner_unset(port, vf->owner);
+}
+
+/* --- attach and detach ------------------------------------------------------------------------ */
 
 int
 hvn_vf_look(struct hvn_vf *vf)
@@ -59,7 +243,7 @@ hvn_vf_look(struct hvn_vf *vf)
 	/* A device named by the user is there when the host says so: attaching it will tell. */
 	if (vf->p->args.vf[0] != '\0')
 		return 0;
-	return hvn_vf_find(SYSFS, vf->serial, vf->p->mac.addr_bytes, &pci);
+	return hvn_vf_find(SYSFS, vf->serial, vf->mac.addr_bytes, &pci);
 }
 
 /* Fill devargs and name of the device to use. */
@@ -71,10 +255,10 @@ choose(struct hvn_vf *vf, char devargs[256], char name[RTE_DEV_NAME_MAX_LEN])
 
 	if (vf->p->args.vf[0] != '\0') {
 		snprintf(devargs, 256, "%s", vf->p->args.vf);
-		device_name(devargs, name);
+		named_device(vf, name);
 		return 0;
 	}
-	rc = hvn_vf_find(SYSFS, vf->serial, vf->p->mac.addr_bytes, &pci);
+	rc = hvn_vf_find(SYSFS, vf->serial, vf->mac.addr_bytes, &pci);
 	if (rc != 0)
 		return rc == -ENODEV ? -EAGAIN : rc;
 	snprintf(devargs, 256, "%s", pci.addr);
@@ -87,8 +271,8 @@ on_event(uint16_t port, enum rte_eth_event_type type, void *arg, void *ret)
 {
 	struct hvn_port *p = arg;
 
-	(void)port;
-	(void)ret;
+	RTE_SET_USED(port);
+	RTE_SET_USED(ret);
 	switch (type) {
 	case RTE_ETH_EVENT_INTR_RMV:
 	case RTE_ETH_EVENT_RECOVERY_FAILED:
@@ -113,225 +297,75 @@ static const enum rte_eth_event_type watched[] = {
 	RTE_ETH_EVENT_RECOVERY_FAILED,
 };
 
-static int
-take(struct hvn_vf *vf, uint16_t port)
+void
+hvn_vf_unwatch(struct hvn_vf *vf)
 {
-	struct rte_eth_dev_owner owner = { .id = vf->owner };
-
-	snprintf(owner.name, sizeof(owner.name), "hvnetvsc port %u", vf->p->port_id);
-	if (rte_eth_dev_owner_set(port, &owner) != 0)
-		return refuse(vf, -EBUSY, "another driver owns the port");
 	for (unsigned int i = 0; i < RTE_DIM(watched); i++)
-		rte_eth_dev_callback_register(port, watched[i], on_event, vf->p);
-	vf->port = port;
-	return 0;
+		unregister(vf->port, watched[i], on_event, vf->p);
 }
 
 int
 hvn_vf_attach(struct hvn_vf *vf)
 {
 	char devargs[256], name[RTE_DEV_NAME_MAX_LEN];
-	bool by_user = vf->p->args.vf[0] != '\0';
+	bool probed = false;
 	uint16_t port;
 	int rc;
 
 	rc = choose(vf, devargs, name);
 	if (rc != 0)
 		return rc;
-	vf->probed = false;
-	port = port_of(vf, name, !by_user);
+	port = port_of(vf, name);
 	if (port == RTE_MAX_ETHPORTS) {
 		rc = rte_dev_probe(devargs);
-		if (rc != 0 && rc != -EEXIST)
+		if (rc != 0 && rc != -EEXIST) {
+			/* Its driver may need what comes later: tried for as long as the VF is there. */
+			if (!vf->told)
+				HVN_LOG(NOTICE, "port %u: VF %s cannot be probed yet: %s",
+					vf->p->port_id, name, rte_strerror(-rc));
+			vf->told = true;
 			return -EAGAIN;
-		vf->probed = true;
-		port = port_of(vf, name, !by_user);
+		}
+		probed = rc == 0;
+		port = port_of(vf, name);
 	}
 	if (port == RTE_MAX_ETHPORTS)
-		return refuse(vf, -ENODEV, "its device has no port with this MAC address");
-	rc = take(vf, port);
-	if (rc == 0)
-		HVN_LOG(NOTICE, "port %u: VF is port %u, %s", vf->p->port_id, port, name);
-	return rc;
-}
-
-/* --- configuration -------------------------------------------------------------------------------- */
-
-/* The port's offloads that a VF must have, since packets are made for them already. */
-static int
-check_offloads(struct hvn_vf *vf, const struct rte_eth_dev_info *info,
-	       const struct rte_eth_conf *conf)
-{
-	uint64_t tx = conf->txmode.offloads & ~info->tx_offload_capa &
-		      ~(uint64_t)RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
-
-	if (vf->p->data->nb_rx_queues > info->max_rx_queues ||
-	    vf->p->data->nb_tx_queues > info->max_tx_queues)
-		return refuse(vf, -ENOTSUP, "it has fewer queues than the port uses");
-	if (tx != 0)
-		return refuse(vf, -ENOTSUP, "it lacks a transmit offload that the port promises");
+		return hvn_vf_refuse(vf, -ENODEV, "its device has no port with this MAC address");
+	if (own(vf, port) != 0)
+		return hvn_vf_refuse(vf, -EBUSY, "its port has another owner");
+	device_use(name, probed);
+	vf->port = port;
+	vf->told = false;
+	for (unsigned int i = 0; i < RTE_DIM(watched); i++)
+		rte_eth_dev_callback_register(port, watched[i], on_event, vf->p);
+	HVN_LOG(NOTICE, "port %u: VF is port %u, %s", vf->p->port_id, port, name);
 	return 0;
-}
-
-static void
-fit_conf(struct rte_eth_conf *conf, const struct rte_eth_dev_info *info)
-{
-	conf->rxmode.offloads &= info->rx_offload_capa;
-	conf->txmode.offloads &= info->tx_offload_capa;
-	conf->rx_adv_conf.rss_conf.rss_hf &= info->flow_type_rss_offloads;
-	if (conf->rx_adv_conf.rss_conf.rss_hf == 0)
-		conf->rxmode.mq_mode = RTE_ETH_MQ_RX_NONE;
-	if (info->hash_key_size != NDIS_RSS_KEY_SIZE)
-		conf->rx_adv_conf.rss_conf.rss_key = NULL;
-	conf->intr_conf.rxq = 0;
-	conf->intr_conf.lsc = (*info->dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
-	conf->intr_conf.rmv = (*info->dev_flags & RTE_ETH_DEV_INTR_RMV) != 0;
-}
-
-static int
-setup_queues(struct hvn_vf *vf, const struct rte_eth_dev_info *info,
-	     const struct rte_eth_conf *conf)
-{
-	struct rte_eth_dev_data *d = vf->p->data;
-	int node = rte_eth_dev_socket_id(vf->port);
-	uint16_t rxd = 0, txd = 0;
-	int rc = 0;
-
-	for (uint16_t i = 0; i < d->nb_rx_queues; i++) {
-		struct hvn_rxq *q = d->rx_queues[i];
-
-		rxd = q != NULL && q->nb_desc > rxd ? q->nb_desc : rxd;
-	}
-	for (uint16_t i = 0; i < d->nb_tx_queues; i++) {
-		struct hvn_txq *q = d->tx_queues[i];
-
-		txd = q != NULL && q->nb_desc > txd ? q->nb_desc : txd;
-	}
-	rc = rte_eth_dev_adjust_nb_rx_tx_desc(vf->port, &rxd, &txd);
-	for (uint16_t i = 0; i < d->nb_rx_queues && rc == 0; i++) {
-		struct hvn_rxq *q = d->rx_queues[i];
-		struct rte_eth_rxconf rx = info->default_rxconf;
-
-		if (q == NULL)
-			return -EAGAIN;
-		rx.offloads = conf->rxmode.offloads;
-		rx.rx_deferred_start = 0;
-		rc = rte_eth_rx_queue_setup(vf->port, i, rxd, (unsigned int)node, &rx, q->pool);
-	}
-	for (uint16_t i = 0; i < d->nb_tx_queues && rc == 0; i++) {
-		struct rte_eth_txconf tx = info->default_txconf;
-
-		tx.offloads = conf->txmode.offloads;
-		tx.tx_deferred_start = 0;
-		rc = rte_eth_tx_queue_setup(vf->port, i, txd, (unsigned int)node, &tx);
-	}
-	return rc;
-}
-
-static void
-configure_rss(struct hvn_vf *vf)
-{
-	struct rte_eth_rss_reta_entry64 reta[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
-	const struct hvn_port *p = vf->p;
-	struct rte_eth_rss_conf rss = { 0 };
-	struct rte_eth_dev_info info;
-	uint16_t size = p->caps.reta_size;
-
-	if (p->data->nb_rx_queues < 2 || size == 0 || rte_eth_dev_info_get(vf->port, &info) != 0)
-		return;
-	if (info.hash_key_size == NDIS_RSS_KEY_SIZE) {
-		rss.rss_key = (uint8_t *)(uintptr_t)p->rss.key;
-		rss.rss_key_len = NDIS_RSS_KEY_SIZE;
-		rss.rss_hf = p->rss.hf & info.flow_type_rss_offloads;
-		if (rss.rss_hf != 0)
-			rte_eth_dev_rss_hash_update(vf->port, &rss);
-	}
-	if (info.reta_size == 0 || info.reta_size > RTE_ETH_RSS_RETA_SIZE_512)
-		return;
-	memset(reta, 0, sizeof(reta));
-	for (uint16_t i = 0; i < info.reta_size; i++) {
-		struct rte_eth_rss_reta_entry64 *e = &reta[i / RTE_ETH_RETA_GROUP_SIZE];
-
-		e->mask |= UINT64_C(1) << (i % RTE_ETH_RETA_GROUP_SIZE);
-		e->reta[i % RTE_ETH_RETA_GROUP_SIZE] = p->rss.reta[i % size];
-	}
-	rte_eth_dev_rss_reta_update(vf->port, reta, info.reta_size);
-}
-
-void
-hvn_vf_configure_filters(struct hvn_vf *vf)
-{
-	const struct hvn_port *p = vf->p;
-
-	if (p->data->promiscuous)
-		rte_eth_promiscuous_enable(vf->port);
-	else
-		rte_eth_promiscuous_disable(vf->port);
-	/* The synthetic path takes all multicast frames where a list was set: so does the VF. */
-	if (p->data->all_multicast || (p->filter & RNDIS_FILTER_ALL_MULTICAST) != 0)
-		rte_eth_allmulticast_enable(vf->port);
-	else
-		rte_eth_allmulticast_disable(vf->port);
-	configure_rss(vf);
-}
-
-int
-hvn_vf_configure(struct hvn_vf *vf)
-{
-	struct rte_eth_dev_data *d = vf->p->data;
-	struct rte_eth_conf conf = d->dev_conf;
-	struct rte_eth_dev_info info;
-	int rc;
-
-	rc = rte_eth_dev_info_get(vf->port, &info);
-	if (rc != 0)
-		return refuse(vf, rc, "it does not describe itself");
-	rc = check_offloads(vf, &info, &conf);
-	if (rc != 0)
-		return rc;
-	fit_conf(&conf, &info);
-	/* An application's own use of it, from before, ends here. */
-	rte_eth_dev_stop(vf->port);
-	rc = rte_eth_dev_configure(vf->port, d->nb_rx_queues, d->nb_tx_queues, &conf);
-	if (rc != 0)
-		return refuse(vf, rc, "it cannot be configured as the port is");
-	if (info.max_mtu < d->mtu)
-		return refuse(vf, -ENOTSUP, "its largest MTU is below the port's");
-	rc = rte_eth_dev_set_mtu(vf->port, d->mtu);
-	if (rc != 0 && rc != -ENOTSUP)
-		return refuse(vf, rc, "it refuses the port's MTU");
-	rc = setup_queues(vf, &info, &conf);
-	if (rc != 0)
-		return refuse(vf, rc, "its queues cannot be set up");
-	rc = rte_eth_dev_start(vf->port);
-	if (rc != 0)
-		return refuse(vf, rc, "it does not start");
-	hvn_vf_configure_filters(vf);
-	return 0;
-}
-
-void
-hvn_vf_stop(struct hvn_vf *vf)
-{
-	rte_eth_dev_stop(vf->port);
 }
 
 void
 hvn_vf_detach(struct hvn_vf *vf)
 {
-	struct rte_eth_dev_info info;
 	uint16_t port = vf->port;
-	int rc = rte_eth_dev_info_get(port, &info);
+	struct rte_device *dev = rte_eth_devices[port].device;
+	bool probed, last, there = vf->path.present && !vf->path.stale;
+	int rc;
 
-	for (unsigned int i = 0; i < RTE_DIM(watched); i++)
-		rte_eth_dev_callback_unregister(port, watched[i], on_event, vf->p);
-	rte_eth_dev_owner_unset(port, vf->owner);
+	hvn_vf_unwatch(vf);
+	HVN_LOG(NOTICE, "port %u: VF %u is given up", vf->p->port_id, port);
 	vf->port = RTE_MAX_ETHPORTS;
-	/* A device that is gone, or that we brought in, goes; what the application brought in stays. */
-	if (rc != 0 || (!vf->probed && vf->path.present))
+	if (dev == NULL)
+		return;
+	probed = device_unuse(rte_dev_name(dev), &last);
+	/*
+	 * A device that is gone, or that we brought in, goes, with its last port. What the application
+	 * brought in stays, and stays ours: it would be in the way as a port of its own.
+	 */
+	if (there && (!probed || !last))
 		return;
 	rte_eth_dev_close(port);
-	rc = rte_dev_remove(info.device);
+	if (!last)
+		return;
+	rc = rte_dev_remove(dev);
 	if (rc != 0)
 		HVN_LOG(WARNING, "port %u: VF port %u was closed but not removed: %s",
 			vf->p->port_id, port, rte_strerror(-rc));
