@@ -2,6 +2,8 @@
 """A program against the second host (test/secondhost)."""
 import sys
 
+import pytest
+
 import hv
 
 sys.path.insert(0, str(hv.ROOT / "test"))
@@ -10,7 +12,21 @@ from secondhost.config import BusConfig, NicConfig  # noqa: E402
 from secondhost.control import VERSIONS  # noqa: E402
 from secondhost.host import SecondHost  # noqa: E402
 
-__all__ = ["BusConfig", "NicConfig", "VERSIONS", "Rig"]
+__all__ = ["BusConfig", "NicConfig", "VERSIONS", "Rig", "rig"]
+
+
+@pytest.fixture
+def rig(tmp, run):
+    """rig(nic, ...): a second host and dpdk-testpmd; both end with the test."""
+    rigs = []
+
+    def start(*nics, **more):
+        rigs.append(Rig(tmp, run, *nics, name=f"second{len(rigs)}", **more))
+        return rigs[-1]
+
+    yield start
+    for r in rigs:
+        r.close()
 
 
 class Rig:

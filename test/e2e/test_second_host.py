@@ -1,23 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The driver against a host of another hand: versions, queues, frames byte for byte."""
+"""The driver against a host of another hand: versions, queues, what a host may send and how."""
+import struct
+
 import pytest
 
 import second
-from secondhost import config, frames
+from console import Console
+from hv import UioTestpmd
+from secondhost import config, frames, rndis
+from second import rig  # noqa: F401 (a fixture)
 
-
-@pytest.fixture
-def rig(tmp, run):
-    """rig(nic, ...): a second host and dpdk-testpmd; both end with the test."""
-    rigs = []
-
-    def start(*nics, **more):
-        rigs.append(second.Rig(tmp, run, *nics, name=f"second{len(rigs)}", **more))
-        return rigs[-1]
-
-    yield start
-    for r in rigs:
-        r.close()
+DEVICE = f"hv_vmbus:{config.NicConfig.instance}"
 
 
 @pytest.mark.parametrize("vmbus, nvsp", [
@@ -28,5 +21,143 @@ def test_versions(rig, vmbus, nvsp):
     r = rig(second.NicConfig(nvsp=(nvsp,)), bus=second.BusConfig([vmbus])).up()
     assert r.host.bus.version == vmbus and r.nic.session.version == nvsp
     assert r.nic.session.asked == [v for v in config.NVSP_VERSIONS if v >= nvsp]
-    r.echo(frames.mixed(200), 7)
+    r.echo(frames.mixed(100), 7)
     r.end()
+
+
+def test_contact(rig):
+    """Connection 4 may not exist, and relids, ids and monitors are the host's choice."""
+    bus = second.BusConfig(second.VERSIONS, message_connection=0x1234, no_connection_4=True,
+                           first_relid=77, features=0)
+    nic = second.NicConfig(first_monitor=None, offer_rest=bytes(range(16)), user_data=b"\xAA" * 120)
+    r = rig(nic, bus=bus).up()
+    assert r.host.bus.version == (4, 1) and r.host.bus.connection == 1
+    r.echo(frames.mixed(100), 3)
+    r.end()
+
+
+def test_message_connection(rig):
+    """From 5.0 on the host names the connection of all later messages."""
+    bus = second.BusConfig(second.VERSIONS, message_connection=0x1234, first_relid=2047)
+    r = rig(second.NicConfig(first_monitor=127), bus=bus).up()
+    r.echo(frames.mixed(100), 3)
+    r.end()
+
+
+@pytest.mark.parametrize("back_end", ["socket", "uio"])
+def test_queues(rig, back_end):
+    """Four queues whose channels come in odd order; each keeps its frames and their order."""
+    nic = second.NicConfig(queues=8, offer_order="down", table=(0, 1, 2, 3) * 4, ids="random")
+    more = {"cls": UioTestpmd} if back_end == "uio" else {}
+    r = rig(nic, bus=second.BusConfig(second.VERSIONS, first_relid=5, relid_step=3),
+            args=("--rxq=4", "--txq=4"), cores=2, **more).up()
+    assert r.nic.session.sub_asked == 3
+    assert set(r.nic.session.table) == {0, 1, 2, 3} and len(r.nic.session.table) == 128
+    for queue in range(4):
+        before = len(r.nic.sent)
+        r.echo(frames.mixed(500, seed=queue), (1, 8, 32, 375)[queue], queue)
+        assert {s.channel for s in r.nic.sent[before:]} == {queue}
+    r.idle()
+    r.end()
+
+
+def test_fewer_queues(rig):
+    """The host grants less than asked: what is there is used, the RSS table names no other."""
+    r = rig(second.NicConfig(queues=8, grant=1), args=("--rxq=4", "--txq=4"), interactive=True)
+    r.host.until(lambda: r.nic.session and r.nic.session.table or "testpmd>" in r.program.text,
+                 "a decision")
+    r.program.expect("testpmd>")
+    r.program.type("quit")
+    r.program.wait()
+    r.host.verdict()
+
+
+MIXED = frames.mixed(120, seed=7)
+TAGS = [0x0001, 0x0FFF, 0xE123, 0x1002]
+JUNK_PPI = [rndis.ppi(10, b"\x55" * 8), rndis.ppi(99, b""), rndis.ppi(0x80000077, b"\x77" * 40),
+            rndis.ppi(7, b"\x99" * 4, at=16), rndis.ppi(9, struct.pack("<I", 0))]
+
+
+def with_tag(frame, ppis):
+    """A frame as it leaves the guest."""
+    tci = dict(ppis).get(rndis.VLAN)
+    return frame if tci is None else frames.tagged(frame, frames.tci_of(tci))
+
+
+LAYOUTS = {
+    "openvmm": rndis.OPENVMM,
+    "tight": rndis.Layout(),
+    "tight, range is the slot": rndis.Layout(whole_slot=True),
+    "tight, message is the slot": rndis.Layout(length="slot"),
+    "data at an odd place": rndis.Layout(data_at=249),
+    "trailing bytes": rndis.Layout(trailing=7),
+    "36 without PPIs": rndis.Layout(ppi_offset_without=36, trailing=4),
+    "PPIs the other way round": rndis.Layout(reverse=True),
+    "unknown PPIs first": rndis.Layout(before=tuple(JUNK_PPI)),
+    "unknown PPIs last": rndis.Layout(after=tuple(JUNK_PPI), data_at=300),
+    "PPI data later": rndis.Layout(ppi_data_at=20, after=(JUNK_PPI[1],)),
+}
+SLOTS = {
+    "openvmm": config.NicConfig(),
+    "windows": config.NicConfig(slot=1728, reply_bytes=28, ids="random", reply_first=True),
+    "odd, descending": config.NicConfig(slot=1999, order="down", ids="top", init_complete_bytes=40),
+    "random, few": config.NicConfig(slot=2047, order="random", slots=416, ids="random"),
+}
+
+
+@pytest.mark.parametrize("slots", SLOTS, ids=str)
+def test_layouts(rig, slots):
+    """Wherever in a slot a frame lies, whatever stands around it, however many are in a message."""
+    nic = SLOTS[slots]
+    r = rig(nic).up()
+    ranges = [1, 8, 32, 3, 31, 120]
+    for i, (name, layout) in enumerate(LAYOUTS.items()):
+        told = []
+        for j, frame in enumerate(MIXED):
+            ppis = [frames.checksum_ppi((0x28, 0x30, 0x20, 0)[j % 4])]
+            if j % 3 == 0:
+                ppis.append(frames.vlan_ppi(TAGS[j % 4]))
+            if j % 2:
+                ppis += frames.hash_ppis(j * 0x01010101)
+            if rndis.fits(layout, nic.slot or 1806, frame, ppis):
+                told.append((frame, ppis if j % 5 or layout is rndis.OPENVMM else []))
+        expect = [with_tag(*t) for t in told]
+        r.nic.layout = layout
+        try:
+            r.echo(told, ranges[i % len(ranges)], expect=expect)
+        except AssertionError as error:
+            raise AssertionError(f"layout \"{name}\": {error}") from error
+    r.idle()
+    assert r.nic.rx_status[2] == 0
+    r.end()
+
+
+def test_vlan(rig):
+    """The tag travels out of band in both directions, and no frame has it inside."""
+    r = rig().up()
+    batch = [(f, [frames.vlan_ppi(tci)]) for f, tci in zip(MIXED, TAGS * 30)]
+    r.echo(batch, 5, expect=[frames.tagged(f, tci) for f, tci in zip(MIXED, TAGS * 30)])
+    assert [s.vlan for s in r.nic.sent] == (TAGS * 30)[:len(batch)]
+    r.end()
+
+
+def test_full_ring(rig):
+    """A host that blocks on a full ring is woken; what nobody polls for is dropped and counted."""
+    r = rig(second.NicConfig(slot=300), cls=Console, eal=["-a", f"{DEVICE},ring_size=65536"]).up()
+    small = [f"frame {i:06}".encode().rjust(60, b"\x02") for i in range(1500)]
+    r.nic.layout = rndis.Layout()
+    with r.host.lock:
+        r.nic.receive(small, 1)
+    out = r.host.bus.channels[1].outbound
+    r.host.until(lambda: not r.nic.backlog and not r.host.bus.channels[1].queue, "no backlog")
+    assert out.crossings > 0
+    r.program.do("start")
+    r.host.until(out.empty, "an empty ring")
+    r.idle()
+    r.program.do("stop")
+    sent = [s.frame for s in r.nic.sent]
+    assert sent == [f for f in small if f in set(sent)]
+    stats = r.program.stats()
+    assert stats["RX-packets"] == len(sent) and len(sent) + stats["RX-missed"] == len(small)
+    r.program.quit()
+    r.host.verdict()

@@ -61,6 +61,11 @@ def vlan_ppi(tci):
     return rndis.VLAN, struct.pack("<I", value)
 
 
+def tci_of(data):
+    value = struct.unpack("<I", data)[0]
+    return (value & 7) << 13 | (value >> 3 & 1) << 12 | value >> 4 & 0xFFF
+
+
 def checksum_ppi(value=0x28):
     return rndis.CHECKSUM, struct.pack("<I", value)
 

@@ -72,6 +72,13 @@ class Layout:
 OPENVMM = Layout(data_at=256, length="slot", whole_slot=True, ppi_offset_without=36)
 
 
+def fits(layout, slot, frame, ppis):
+    """Whether a slot has room for a frame laid out so."""
+    info = sum(map(len, layout.before + layout.after))
+    info += sum(len(ppi(k, d, layout.ppi_data_at)) for k, d in ppis)
+    return max(layout.data_at, 44 + info) + len(frame) + layout.trailing <= slot
+
+
 def received(layout, slot, frame, ppis):
     """A PACKET message with a frame, for a slot of so many bytes; the range's length and bytes."""
     records = [ppi(k, d, layout.ppi_data_at) for k, d in ppis]

@@ -36,11 +36,11 @@ class Control:
             return
         reply, after = handler(request, content)
         if not self.nic.config.reply_first:
-            self.nic.complete(done)
+            self.nic.complete(done, 1)
         for raw in ([] if reply is None else [reply]) + after:
             self.send(raw)
         if self.nic.config.reply_first:
-            self.nic.complete(done)
+            self.nic.complete(done, 1)
 
     def send(self, raw, length=None):
         """A control message to the guest."""

@@ -207,7 +207,8 @@ add_tx(struct rte_eth_stats *s, const struct hvn_txq *q, unsigned int i)
 
 	s->opackets += n->packets - b->packets;
 	s->obytes += n->bytes - b->bytes;
-	s->oerrors += n->errors - b->errors;
+	/* A message that the host did not send counts once, however many packets it carried. */
+	s->oerrors += n->errors - b->errors + n->failed - b->failed;
 	if (i >= RTE_ETHDEV_QUEUE_STAT_CNTRS)
 		return;
 	s->q_opackets[i] = n->packets - b->packets;
