@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import guest as g  # noqa: E402
+import pmd  # noqa: E402
 
 
 def pytest_configure(config):
@@ -28,3 +29,16 @@ def start(tmp_path):
             host = stack.enter_context(g.Host(tmp_path, *args, program=program))
             return host, stack.enter_context(g.Guest(tmp_path, host, kernel, **guest))
         yield begin
+
+
+@pytest.fixture
+def dpdk(start):
+    """dpdk(NIC, kernel) -> (host, guest): the NIC belongs to uio_hv_generic."""
+    def begin(*nics, kernel, cpus=2, bind=True, options=(), **guest_args):
+        args = [*options, *(a for n in nics for a in ("--nic", n))]
+        image = g.image.with_dpdk(g.image.kernel(kernel), g.BUILD)
+        host, guest = start(*args, kernel=kernel, cpus=cpus, memory=1024, initrd=image,
+                            **guest_args)
+        pmd.prepare(guest, len(nics), bind)
+        return host, guest
+    return begin

@@ -181,6 +181,8 @@ STOCK = """bus_pci bus_vdev bus_vmbus mempool_ring mempool_stack net_netvsc net_
 def add_dpdk(root, objects):
     """dpdk-testpmd, stock plug-ins and ours beside them as `make install` puts them, tools."""
     add_program(root, "dpdk-testpmd")
+    add_program(root, "stdbuf")
+    add_file(root, "/usr/libexec/coreutils/libstdbuf.so")
     add_file(root, "/lib/x86_64-linux-gnu/libgcc_s.so.1")  # for pthread_cancel
     libs = pathlib.Path(run("pkg-config", "--variable=libdir", "libdpdk").strip())
     (plugins,) = (libs / "dpdk").glob("pmds-*")
@@ -197,6 +199,8 @@ def add_dpdk(root, objects):
         to.with_suffix("").symlink_to(path.name)
         # Our driver names our bus: the dynamic linker finds it where EAL does.
         (root / str(libs / path.name).lstrip("/")).symlink_to(plugins / path.name)
+    # Without it testpmd forwards nothing by the stock driver (test/peer/qstate.c).
+    shutil.copy(objects / "test/peer/libhvqstate.so", root / "lib")
     shutil.copy(HERE.parents[1] / "tools/hv-devbind", root / "usr/bin")
 
 

@@ -10,8 +10,8 @@ SLOT = 5    # of the PCI bus; what VF association calls the serial
 
 
 class Vf:
-    def __init__(self, tmp, model, nic=0):
-        self.model, self.nic = model, nic
+    def __init__(self, tmp, model, nic=0, mac=None):
+        self.model, self.nic, self.mac = model, nic, mac or net.mac(nic + 1)
         self.here, self.there = tmp / "leg", tmp / "card"
 
     @property
@@ -31,7 +31,7 @@ class Vf:
 
     def plug(self, guest):
         guest.qmp("device_add", driver=self.model, id="card", netdev="wire", addr=str(SLOT),
-                  mac=net.mac(self.nic + 1), romfile="")
+                  mac=self.mac, romfile="")
 
     def detach(self, host, guest):
         """Planned: the host takes the data path back before the card goes."""
