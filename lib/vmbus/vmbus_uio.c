@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <rte_cycles.h>
@@ -279,12 +278,12 @@ unmap_all(struct hv_vmbus_device *dev)
 		struct hv_vmbus_channel *chan = s->chan[i];
 
 		if (u->ring_here[i] && chan != NULL)
-			munmap(chan->ring_mem, 2 * (size_t)chan->ring_bytes);
+			vmbus_uio_unmap(chan->ring_mem, 2 * (uint64_t)chan->ring_bytes);
 		u->ring_here[i] = false;
 	}
 	for (unsigned int i = 0; i < VMBUS_MAPS_MAX; i++) {
 		if (u->map_here[i])
-			munmap(s->maps[i].addr, s->maps[i].bytes);
+			vmbus_uio_unmap(s->maps[i].addr, s->maps[i].bytes);
 		u->map_here[i] = false;
 	}
 	u->monitor = NULL;
@@ -409,7 +408,7 @@ uio_subchannel_open(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 		rc = vmbus_channel_attach(chan, addr, (uint32_t)(bytes / 2),
 					  (uint32_t)sysconf(_SC_PAGESIZE));
 		if (rc != 0)
-			munmap(addr, bytes);
+			vmbus_uio_unmap(addr, bytes);
 	}
 	if (rc != 0) {
 		VMBUS_LOG(ERR, "%s: cannot use %s: %s", dev->name, path, strerror(-rc));

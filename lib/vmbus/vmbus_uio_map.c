@@ -10,6 +10,8 @@
 #include <rte_common.h>
 #include <rte_memory.h>
 
+#include "vmbus_sigbus.h"
+
 #define MAP_TRIES 4096
 #define FILE_MAX  (INT64_C(1) << 31)
 #define MAP_STEP  (UINT64_C(64) << 20)
@@ -36,7 +38,16 @@ map_fixed(int fd, off_t offset, uint64_t bytes, int flags, void *want)
 		munmap(p, bytes);
 		return -EEXIST;
 	}
+	/* Without a guard it works as long as the device is there. */
+	vmbus_sigbus_guard(want, bytes);
 	return 0;
+}
+
+void
+vmbus_uio_unmap(void *addr, uint64_t bytes)
+{
+	vmbus_sigbus_unguard(addr);
+	munmap(addr, bytes);
 }
 
 int

@@ -2,6 +2,9 @@
 /*
  * Mappings that several processes have at the same address. Functions return 0 or a negative
  * errno; nothing stays mapped when they fail. Callers are serialised.
+ *
+ * The kernel takes pages away when a device, or a sub-channel, is removed: those of a ring file
+ * at once, those never touched of a device file. Each mapping has a guard (vmbus_sigbus.h).
  */
 #ifndef VMBUS_UIO_MAP_H
 #define VMBUS_UIO_MAP_H
@@ -21,5 +24,7 @@ int vmbus_uio_map_at(int fd, off_t offset, uint64_t bytes, void *addr);
 
 /* Map a whole file, at a given address unless that is NULL. Its size goes to *bytes. */
 int vmbus_uio_map_file(const char *path, void *at, uint64_t *bytes, void **addr);
+
+void vmbus_uio_unmap(void *addr, uint64_t bytes);
 
 #endif /* VMBUS_UIO_MAP_H */

@@ -40,3 +40,20 @@ def test_restart(run):
     assert app.wait() == 0, app.text
     app.forget()
     host.end()
+
+
+def test_rescind(run):
+    """The pages of sub-channels' rings go while they are polled: it ends in order, by no SIGBUS."""
+    host = run(Host, nics=["queues=8,port=gen:rate=100k,verify=count"])
+    app = run(UioTestpmd, host, "--forward-mode=macswap", "--rxq=4", "--txq=4", cores=2,
+              interactive=True)
+    app.expect("testpmd> ")
+    app.type("start")
+    until(lambda: host.port()["received"] > 1000, "traffic")
+    assert host.command("rescind", nic=0)["ok"]
+    app.expect("device removal event")
+    app.expect("Now total ports is 0")
+    app.type("quit")
+    assert app.wait() == 0, app.text
+    app.forget()
+    host.end()

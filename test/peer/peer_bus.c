@@ -398,6 +398,9 @@ rescind_chan(struct peer_dev *dev, struct peer_chan *chan)
 	}
 	tree_show_ring(dev, chan, false);
 	chan_close(chan, true);
+	/* A file of sysfs takes the pages of its mappings with it. */
+	if (!primary && chan->ring.fd >= 0 && ftruncate(chan->ring.fd, 0) != 0)
+		peer_log("ring of channel %u: %s", chan->relid, strerror(errno));
 	chan->offered = false;
 	vmbus_client_released(client, chan->relid);
 	if (!primary)
