@@ -51,6 +51,9 @@ run(const char *cmd, json_t *request, json_t *reply)
 		return -ENOTCONN;
 	if (strcmp(cmd, "offer") == 0)
 		return vdev_offer(vdev);
+	if (json_object_get(request, "channel") != NULL)
+		return vdev_rescind_sub(vdev,
+					json_integer_value(json_object_get(request, "channel")));
 	vdev_rescind(vdev);
 	return 0;
 }

@@ -108,9 +108,10 @@ int channel_offer_subs(struct vdev *vdev, unsigned int n);
 /* Channel of a device by sub-channel index, NULL if not offered. */
 struct channel *channel_find(struct vdev *vdev, uint16_t sub_index);
 
-/* Offer a device's primary channel, or rescind all of its channels. */
+/* Offer a device's primary channel, or rescind all of its channels, or one sub-channel alone. */
 int vdev_offer(struct vdev *vdev);
 void vdev_rescind(struct vdev *vdev);
+int vdev_rescind_sub(struct vdev *vdev, int64_t sub_index);
 
 /* The partition's negotiated VMBus version; 0 before contact. */
 uint32_t partition_version(const struct partition *part);

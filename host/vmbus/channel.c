@@ -450,6 +450,20 @@ vdev_rescind(struct vdev *vdev)
 	gpadl_finish_teardowns(vdev->part);
 }
 
+int
+vdev_rescind_sub(struct vdev *vdev, int64_t sub_index)
+{
+	struct channel *c = NULL;
+
+	if (sub_index > 0 && sub_index <= UINT16_MAX)
+		c = channel_find(vdev, (uint16_t)sub_index);
+	if (c == NULL)
+		return -ENODEV;
+	channel_rescind((struct vchan *)c);
+	gpadl_finish_teardowns(vdev->part);
+	return 0;
+}
+
 void
 channel_on_close(struct partition *part, uint32_t relid)
 {

@@ -113,6 +113,7 @@ struct hvn_chan {
 	struct hvn_port *port;
 	struct hvn_rxq *rxq; /* who takes the frames; NULL: they are dropped */
 	uint16_t index;	     /* = queue */
+	bool lost;	     /* the host took it away alone: nothing moves in it any more */
 	rte_spinlock_t in_lock;
 	rte_spinlock_t out_lock; /* of the outbound ring */
 	uint32_t scanned;

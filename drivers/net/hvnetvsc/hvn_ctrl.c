@@ -16,6 +16,7 @@
 #include "hvn_link.h"
 #include "hvn_nvsp.h"
 #include "hvn_rndis.h"
+#include "hvn_session.h"
 #include "hvn_vf.h"
 #include "rndis_build.h"
 
@@ -60,6 +61,8 @@ struct hvn_ctrl {
 	bool stop;
 	bool orphan; /* destroyed by its own thread, which frees it */
 	bool tell_removed;
+	bool channel_gone; /* to be looked for */
+	bool tell_reset;
 	uint64_t next_tid;
 	uint32_t next_rndis_id;
 	uint64_t late;
@@ -102,6 +105,15 @@ hvn_ctrl_tell_removed(struct hvn_port *p)
 	if (p->ctrl == NULL)
 		return;
 	__atomic_store_n(&p->ctrl->tell_removed, true, __ATOMIC_RELEASE);
+	hvn_ctrl_kick(p);
+}
+
+void
+hvn_ctrl_channel_gone(struct hvn_port *p)
+{
+	if (p->ctrl == NULL)
+		return;
+	__atomic_store_n(&p->ctrl->channel_gone, true, __ATOMIC_RELEASE);
 	hvn_ctrl_kick(p);
 }
 
@@ -446,6 +458,11 @@ dispatch(struct hvn_ctrl *c)
 	if (!c->stop && __atomic_exchange_n(&c->tell_removed, false, __ATOMIC_ACQ_REL))
 		rte_eth_dev_callback_process(&rte_eth_devices[c->p->port_id],
 					     RTE_ETH_EVENT_INTR_RMV, NULL);
+	if (!c->stop && c->tell_reset) {
+		c->tell_reset = false;
+		rte_eth_dev_callback_process(&rte_eth_devices[c->p->port_id],
+					     RTE_ETH_EVENT_INTR_RESET, NULL);
+	}
 }
 
 /* Nobody may be polling: completions and notifications must not wait for that. */
@@ -461,12 +478,15 @@ look_around(struct hvn_ctrl *c)
 		/* A stopped port has no bursts that would return frames to the host. */
 		for (uint16_t i = 0; i < (p->running ? 1 : p->n_chans); i++)
 			hvn_chan_scan(p->chan[i]);
+		if (__atomic_exchange_n(&c->channel_gone, false, __ATOMIC_ACQ_REL))
+			c->tell_reset = hvn_session_lost(p);
 	}
 	vf = hvn_vf_run(p);
 	hvn_ctrl_unlock(p);
 	if (vf != 0 && vf < again)
 		again = vf;
-	return again;
+	/* Without the lock, by dispatch(). */
+	return c->tell_reset ? 0 : again;
 }
 
 static void

@@ -26,6 +26,9 @@ void hvn_ctrl_destroy(struct hvn_port *p);
 /* Let the control thread look around now. Any thread of the primary; does not block. */
 void hvn_ctrl_kick(struct hvn_port *p);
 
+/* Have it look for sub-channels that the host took away. */
+void hvn_ctrl_channel_gone(struct hvn_port *p);
+
 /* Have it tell the application that the device is gone. */
 void hvn_ctrl_tell_removed(struct hvn_port *p);
 

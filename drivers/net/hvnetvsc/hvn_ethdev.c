@@ -518,12 +518,22 @@ gone(struct hv_vmbus_device *vdev)
 		hvn_port_removed(dev);
 }
 
+static void
+channel_gone(struct hv_vmbus_device *vdev)
+{
+	struct rte_eth_dev *dev = rte_eth_dev_allocated(vdev->name);
+
+	if (dev != NULL && rte_eal_process_type() == RTE_PROC_PRIMARY)
+		hvn_ctrl_channel_gone(hvn_port(dev));
+}
+
 static const struct hv_guid classes[] = { VMBUS_CLASS_NIC, { { 0 } } };
 
 static struct hv_vmbus_driver driver = {
 	.probe = probe,
 	.remove = remove_port,
 	.gone = gone,
+	.channel_gone = channel_gone,
 	.classes = classes,
 };
 

@@ -284,7 +284,7 @@ hvn_txq_stop(struct hvn_txq *q, unsigned int timeout_ms)
 		hvn_txd_harvest(q);
 		if (hvn_txd_used(q->txd) == 0)
 			break;
-		if (rte_rdtsc() > end || hvn_removed(q->port))
+		if (rte_rdtsc() > end || hvn_removed(q->port) || q->chan->lost)
 			return -EBUSY;
 		if (hvn_chan_scan(q->chan) <= 0)
 			rte_delay_us_sleep(20);

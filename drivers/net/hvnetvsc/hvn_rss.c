@@ -157,6 +157,15 @@ disable(struct hvn_port *p)
 	return rc;
 }
 
+/* A frame for a channel that is not open would be lost. The primary is always there. */
+static uint32_t
+live_channel(const struct hvn_port *p, uint16_t queue, uint16_t queues)
+{
+	while (p->chan[queue]->lost)
+		queue = (uint16_t)((queue + 1) % queues);
+	return p->chan[queue]->vc->index;
+}
+
 int
 hvn_rss_apply(struct hvn_port *p)
 {
@@ -177,8 +186,7 @@ hvn_rss_apply(struct hvn_port *p)
 	obj.par.key_len = NDIS_RSS_KEY_SIZE;
 	obj.par.key_off = obj.par.table_off + obj.par.table_len;
 	for (uint16_t i = 0; i < n; i++) {
-		/* A frame for a channel that is not open would be lost. */
-		uint32_t channel = p->chan[p->rss.reta[i] % rx]->vc->index;
+		uint32_t channel = live_channel(p, p->rss.reta[i] % rx, rx);
 
 		memcpy((uint8_t *)&obj + sizeof(obj.par) + i * sizeof(channel), &channel,
 		       sizeof(channel));

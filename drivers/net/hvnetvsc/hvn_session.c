@@ -283,3 +283,28 @@ extend:
 	p->asked_queues = queues;
 	return 0;
 }
+
+bool
+hvn_session_lost(struct hvn_port *p)
+{
+	bool any = false;
+
+	for (uint16_t i = 1; i < p->n_chans; i++) {
+		struct hvn_chan *ch = p->chan[i];
+
+		if (ch->lost || !hv_vmbus_channel_gone(hvn_vdev(p), ch->vc))
+			continue;
+		__atomic_store_n(&ch->lost, true, __ATOMIC_RELAXED);
+		any = true;
+		HVN_LOG(ERR,
+			"port %u: the host took channel %u away: queue %u neither receives nor "
+			"sends, the others go on; stop and start the port, or reset it",
+			p->port_id, ch->vc->index, i);
+	}
+	if (!any)
+		return false;
+	p->asked_queues = 0;
+	if (p->running && hvn_rss_apply(p) != 0)
+		HVN_LOG(ERR, "port %u: some flows are lost until then", p->port_id);
+	return true;
+}

@@ -7,6 +7,8 @@
 #ifndef HVN_SESSION_H
 #define HVN_SESSION_H
 
+#include <stdbool.h>
+
 #include "hvn.h"
 
 /* Open with this MTU and one channel: everything in p->caps, MAC address, link state. */
@@ -20,5 +22,11 @@ void hvn_session_close(struct hvn_port *p);
  * is opened, extended, replaced or left as it is. After a failure there is no session.
  */
 int hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues);
+
+/*
+ * Look for sub-channels that the host took away alone, and spread receive over the others: true if
+ * there are new ones. The next start of the port opens another session. Bursts may run.
+ */
+bool hvn_session_lost(struct hvn_port *p);
 
 #endif /* HVN_SESSION_H */
