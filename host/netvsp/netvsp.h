@@ -186,6 +186,8 @@ struct nic {
 	unsigned int vf_open[2]; /* associations, switches: sent and not completed by the guest */
 	struct port *leg;	 /* NULL: none */
 	bool leg_cut;
+	bool leg_live; /* from the guest's request for the VF to its request for the other path */
+	uint64_t leg_patience, leg_seen; /* frames for the VF may be on their way for so long, ns */
 	uint64_t leg_to_guest, leg_from_guest;
 
 	/* session */
@@ -227,6 +229,9 @@ struct nic {
 /* nic_options.c */
 int nic_options_parse(struct nic_opt *opt, unsigned int index, const char *text);
 
+/* rx.c: the channel that a frame for the guest belongs to */
+unsigned int rx_channel_of(struct nic *nic, const struct port_frame *f);
+
 /* queue.c: a broken rule that ends the channel; always returns false. */
 bool nic_fatal(struct nic_queue *q, const char *rule, const void *bytes, size_t len,
 	       const char *fmt, ...) __attribute__((format(printf, 5, 6)));
@@ -263,6 +268,13 @@ int vf_force_synthetic(struct nic *nic);
 int vf_leg_create(struct nic *nic);
 void vf_leg_destroy(struct nic *nic);
 unsigned int vf_leg_poll(struct nic *nic);
+/*
+ * Take what the guest gave its VF, all of it; false if the port has no room. A VF's hardware sends
+ * at once, so what stands in the guest's rings now was sent later: it is read behind this.
+ */
+bool vf_leg_drain(struct nic *nic);
+/* Frames that were on their way to the VF when the path moved have not got there: wait a little. */
+bool vf_leg_settling(struct nic *nic);
 int vf_leg_cut(struct nic *nic, bool cut);
 
 /* rndis_ctrl.c: returns the status of the send's completion. */

@@ -65,7 +65,7 @@ nic_reset(struct vdev *vdev)
 	struct nic *nic = vdev->priv;
 
 	/* Another guest, or this one from its start: nothing switched, nothing announced. */
-	nic->path_vf = false;
+	nic->path_vf = nic->leg_live = false;
 	if (nic->vf != VF_NONE)
 		nic->vf = VF_WAITING;
 }
@@ -197,4 +197,16 @@ unsigned int
 nic_index(const struct nic *nic)
 {
 	return nic->index;
+}
+
+unsigned int
+nic_port_queues(const struct nic *nic)
+{
+	return nic->port != NULL ? nic->opt.queues : 1;
+}
+
+unsigned int
+nic_channels(const struct nic *nic)
+{
+	return nic->granted + 1;
 }

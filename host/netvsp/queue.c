@@ -128,10 +128,18 @@ drain(struct nic_queue *q)
 	static uint8_t scratch[PACKET_MAX];
 	struct vmbus_ring *rx = &q->chan->rx;
 	struct vmbus_ring_pkt pkt;
+	uint32_t end = UINT32_MAX; /* never reached */
 	unsigned int n = 0;
 	int rc;
 
-	while (n < NIC_BURST && tx_room(q)) {
+	if (q->nic->leg != NULL) {
+		if (!vmbus_ring_rx_ready(rx))
+			return 0;
+		end = rx->peer;
+		if (!vf_leg_drain(q->nic))
+			return 0;
+	}
+	while (n < NIC_BURST && tx_room(q) && rx->index != end) {
 		rc = vmbus_ring_rx_peek(rx, &pkt, scratch, sizeof(scratch));
 		if (rc == 0)
 			break;

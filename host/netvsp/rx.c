@@ -165,6 +165,17 @@ pick_queue(struct nic *nic, const struct rx_meta *m)
 	return nic->queue[nic->rss.table[m->hash % nic->rss.entries]];
 }
 
+unsigned int
+rx_channel_of(struct nic *nic, const struct port_frame *f)
+{
+	struct nic_queue *q;
+	struct rx_meta m;
+
+	classify(nic, f, &m);
+	q = pick_queue(nic, &m);
+	return q != NULL ? q->index : 0;
+}
+
 /* Write header and frame into a slot. Returns the message's length. */
 static uint32_t
 fill_slot(struct nic *nic, uint8_t *slot, const struct port_frame *f, const struct rx_meta *m,
@@ -342,10 +353,10 @@ deliver(struct nic *nic, const struct port_frame *f)
 }
 
 static bool
-receiving(const struct nic *nic)
+receiving(struct nic *nic)
 {
 	return nic->state == NVSP_ST_READY && nic->filter != 0 && nic->slots != NULL &&
-	       nic->link_up && !nic->hold_rx && !nic->path_vf;
+	       nic->link_up && !nic->hold_rx && !nic->path_vf && !vf_leg_settling(nic);
 }
 
 unsigned int

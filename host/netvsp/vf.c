@@ -98,6 +98,14 @@ finish_switch(struct nic *nic)
 {
 	bool to_vf = nic->switch_to_vf;
 
+	/* The back end has switched when nothing goes to the VF any more. */
+	if (!to_vf && nic->path_vf) {
+		nic->path_vf = false;
+		vf_leg_poll(nic);
+	}
+	if (!to_vf && vf_leg_settling(nic))
+		return;
+	nic->leg_live = to_vf;
 	nic->switch_pending = false;
 	if (nic->switch_rc)
 		notify(nic, VF_SWITCHED, 0);
@@ -118,6 +126,11 @@ vf_switch_request(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, uint32_
 	if (path > NVSP_PATH_VF)
 		host_violation(q->chan->part, "nvsp.data-path", pkt->body, pkt->payload_len,
 			       "data path %u does not exist", path);
+	/* A guest asks for the synthetic path when it sends nothing by the VF any more. */
+	if (path == NVSP_PATH_VF)
+		nic->leg_live = true;
+	else if (!nic->path_vf)
+		nic->leg_live = false;
 	if (nic->switch_pending || !legal || path > NVSP_PATH_VF) {
 		/* Completed, without effect. */
 		return !rc || queue_send(q, VMBUS_PKT_COMPLETION, 0, pkt->tid, "", 0, 0) == 0;
@@ -140,6 +153,8 @@ void
 vf_tick(struct nic *nic)
 {
 	if (nic->state != NVSP_ST_READY)
+		return;
+	if (vf_leg_settling(nic))
 		return;
 	if (nic->switch_pending && host_now() >= nic->switch_due && can_notify(nic))
 		finish_switch(nic);

@@ -9,6 +9,10 @@
 
 #include "netvsp.h"
 
+#define SETTLE_NS   UINT64_C(1000000000) /* for what the VF has no room for: a guest may be slow */
+#define TURN_NS	    UINT64_C(1000000)
+#define DRAIN_TURNS 64 /* of NIC_BURST frames: more than any VF's ring holds */
+
 int
 vf_leg_create(struct nic *nic)
 {
@@ -23,33 +27,85 @@ vf_leg_destroy(struct nic *nic)
 	nic->leg = NULL;
 }
 
-/* Move frames until there are no more or the other port has no room. */
+/* Frames for the guest, to the queue that their channel would have, until the leg has no room. */
 static unsigned int
-move(struct port *from, struct port *to)
+to_guest(struct nic *nic)
 {
 	static struct port_frame frames[NIC_BURST];
-	unsigned int n = from->ops->peek(from, frames, NIC_BURST), done = 0;
+	unsigned int n = nic->port->ops->peek(nic->port, frames, NIC_BURST), done = 0;
 
-	while (done < n && to->ops->push(to, &frames[done]))
+	for (; done < n; done++) {
+		frames[done].queue = (uint16_t)rx_channel_of(nic, &frames[done]);
+		if (!nic->leg->ops->push(nic->leg, &frames[done]))
+			break;
+	}
+	if (done != 0)
+		nic->port->ops->release(nic->port, done);
+	nic->leg_to_guest += done;
+	return done;
+}
+
+/* As much as the port takes at once; *left: there is more, or may be. */
+static unsigned int
+from_guest(struct nic *nic, bool *left)
+{
+	static struct port_frame frames[NIC_BURST];
+	unsigned int n = nic->leg->ops->peek(nic->leg, frames, NIC_BURST), done = 0;
+
+	while (done < n && nic->port->ops->push(nic->port, &frames[done]))
 		done++;
 	if (done != 0)
-		from->ops->release(from, done);
+		nic->leg->ops->release(nic->leg, done);
+	nic->leg_from_guest += done;
+	*left = n != 0;
 	return done;
+}
+
+bool
+vf_leg_drain(struct nic *nic)
+{
+	bool left = nic->leg != NULL && nic->leg_live && !nic->leg_cut;
+
+	for (unsigned int i = 0; left && i < DRAIN_TURNS; i++)
+		if (from_guest(nic, &left) == 0)
+			break;
+	return !left;
+}
+
+bool
+vf_leg_settling(struct nic *nic)
+{
+	uint64_t now, passed;
+
+	if (nic->leg_patience == 0)
+		return false;
+	if (nic->path_vf || nic->leg_cut || !nic->leg_live || nic->leg->ops->unsent == NULL ||
+	    nic->leg->ops->unsent(nic->leg) == 0) {
+		nic->leg_patience = 0;
+		return false;
+	}
+	/* Time in which this process does not run is not the guest's fault. */
+	now = host_now();
+	passed = now - nic->leg_seen < TURN_NS ? now - nic->leg_seen : TURN_NS;
+	nic->leg_seen = now;
+	nic->leg_patience -= passed < nic->leg_patience ? passed : nic->leg_patience;
+	return nic->leg_patience != 0;
 }
 
 unsigned int
 vf_leg_poll(struct nic *nic)
 {
-	unsigned int to = 0, from;
+	unsigned int n = 0;
+	bool left;
 
-	if (nic->leg == NULL)
+	if (nic->leg == NULL || nic->leg_cut || !nic->leg_live)
 		return 0;
-	if (nic->path_vf && nic->link_up && !nic->hold_rx && !nic->leg_cut)
-		to = move(nic->port, nic->leg);
-	from = nic->leg_cut ? 0 : move(nic->leg, nic->port);
-	nic->leg_to_guest += to;
-	nic->leg_from_guest += from;
-	return to + from + nic->leg->ops->flush(nic->leg);
+	if (nic->path_vf)
+		nic->leg_patience = SETTLE_NS;
+	if (nic->path_vf && nic->link_up && !nic->hold_rx)
+		n += to_guest(nic);
+	n += from_guest(nic, &left);
+	return n + nic->leg->ops->flush(nic->leg);
 }
 
 /* The VF's cable: cut without a word to the guest, and mended. */

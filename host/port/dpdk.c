@@ -23,6 +23,12 @@
 #define CLOSE_TRIES  1000 /* of the last frames, when the host ends */
 #define FLATTEN_ROOM 65536
 
+/* What waits for room in a transmit queue. */
+struct out {
+	struct rte_mbuf *tx[TX_BATCH];
+	unsigned int n;
+};
+
 struct dpdk {
 	struct port port;
 	char name[RTE_ETH_NAME_MAX_LEN];
@@ -35,9 +41,9 @@ struct dpdk {
 	uint8_t *flat[HELD]; /* copy of a frame in several segments */
 	unsigned int head;
 	unsigned int used;
-	struct rte_mbuf *tx[TX_BATCH];
-	unsigned int n_tx;
-	uint64_t sent; /* to the guest */
+	unsigned int n_queues, rx_next;
+	struct out *out; /* n_queues of them */
+	uint64_t sent;	 /* to the guest */
 	uint64_t sent_bytes;
 	uint64_t received; /* from the guest */
 	uint64_t received_bytes;
@@ -97,13 +103,17 @@ dpdk_configure(struct dpdk *d)
 
 	if (rc != 0)
 		return complain(d, "no information", rc);
+	if (d->n_queues > info.max_rx_queues)
+		d->n_queues = info.max_rx_queues;
+	if (d->n_queues > info.max_tx_queues)
+		d->n_queues = info.max_tx_queues;
 	/* The guest's MTU may change; the wire carries what one mbuf holds, or the device takes. */
 	conf.rxmode.mtu = info.max_mtu != 0 && info.max_mtu < MTU ? info.max_mtu : MTU;
 	if (info.max_rx_pktlen < conf.rxmode.mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN)
 		conf.rxmode.mtu = info.max_rx_pktlen - RTE_ETHER_HDR_LEN - RTE_ETHER_CRC_LEN;
 	conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
 	conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-	rc = rte_eth_dev_configure(d->id, 1, 1, &conf);
+	rc = rte_eth_dev_configure(d->id, (uint16_t)d->n_queues, (uint16_t)d->n_queues, &conf);
 	if (rc != 0)
 		return complain(d, "configure", rc);
 	d->opened = true;
@@ -111,12 +121,14 @@ dpdk_configure(struct dpdk *d)
 	if (rc != 0)
 		return complain(d, "descriptors", rc);
 	socket = rte_eth_dev_socket_id(d->id);
-	rc = rte_eth_rx_queue_setup(d->id, 0, nb_rx, (unsigned int)socket, NULL, d->pool);
-	if (rc != 0)
-		return complain(d, "receive queue", rc);
-	rc = rte_eth_tx_queue_setup(d->id, 0, nb_tx, (unsigned int)socket, NULL);
-	if (rc != 0)
-		return complain(d, "transmit queue", rc);
+	for (uint16_t q = 0; q < d->n_queues; q++) {
+		rc = rte_eth_rx_queue_setup(d->id, q, nb_rx, (unsigned int)socket, NULL, d->pool);
+		if (rc != 0)
+			return complain(d, "receive queue", rc);
+		rc = rte_eth_tx_queue_setup(d->id, q, nb_tx, (unsigned int)socket, NULL);
+		if (rc != 0)
+			return complain(d, "transmit queue", rc);
+	}
 	rc = rte_eth_dev_start(d->id);
 	if (rc != 0)
 		return complain(d, "start", rc);
@@ -132,24 +144,58 @@ dpdk_pool(struct dpdk *d)
 	char name[32];
 
 	snprintf(name, sizeof(name), "hv_port%u", d->id);
-	d->pool = rte_pktmbuf_pool_create(name, MBUFS, 64, 0, ROOM + RTE_PKTMBUF_HEADROOM,
-					  SOCKET_ID_ANY);
+	d->pool = rte_pktmbuf_pool_create(name, MBUFS + d->n_queues * TX_BATCH, 64, 0,
+					  ROOM + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
 	return d->pool == NULL ? complain(d, "packet memory; more is got by -- -m 256", -ENOMEM)
 			       : 0;
+}
+
+static unsigned int
+flush_queue(struct dpdk *d, unsigned int queue)
+{
+	struct out *o = &d->out[queue];
+	unsigned int n;
+
+	if (o->n == 0)
+		return 0;
+	n = rte_eth_tx_burst(d->id, (uint16_t)queue, o->tx, (uint16_t)o->n);
+	o->n -= n;
+	memmove(o->tx, o->tx + n, o->n * sizeof(o->tx[0]));
+	return n;
 }
 
 static unsigned int
 dpdk_flush(struct port *port)
 {
 	struct dpdk *d = dpdk_of(port);
-	unsigned int n;
+	unsigned int n = 0;
 
-	if (d->n_tx == 0)
-		return 0;
-	n = rte_eth_tx_burst(d->id, 0, d->tx, (uint16_t)d->n_tx);
-	d->n_tx -= n;
-	memmove(d->tx, d->tx + n, d->n_tx * sizeof(d->tx[0]));
+	for (unsigned int q = 0; q < d->n_queues; q++)
+		n += flush_queue(d, q);
 	return n;
+}
+
+static unsigned int
+dpdk_unsent(const struct port *port)
+{
+	const struct dpdk *d = dpdk_of(port);
+	unsigned int n = 0;
+
+	for (unsigned int q = 0; d->out != NULL && q < d->n_queues; q++)
+		n += d->out[q].n;
+	return n;
+}
+
+/* Free what waits in either direction. */
+static void
+drop_held(struct dpdk *d)
+{
+	for (unsigned int q = 0; d->out != NULL && q < d->n_queues; q++) {
+		rte_pktmbuf_free_bulk(d->out[q].tx, d->out[q].n);
+		d->out[q].n = 0;
+	}
+	for (; d->used != 0; d->used--, d->head = (d->head + 1) % HELD)
+		rte_pktmbuf_free(d->held[d->head]);
 }
 
 static void
@@ -157,14 +203,12 @@ dpdk_destroy(struct port *port)
 {
 	struct dpdk *d = dpdk_of(port);
 
-	for (unsigned int i = 0; i < CLOSE_TRIES && d->n_tx != 0; i++)
+	for (unsigned int i = 0; i < CLOSE_TRIES && dpdk_unsent(port) != 0; i++)
 		dpdk_flush(port);
-	if (d->n_tx != 0)
+	if (dpdk_unsent(port) != 0)
 		fprintf(stderr, "hv-host: port dpdk: %s: %u frames of the guest not sent\n",
-			d->name, d->n_tx);
-	rte_pktmbuf_free_bulk(d->tx, d->n_tx);
-	for (; d->used != 0; d->used--, d->head = (d->head + 1) % HELD)
-		rte_pktmbuf_free(d->held[d->head]);
+			d->name, dpdk_unsent(port));
+	drop_held(d);
 	if (d->opened) {
 		rte_eth_dev_stop(d->id);
 		if (!d->probed)
@@ -175,6 +219,7 @@ dpdk_destroy(struct port *port)
 	rte_mempool_free(d->pool);
 	for (unsigned int i = 0; i < HELD; i++)
 		free(d->flat[i]);
+	free(d->out);
 	free(d);
 }
 
@@ -187,7 +232,9 @@ dpdk_create(struct nic *nic, const char *text, struct port **port)
 	if (d == NULL)
 		return -ENOMEM;
 	d->port = (struct port){ .ops = &port_dpdk_ops, .nic = nic };
-	rc = dpdk_probe(d, text);
+	d->n_queues = nic_port_queues(nic);
+	d->out = calloc(d->n_queues, sizeof(*d->out));
+	rc = d->out == NULL ? -ENOMEM : dpdk_probe(d, text);
 	if (rc == 0)
 		rc = dpdk_pool(d);
 	if (rc == 0)
@@ -241,11 +288,12 @@ dpdk_strip_vlan(struct port_frame *f, const struct rte_mbuf *m)
 }
 
 static void
-dpdk_receive(struct dpdk *d)
+receive_queue(struct dpdk *d, unsigned int queue)
 {
 	unsigned int room = HELD - d->used, i;
 	struct rte_mbuf *burst[64];
-	uint16_t n = rte_eth_rx_burst(d->id, 0, burst, (uint16_t)(room < 64 ? room : 64));
+	uint16_t n =
+		rte_eth_rx_burst(d->id, (uint16_t)queue, burst, (uint16_t)(room < 64 ? room : 64));
 
 	if (n != 0)
 		d->last_rx = host_now();
@@ -259,6 +307,26 @@ dpdk_receive(struct dpdk *d)
 		dpdk_strip_vlan(&d->frames[i], burst[k]);
 		d->held[i] = burst[k];
 		d->used++;
+	}
+}
+
+/* Queues that the other end has too: memif must not be asked for others. */
+static unsigned int
+queues_used(const struct dpdk *d)
+{
+	unsigned int n = nic_channels(d->port.nic);
+
+	return n < d->n_queues ? n : d->n_queues;
+}
+
+static void
+dpdk_receive(struct dpdk *d)
+{
+	unsigned int n = queues_used(d);
+
+	for (unsigned int i = 0; i < n && d->used < HELD; i++) {
+		d->rx_next = (d->rx_next + 1) % n;
+		receive_queue(d, d->rx_next);
 	}
 }
 
@@ -344,11 +412,13 @@ static bool
 dpdk_push(struct port *port, const struct port_frame *frame)
 {
 	struct dpdk *d = dpdk_of(port);
+	unsigned int queue = frame->queue % queues_used(d);
+	struct out *o = &d->out[queue];
 	struct rte_mbuf *m;
 
-	if (d->n_tx == TX_BATCH)
-		dpdk_flush(port);
-	if (d->n_tx == TX_BATCH) {
+	if (o->n == TX_BATCH)
+		flush_queue(d, queue);
+	if (o->n == TX_BATCH) {
 		d->refused++;
 		return false;
 	}
@@ -359,7 +429,7 @@ dpdk_push(struct port *port, const struct port_frame *frame)
 		d->no_mbuf++;
 		return false;
 	}
-	d->tx[d->n_tx++] = m;
+	o->tx[o->n++] = m;
 	d->received++;
 	d->received_bytes += frame->len;
 	return true;
@@ -372,8 +442,10 @@ dpdk_command(struct port *port, const char *cmd, json_t *request, json_t *reply)
 
 	(void)request;
 	(void)reply;
-	if (strcmp(cmd, "cut") == 0)
+	if (strcmp(cmd, "cut") == 0) {
+		drop_held(d);
 		return rte_eth_dev_stop(d->id);
+	}
 	if (strcmp(cmd, "mend") == 0)
 		return rte_eth_dev_start(d->id);
 	if (strcmp(cmd, "reset-stats") != 0 && strcmp(cmd, "clear") != 0)
@@ -396,7 +468,7 @@ dpdk_stats(struct port *port)
 			 d->name, "sent", (json_int_t)d->sent, "sent_bytes",
 			 (json_int_t)d->sent_bytes, "from_guest_frames", (json_int_t)d->received,
 			 "from_guest_bytes", (json_int_t)d->received_bytes, "waiting",
-			 (json_int_t)d->used, "unsent", (json_int_t)d->n_tx, "refused",
+			 (json_int_t)d->used, "unsent", (json_int_t)dpdk_unsent(port), "refused",
 			 (json_int_t)d->refused, "no_mbuf", (json_int_t)d->no_mbuf, "unusable",
 			 (json_int_t)d->unusable, "device_missed",
 			 (json_int_t)(st.imissed + st.rx_nombuf), "silence_ns",
@@ -411,6 +483,7 @@ const struct port_ops port_dpdk_ops = {
 	.release = dpdk_release,
 	.push = dpdk_push,
 	.flush = dpdk_flush,
+	.unsent = dpdk_unsent,
 	.command = dpdk_command,
 	.stats = dpdk_stats,
 };

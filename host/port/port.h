@@ -34,6 +34,7 @@ struct port_frame {
 	uint16_t tci;
 	uint32_t hash;
 	uint32_t hash_info; /* NDIS_HASH_* */
+	uint16_t queue;	    /* to a port that has several; modulo their number */
 };
 
 struct port_ops {
@@ -55,6 +56,8 @@ struct port_ops {
 	bool (*push)(struct port *port, const struct port_frame *frame);
 	/* End of a slice: send what push() has buffered; housekeeping. Returns work done. */
 	unsigned int (*flush)(struct port *port);
+	/* Frames that push() took and flush() could not send yet. May be NULL: none, ever. */
+	unsigned int (*unsent)(const struct port *port);
 	/* A control command ("start", "stop", "rate", ...), as nic_command(). May be NULL. */
 	int (*command)(struct port *port, const char *cmd, json_t *request, json_t *reply);
 	json_t *(*stats)(struct port *port); /* a new object */
@@ -78,5 +81,9 @@ int port_join(struct port *port, struct port *other);
 const uint8_t *nic_mac(const struct nic *nic); /* 6 bytes */
 uint32_t nic_mtu(const struct nic *nic);       /* L2 bytes without FCS that the guest accepts */
 unsigned int nic_index(const struct nic *nic);
+/* Queues that a port being created may have: 1, but a VF's wire as many as the NIC. */
+unsigned int nic_port_queues(const struct nic *nic);
+unsigned int
+nic_channels(const struct nic *nic); /* that the guest has; its VF has as many queues */
 
 #endif /* HOST_PORT_H */

@@ -51,7 +51,7 @@ def run(tmp):
     started = []
 
     def start(cls, *args, **more):
-        if cls is hv.Host:
+        if issubclass(cls, hv.Host):
             args = (tmp, *args)
         started.append(cls(*args, **more))
         return started[-1]

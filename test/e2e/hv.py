@@ -44,9 +44,10 @@ def until(condition, what, seconds=SLOW):
         time.sleep(0.01)
 
 
-def lcores(n):
-    """n lcores, dealt out to the CPUs we may use."""
-    return ["--lcores", ",".join(f"{i}@{CPUS[i % len(CPUS)]}" for i in range(n))]
+def lcores(n, cpus=CPUS):
+    """n lcores, dealt out to CPUs; the first, which mostly sleeps, is on the first we may use."""
+    places = [CPUS[0], *(cpus[i % len(cpus)] for i in range(1, n))]
+    return ["--lcores", ",".join(f"{i}@{cpu}" for i, cpu in enumerate(places))]
 
 
 class Program:
@@ -172,12 +173,12 @@ class Testpmd(Program):
     binary = DPDK_TESTPMD
     plugins = [a for p in PLUGINS if not (EAL_PLUGINS / p.name).exists() for a in ("-d", p)]
 
-    def __init__(self, host, *args, eal=(), memory=NO_HUGE, cores=1, interactive=False,
+    def __init__(self, host, *args, eal=(), memory=NO_HUGE, cores=1, cpus=CPUS, interactive=False,
                  telemetry=False, **more):
         self.prefix = f"hv-e2e-{os.getpid()}-{next(_prefix)}"
         launcher, env = self.reach(getattr(host, "socket", host))
-        super().__init__([*launcher, self.binary, *self.plugins, *lcores(cores + 1), *memory,
-                          "--no-pci", *([] if telemetry else ["--no-telemetry"]),
+        super().__init__([*launcher, self.binary, *self.plugins, *lcores(cores + 1, cpus),
+                          *memory, "--no-pci", *([] if telemetry else ["--no-telemetry"]),
                           "--file-prefix", self.prefix, *eal, "--", *self.app_args(cores),
                           *args, *(["-i"] if interactive else [])], env, **more)
 

@@ -20,6 +20,7 @@
 #include <rte_udp.h>
 
 #include "hvn_chan.h"
+#include "hvn_ctrl.h"
 #include "hvn_txd.h"
 #include "rndis_build.h"
 
@@ -72,6 +73,12 @@ hv_vmbus_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 	RTE_SET_USED(dev);
 	RTE_SET_USED(chan);
 	fx.signals++;
+}
+
+void
+hvn_ctrl_kick(struct hvn_port *p)
+{
+	(void)p;
 }
 
 bool

@@ -343,12 +343,17 @@ test_order_planned_removal(void **state)
 	struct hvn_path p;
 
 	(void)state;
-	to_vf(&p);
-	hvn_path_event(&p, HVN_EV_UNASSOC);
-	assert_actions(log, run(&p, log, 16), before, 3);
-	hvn_path_event(&p, HVN_EV_SWITCHED);
-	assert_actions(log, run(&p, log, 16), after, 4);
-	assert_int_equal(hvn_path_next(&p), HVN_ACT_NONE);
+	/* With and without the host's notice, which does not say that the VF's frames have arrived. */
+	for (int notice = 0; notice < 2; notice++) {
+		to_vf(&p);
+		if (notice)
+			hvn_path_event(&p, HVN_EV_HOST_SYNTHETIC);
+		hvn_path_event(&p, HVN_EV_UNASSOC);
+		assert_actions(log, run(&p, log, 16), before, 3);
+		hvn_path_event(&p, HVN_EV_SWITCHED);
+		assert_actions(log, run(&p, log, 16), after, 4);
+		assert_int_equal(hvn_path_next(&p), HVN_ACT_NONE);
+	}
 }
 
 /* A device that vanishes and comes back before the old one was given up is not mixed up. */

@@ -146,14 +146,43 @@ struct hvn_chan {
 
 /* --- queues ------------------------------------------------------------------------------------- */
 
+/* How far the ring must be read before frames of the VF may be delivered: hvn_path_burst.c. */
+struct hvn_ring_mark {
+	uint32_t at;	/* read index when left was counted */
+	uint32_t left;	/* bytes */
+	uint64_t since; /* TSC */
+};
+
+/* Are frames in the ring older than those of the VF? */
+enum hvn_ring_first {
+	HVN_RING_LAST,	 /* no: the host may turn back at any time */
+	HVN_RING_FIRST,	 /* yes: the host is about to turn to the VF */
+	HVN_RING_TURNED, /* it has: up to the mark. Ended by the burst that comes there */
+};
+
 /*
  * Which path a queue uses: read once per burst. The control thread changes vf_port, makes every
  * other thread pass a full barrier (membarrier), and waits while busy is set.
  */
 struct hvn_queue_path {
-	uint32_t busy;	  /* the process whose burst may be inside the VF's functions, 0 = none */
-	uint16_t vf_port; /* RTE_MAX_ETHPORTS: synthetic */
-	bool synthetic_first; /* receive: which path's frames are older */
+	uint32_t busy;	    /* the process whose burst may be inside the VF's functions, 0 = none */
+	uint16_t vf_port;   /* RTE_MAX_ETHPORTS: synthetic; see hvn_path_inline.h */
+	uint8_t ring_first; /* receive: enum hvn_ring_first */
+	bool dead;	    /* transmit: the control thread was told that the VF has gone */
+	uint64_t since;	    /* transmit: TSC when it was to turn */
+	struct hvn_ring_mark mark; /* receive: of HVN_RING_TURNED */
+};
+
+#define HVN_RX_HOLD 32
+
+/* Frames of one path, held back until older ones of the other are delivered. */
+struct hvn_rx_hold {
+	uint16_t n, first;	   /* pkts[first..first + n) */
+	bool of_vf;		   /* else of the ring */
+	uint32_t left;		   /* frames of the VF that are to come first */
+	uint32_t vf_empty;	   /* polls that found nothing in the VF */
+	struct hvn_ring_mark mark; /* what is in the ring that is to come first */
+	struct rte_mbuf *pkts[HVN_RX_HOLD];
 };
 
 struct hvn_rxq {
@@ -182,6 +211,7 @@ struct hvn_rxq {
 	struct hvn_queue_path path;
 	struct hvn_rx_stats stats __rte_cache_aligned;
 	struct hvn_rx_stats base; /* subtracted since the last reset */
+	struct hvn_rx_hold hold;
 } __rte_cache_aligned;
 
 struct hvn_txd; /* hvn_txd.h */
@@ -363,6 +393,18 @@ int hvn_rx_descriptor_status(void *rxq, uint16_t offset);
 int hvn_tx_descriptor_status(void *txq, uint16_t offset);
 uint32_t hvn_rx_queue_count(void *rxq);
 int hvn_tx_done_cleanup(void *txq, uint32_t free_cnt);
+
+/* hvn_path_burst.c: bursts of a queue whose path is not simply synthetic. */
+uint16_t hvn_path_rx(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n);
+uint16_t hvn_path_tx(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n);
+/* What the ring holds now comes before what the VF holds. Any thread. */
+void hvn_path_mark_ring(const struct hvn_rxq *q, struct hvn_ring_mark *m);
+/* Free what is held back. No burst is inside q. */
+void hvn_path_rx_drop(struct hvn_rxq *q);
+/* What they use of the synthetic path; hvn_tx_reclaim() returns how many messages are in flight. */
+uint16_t hvn_rx_poll(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n);
+uint16_t hvn_tx_synthetic(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n);
+uint32_t hvn_tx_reclaim(struct hvn_txq *q);
 
 /* Attach a queue to its channel after the port's channels are open, before traffic; and back. */
 int hvn_rxq_start(struct hvn_rxq *q);

@@ -45,7 +45,11 @@ host_took_path_back(struct hvn_path *p)
 {
 	/* The completion of a switch in flight may have been sent before or after this notice. */
 	p->doubt = p->in_flight == HVN_ACT_SWITCH_VF;
-	p->host = HVN_HOST_SYN;
+	/*
+	 * Synthetic, then; but before the VF is given up, the host says that it is done with it: its
+	 * answer to a request comes when all that was sent by way of the VF has arrived.
+	 */
+	p->host = p->host_gone ? HVN_HOST_SYN : HVN_HOST_UNKNOWN;
 	/* Its back end failed, or it is about to remove the VF: asking at once would only flap. */
 	try_later(p);
 }

@@ -8,6 +8,14 @@
 /* What a burst of this process marks its queue with: the process. */
 extern uint32_t hvn_process_mark __attribute__((visibility("hidden")));
 
+/*
+ * What vf_port may be beside a port and RTE_MAX_ETHPORTS. A burst may turn such a value into the
+ * one it leads to; the control thread writes all others.
+ */
+#define HVN_TX_TO_VF 0x8000u		    /* | port: to the VF, when order allows */
+#define HVN_TX_BACK  0x4000u		    /* | port: away from it, when order allows */
+#define HVN_RX_LAST  (RTE_MAX_ETHPORTS + 1) /* off the VF; frames may still be held back */
+
 /* The VF's port, or RTE_MAX_ETHPORTS. It stays valid until hvn_path_leave(). */
 static inline uint16_t
 hvn_path_enter(struct hvn_queue_path *path)

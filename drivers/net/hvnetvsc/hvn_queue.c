@@ -245,6 +245,7 @@ hvn_rxq_stop(struct hvn_rxq *q)
 
 	q->started = false;
 	q->chan = NULL;
+	hvn_path_rx_drop(q);
 	if (ch == NULL)
 		return;
 	rte_spinlock_lock(&ch->in_lock);

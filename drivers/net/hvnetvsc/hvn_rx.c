@@ -483,24 +483,10 @@ rx_poll(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 	return rx_busy(q, ch, pkts, n);
 }
 
-static __rte_noinline uint16_t
-rx_vf(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
+uint16_t
+hvn_rx_poll(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 {
-	const uint16_t vf = hvn_path_enter(&q->path);
-	const struct rte_eth_dev *dev;
-	uint16_t i, got = 0;
-
-	if (likely(vf != RTE_MAX_ETHPORTS)) {
-		/* A secondary may lack it, and ethdev's copy may be older there than the queues. */
-		dev = &rte_eth_devices[vf];
-		if (likely(dev->state == RTE_ETH_DEV_ATTACHED))
-			got = dev->rx_pkt_burst(dev->data->rx_queues[q->queue_id], pkts, n);
-		for (i = 0; i < got; i++)
-			pkts[i]->port = q->port_id;
-	}
-	hvn_path_leave(&q->path);
-	/* The host may deliver by either path at any time (broadcasts, a switch under way). */
-	return got + rx_poll(q, pkts + got, n - got);
+	return rx_poll(q, pkts, n);
 }
 
 uint16_t
@@ -510,7 +496,7 @@ hvn_rx_burst(void *rxq, struct rte_mbuf **pkts, uint16_t n)
 
 	/* Without a VF nothing needs protection; with one it is looked up again, and protected. */
 	if (unlikely(__atomic_load_n(&q->path.vf_port, __ATOMIC_RELAXED) != RTE_MAX_ETHPORTS))
-		return rx_vf(q, pkts, n);
+		return hvn_path_rx(q, pkts, n);
 	return rx_poll(q, pkts, n);
 }
 

@@ -52,6 +52,15 @@ tx_reclaim(struct hvn_txq *q)
 	hvn_txd_harvest(q);
 }
 
+uint32_t
+hvn_tx_reclaim(struct hvn_txq *q)
+{
+	hvn_txd_harvest(q);
+	if (hvn_txd_used(q->txd) != 0)
+		tx_reclaim(q);
+	return hvn_txd_used(q->txd);
+}
+
 /* --- aggregates ------------------------------------------------------------------------------------ */
 
 static inline void
@@ -461,30 +470,20 @@ tx_synthetic(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 	return sent;
 }
 
-static __rte_noinline uint16_t
-tx_vf(const struct hvn_txq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
+uint16_t
+hvn_tx_synthetic(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 {
-	const struct rte_eth_dev *dev = &rte_eth_devices[vf];
-
-	return dev->tx_pkt_burst(dev->data->tx_queues[q->queue_id], pkts, n);
+	return tx_synthetic(q, pkts, n);
 }
 
 uint16_t
 hvn_tx_burst(void *txq, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct hvn_txq *q = txq;
-	uint16_t sent, vf = hvn_path_enter(&q->path);
 
-	/* A secondary may lack the VF: the synthetic path still sends. */
-	if (unlikely(vf != RTE_MAX_ETHPORTS && rte_eth_devices[vf].state == RTE_ETH_DEV_ATTACHED)) {
-		sent = tx_vf(q, vf, pkts, n);
-		hvn_path_leave(&q->path);
-		/* What was sent before the switch still completes here. */
-		if (q->chan != NULL && hvn_txd_used(q->txd) != 0 && !hvn_removed(q->port))
-			tx_reclaim(q);
-		return sent;
-	}
-	hvn_path_leave(&q->path);
+	/* Without a VF nothing needs protection; with one it is looked up again, and protected. */
+	if (unlikely(__atomic_load_n(&q->path.vf_port, __ATOMIC_RELAXED) != RTE_MAX_ETHPORTS))
+		return hvn_path_tx(q, pkts, n);
 	return tx_synthetic(q, pkts, n);
 }
 
@@ -507,9 +506,7 @@ hvn_tx_done_cleanup(void *txq, uint32_t free_cnt)
 	if (q->chan == NULL || hvn_removed(q->port))
 		return 0;
 	before = hvn_txd_used(q->txd);
-	hvn_txd_harvest(q);
-	tx_reclaim(q);
-	return (int)(before - hvn_txd_used(q->txd));
+	return (int)(before - hvn_tx_reclaim(q));
 }
 
 int

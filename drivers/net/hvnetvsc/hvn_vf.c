@@ -17,17 +17,17 @@
 #include "hvn_path_inline.h"
 #include "hvn_vf.h"
 
-#define NS_PER_MS      UINT64_C(1000000)
-#define ACTIONS_MAX    64   /* in one run: more than the longest way from path to path */
-#define QUIESCE_MS     200  /* a burst that is not over by then: tried again later */
-#define DRAIN_MS       50   /* for frames in the VF's receive queues */
-#define DRAIN_QUIET_MS 5    /* nothing moved for so long: empty */
-#define FOREIGN_MS     2000 /* another process's burst that is not over by then never will be */
-#define CLOSE_MS       5000
-#define LOOK_MS	       100 /* between two looks for a device */
-#define LINK_MS	       5   /* ... and at the link of a VF that carries traffic */
-#define RETRY_MIN_MS   50
-#define RETRY_MAX_MS   5000
+#define NS_PER_MS    UINT64_C(1000000)
+#define ACTIONS_MAX  64	  /* in one run: more than the longest way from path to path */
+#define QUIESCE_MS   200  /* a burst that is not over by then: tried again later */
+#define DRAIN_MS     200  /* for frames in the VF's receive queues: an application that polls */
+#define LEAVE_MS     2	  /* for what the VF was given to send */
+#define FOREIGN_MS   2000 /* another process's burst that is not over by then never will be */
+#define CLOSE_MS     5000
+#define LOOK_MS	     100 /* between two looks for a device */
+#define LINK_MS	     5	 /* ... and at the link of a VF that carries traffic */
+#define RETRY_MIN_MS 50
+#define RETRY_MAX_MS 5000
 
 static uint64_t
 now_ns(void)
@@ -181,21 +181,59 @@ set_tx(struct hvn_port *p, uint16_t port)
 	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
 		struct hvn_txq *q = p->data->tx_queues[i];
 
-		if (q != NULL)
-			__atomic_store_n(&q->path.vf_port, port, __ATOMIC_RELEASE);
+		if (q == NULL)
+			continue;
+		q->path.since = rte_rdtsc();
+		q->path.dead = false;
+		__atomic_store_n(&q->path.vf_port, port, __ATOMIC_RELEASE);
 	}
 }
 
-/* Frames that came by the path that is being left are older: that path is polled first. */
+/* Ask the queues to turn back; false: none needs time for that. */
+static bool
+ask_tx_back(struct hvn_port *p)
+{
+	bool any = false;
+
+	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
+		struct hvn_txq *q = p->data->tx_queues[i];
+		uint16_t seen;
+
+		if (q == NULL)
+			continue;
+		seen = __atomic_load_n(&q->path.vf_port, __ATOMIC_RELAXED);
+		if (seen >= RTE_MAX_ETHPORTS || rte_eth_fp_ops[seen].tx_descriptor_status == NULL)
+			continue;
+		any |= __atomic_compare_exchange_n(&q->path.vf_port, &seen, seen | HVN_TX_BACK,
+						   false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	}
+	return any;
+}
+
+static bool
+tx_is_back(const struct hvn_port *p)
+{
+	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
+		const struct hvn_txq *q = p->data->tx_queues[i];
+
+		if (q != NULL &&
+		    __atomic_load_n(&q->path.vf_port, __ATOMIC_RELAXED) != RTE_MAX_ETHPORTS)
+			return false;
+	}
+	return true;
+}
+
 static void
-set_order(struct hvn_port *p, bool synthetic_first)
+set_order(struct hvn_port *p, enum hvn_ring_first first)
 {
 	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
 		struct hvn_rxq *q = p->data->rx_queues[i];
 
-		if (q != NULL)
-			__atomic_store_n(&q->path.synthetic_first, synthetic_first,
-					 __ATOMIC_RELAXED);
+		if (q == NULL)
+			continue;
+		if (first == HVN_RING_TURNED)
+			hvn_path_mark_ring(q, &q->path.mark);
+		__atomic_store_n(&q->path.ring_first, (uint8_t)first, __ATOMIC_RELEASE);
 	}
 }
 
@@ -264,22 +302,33 @@ quiesce(struct hvn_vf *vf)
 }
 
 /*
- * What the VF received before the host turned: let the application take it, and let the VF send
- * what it holds. Few drivers tell how much that is, so wait until nothing moves any more.
+ * What the VF received before the host turned: let the application take it. The host has turned, so
+ * a poll that finds a queue empty, begun behind this point, is the last that is needed.
  */
 static void
 drain(struct hvn_vf *vf)
 {
-	uint64_t end = now_ns() + DRAIN_MS * NS_PER_MS, seen = 0;
-	struct rte_eth_stats s;
+	uint64_t end = now_ns() + DRAIN_MS * NS_PER_MS;
+	struct rte_eth_dev_data *d = vf->p->data;
+	uint32_t seen[HVN_QUEUES_MAX];
+	bool again = true;
 
-	for (unsigned int quiet = 0; quiet < DRAIN_QUIET_MS && now_ns() < end; quiet++) {
-		if (rte_eth_stats_get(vf->port, &s) != 0)
-			return;
-		if (s.ipackets != seen)
-			quiet = 0;
-		seen = s.ipackets;
-		rte_delay_us_sleep(1000);
+	for (uint16_t i = 0; i < d->nb_rx_queues; i++) {
+		const struct hvn_rxq *q = d->rx_queues[i];
+
+		seen[i] = q != NULL ? __atomic_load_n(&q->hold.vf_empty, __ATOMIC_ACQUIRE) : 0;
+	}
+	while (again && now_ns() < end) {
+		again = false;
+		for (uint16_t i = 0; i < d->nb_rx_queues; i++) {
+			const struct hvn_rxq *q = d->rx_queues[i];
+
+			/* Two: the first may have begun before. */
+			again |= q != NULL &&
+				 __atomic_load_n(&q->hold.vf_empty, __ATOMIC_ACQUIRE) - seen[i] < 2;
+		}
+		if (again)
+			rte_delay_us_sleep(50);
 	}
 }
 
@@ -352,6 +401,8 @@ switch_path(struct hvn_vf *vf, enum hvn_path_action act)
 
 	if (vf->leaving == 0)
 		vf->leaving = now_ns();
+	if (to_vf)
+		set_order(vf->p, HVN_RING_FIRST);
 	rc = hvn_nvsp_switch_data_path(vf->p, to_vf ? NVSP_PATH_VF : NVSP_PATH_SYNTHETIC);
 	if (rc != 0 && rc != -ETIMEDOUT) {
 		vf->count.failed++;
@@ -381,12 +432,19 @@ switch_path(struct hvn_vf *vf, enum hvn_path_action act)
 static void
 turn_tx_off(struct hvn_vf *vf)
 {
+	bool planned = vf->path.present && !vf->path.stale;
+	uint64_t end;
+
 	vf->leaving = now_ns();
-	if (vf->path.present && !vf->path.stale)
+	end = vf->leaving + LEAVE_MS * NS_PER_MS;
+	if (planned)
 		vf->count.planned++;
 	else
 		vf->count.surprise++;
-	set_order(vf->p, false);
+	set_order(vf->p, HVN_RING_LAST);
+	if (planned && vf->p->running && ask_tx_back(vf->p))
+		while (!tx_is_back(vf->p) && now_ns() < end)
+			rte_delay_us_sleep(20);
 	set_tx(vf->p, RTE_MAX_ETHPORTS);
 }
 
@@ -433,20 +491,21 @@ execute(struct hvn_vf *vf, enum hvn_path_action act)
 		rc = configure(vf);
 		break;
 	case HVN_ACT_RX_ON:
-		set_order(vf->p, true);
 		set_rx(vf->p, vf->port);
 		break;
 	case HVN_ACT_TX_ON:
-		set_tx(vf->p, vf->port);
+		set_order(vf->p, HVN_RING_TURNED);
+		set_tx(vf->p, vf->port | HVN_TX_TO_VF);
 		break;
 	case HVN_ACT_TX_OFF:
 		turn_tx_off(vf);
 		break;
 	case HVN_ACT_RX_OFF:
 		/* A device that its driver resets is not to be asked for anything. */
-		if (vf->path.present && !vf->path.stale && !vf->path.recovering && vf->p->running)
+		if (vf->path.present && !vf->path.stale && !vf->path.recovering &&
+		    vf->path.started && vf->p->running)
 			drain(vf);
-		set_rx(vf->p, RTE_MAX_ETHPORTS);
+		set_rx(vf->p, HVN_RX_LAST);
 		vf->leaving = 0;
 		break;
 	case HVN_ACT_QUIESCE:

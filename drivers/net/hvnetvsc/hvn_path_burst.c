@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Bursts of a port whose path is not simply synthetic. They keep the order of each queue, and so of
+ * each flow, while the path changes; none waits.
+ *
+ * Receive: frames of the newer path are held back until those that the older path had when the
+ * first of them was seen are delivered. The host puts a frame on one path only after it has put all
+ * earlier ones on the other, so the newer path is looked at first, then the older one is emptied.
+ * While the host turns to the VF, the synthetic ring is the older path; from then on the VF's queue
+ * is, since the host may turn back at any time, and unasked.
+ *
+ * Transmit: a queue turns to the VF in a burst that finds nothing of it left in the ring. Under load
+ * that moment may not come: then the queue takes nothing until it does, as if it were full, for a
+ * limited time. It turns back, if that is planned, when the VF has sent what it was given, where the
+ * VF's driver tells; else at once.
+ */
+#include <rte_cycles.h>
+
+#include "hvn_chan.h"
+#include "hvn_ctrl.h"
+#include "hvn_path_inline.h"
+#include "hvn_rx.h"
+#include "hvn_txd.h"
+
+#define VF_QUEUE_MAX HVN_DESC_MAX /* frames a VF's queue can hold, or more */
+
+#define OLDER_MS 1000 /* receive: the older path is empty by then, or nobody empties it */
+#define SEND_MS	 1000 /* transmit: as before, while waiting for the moment to turn */
+#define HOLD_MS	 1100 /* ... and then nothing, until it comes or by then */
+
+static inline bool
+is_over(uint64_t since, uint64_t ms)
+{
+	return rte_rdtsc() - since > ms * rte_get_tsc_hz() / 1000;
+}
+
+/* --- receive -------------------------------------------------------------------------------------- */
+
+static uint16_t
+rx_vf(struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
+{
+	const struct rte_eth_dev *dev = &rte_eth_devices[vf];
+	uint16_t i, got = 0;
+
+	/* A secondary may lack it, and ethdev's copy may be older there than the queues. */
+	if (likely(dev->state == RTE_ETH_DEV_ATTACHED))
+		got = dev->rx_pkt_burst(dev->data->rx_queues[q->queue_id], pkts, n);
+	for (i = 0; i < got; i++)
+		pkts[i]->port = q->port_id;
+	/* For whoever waits until nothing is left in there. */
+	if (got == 0 && n != 0)
+		__atomic_store_n(&q->hold.vf_empty, q->hold.vf_empty + 1, __ATOMIC_RELEASE);
+	return got;
+}
+
+static uint16_t
+rx_release(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct hvn_rx_hold *h = &q->hold;
+	const uint16_t m = RTE_MIN(n, h->n);
+
+	for (uint16_t i = 0; i < m; i++)
+		pkts[i] = h->pkts[h->first + i];
+	h->first += m;
+	h->n -= m;
+	return m;
+}
+
+void
+hvn_path_mark_ring(const struct hvn_rxq *q, struct hvn_ring_mark *m)
+{
+	const struct vmbus_ring *rx;
+	uint32_t windex;
+
+	m->left = 0;
+	m->since = rte_rdtsc();
+	if (q->chan == NULL || hvn_removed(q->port))
+		return;
+	rx = &q->chan->vc->rx;
+	/* In this order: a scan on another lcore may move the index meanwhile. */
+	m->at = __atomic_load_n(&rx->index, __ATOMIC_ACQUIRE);
+	windex = __atomic_load_n(&rx->hdr->windex, __ATOMIC_ACQUIRE);
+	if (windex < rx->size)
+		m->left = vmbus_ring_dist(rx, m->at, windex);
+}
+
+static bool
+rx_ring_passed(const struct hvn_rxq *q, struct hvn_ring_mark *m)
+{
+	const struct vmbus_ring *rx;
+	uint32_t index, bytes;
+
+	if (m->left == 0)
+		return true;
+	if (q->chan == NULL || hvn_removed(q->port) || is_over(m->since, OLDER_MS)) {
+		m->left = 0;
+		return true;
+	}
+	rx = &q->chan->vc->rx;
+	index = __atomic_load_n(&rx->index, __ATOMIC_RELAXED);
+	bytes = vmbus_ring_dist(rx, m->at, index);
+	m->at = index;
+	m->left -= RTE_MIN(bytes, m->left);
+	return m->left == 0;
+}
+
+static uint16_t
+rx_ring_first(struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct hvn_rx_hold *h = &q->hold;
+	uint16_t got;
+
+	if (h->n == 0) {
+		h->first = 0;
+		h->of_vf = true;
+		h->n = rx_vf(q, vf, h->pkts, HVN_RX_HOLD);
+		if (h->n != 0)
+			hvn_path_mark_ring(q, &h->mark);
+	}
+	if (h->n != 0 && rx_ring_passed(q, &h->mark))
+		return rx_release(q, pkts, n);
+	got = hvn_rx_poll(q, pkts, n);
+	if (h->n != 0 && rx_ring_passed(q, &h->mark))
+		got += rx_release(q, pkts + got, n - got);
+	return got;
+}
+
+/* The host has turned to the VF: is all that came by the ring before delivered? */
+static bool
+rx_turned(struct hvn_rxq *q)
+{
+	uint8_t seen = HVN_RING_TURNED;
+
+	if (!rx_ring_passed(q, &q->path.mark))
+		return false;
+	__atomic_compare_exchange_n(&q->path.ring_first, &seen, HVN_RING_LAST, false,
+				    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return true;
+}
+
+static uint16_t
+rx_vf_first(struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct hvn_rx_hold *h = &q->hold;
+	uint16_t got;
+
+	if (h->n == 0) {
+		h->first = 0;
+		h->of_vf = false;
+		h->n = hvn_rx_poll(q, h->pkts, HVN_RX_HOLD);
+		h->left = VF_QUEUE_MAX;
+	}
+	got = rx_vf(q, vf, pkts, n);
+	if (h->n == 0)
+		return got;
+	h->left -= RTE_MIN(got, h->left);
+	if (got == 0 || h->left == 0)
+		got += rx_release(q, pkts + got, n - got);
+	return got;
+}
+
+/* The VF has gone: nothing is older than what is held. */
+static uint16_t
+rx_last(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t seen = HVN_RX_LAST, got = rx_release(q, pkts, n);
+
+	if (q->hold.n == 0)
+		__atomic_compare_exchange_n(&q->path.vf_port, &seen, RTE_MAX_ETHPORTS, false,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return got + hvn_rx_poll(q, pkts + got, n - got);
+}
+
+uint16_t
+hvn_path_rx(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
+{
+	const uint16_t vf = hvn_path_enter(&q->path);
+	uint8_t first = __atomic_load_n(&q->path.ring_first, __ATOMIC_ACQUIRE);
+	uint16_t got;
+
+	if (vf >= RTE_MAX_ETHPORTS)
+		got = rx_last(q, pkts, n);
+	else if (first == HVN_RING_FIRST && (q->hold.n == 0 || q->hold.of_vf))
+		got = rx_ring_first(q, vf, pkts, n);
+	else if (first == HVN_RING_TURNED && !rx_turned(q))
+		got = hvn_rx_poll(q, pkts, n);
+	else if (q->hold.n != 0 && q->hold.of_vf)
+		got = rx_release(q, pkts, n);
+	else
+		got = rx_vf_first(q, vf, pkts, n);
+	hvn_path_leave(&q->path);
+	return got;
+}
+
+void
+hvn_path_rx_drop(struct hvn_rxq *q)
+{
+	struct hvn_rx_hold *h = &q->hold;
+
+	rte_pktmbuf_free_bulk(&h->pkts[h->first], h->n);
+	q->stats.dropped += h->n;
+	h->n = 0;
+}
+
+/* --- transmit --------------------------------------------------------------------------------------- */
+
+/* Is nothing of this queue's in the ring, or not yet taken by the host? */
+static bool
+tx_ring_done(struct hvn_txq *q)
+{
+	return q->chan == NULL || hvn_removed(q->port) || hvn_tx_reclaim(q) == 0;
+}
+
+static bool
+tx_vf_done(uint16_t vf, uint16_t queue)
+{
+	struct rte_eth_fp_ops *ops = &rte_eth_fp_ops[vf];
+
+	return ops->tx_descriptor_status == NULL ||
+	       ops->tx_descriptor_status(ops->txq.data[queue], 0) != RTE_ETH_TX_DESC_FULL;
+}
+
+/* Turn, unless the control thread has decided otherwise; the path in force. */
+static uint16_t
+tx_turn(struct hvn_txq *q, uint16_t seen, uint16_t to)
+{
+	return __atomic_compare_exchange_n(&q->path.vf_port, &seen, to, false, __ATOMIC_RELAXED,
+					   __ATOMIC_RELAXED)
+		       ? to
+		       : seen;
+}
+
+/* The VF takes nothing: it may be full, or gone without a word. */
+static bool
+tx_vf_dead(struct hvn_txq *q, uint16_t vf)
+{
+	if (rte_eth_devices[vf].data->dev_link.link_status == RTE_ETH_LINK_UP)
+		return false;
+	if (!q->path.dead) {
+		q->path.dead = true;
+		hvn_ctrl_kick(q->port);
+	}
+	return true;
+}
+
+static uint16_t
+tx_vf(struct hvn_txq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n, bool *dead)
+{
+	const struct rte_eth_dev *dev = &rte_eth_devices[vf];
+	uint16_t sent;
+
+	/* A secondary may lack it: the synthetic path still sends. */
+	*dead = unlikely(dev->state != RTE_ETH_DEV_ATTACHED);
+	if (unlikely(*dead))
+		return 0;
+	sent = dev->tx_pkt_burst(dev->data->tx_queues[q->queue_id], pkts, n);
+	*dead = unlikely(sent == 0 && n != 0) && tx_vf_dead(q, vf);
+	return sent;
+}
+
+uint16_t
+hvn_path_tx(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t sent = 0, path = hvn_path_enter(&q->path);
+	bool dead = false;
+
+	if ((path & HVN_TX_TO_VF) != 0) {
+		if (tx_ring_done(q) || is_over(q->path.since, HOLD_MS))
+			path = tx_turn(q, path, path & ~HVN_TX_TO_VF);
+		else if (is_over(q->path.since, SEND_MS))
+			n = 0;
+	} else if ((path & HVN_TX_BACK) != 0) {
+		if (tx_vf_done(path & ~HVN_TX_BACK, q->queue_id))
+			path = tx_turn(q, path, RTE_MAX_ETHPORTS);
+		else
+			path &= ~HVN_TX_BACK;
+	}
+	if (path < RTE_MAX_ETHPORTS) {
+		sent = tx_vf(q, path, pkts, n, &dead);
+		hvn_path_leave(&q->path);
+		/* What was sent before the switch still completes here. */
+		if (q->chan != NULL && hvn_txd_used(q->txd) != 0 && !hvn_removed(q->port))
+			hvn_tx_reclaim(q);
+		if (likely(!dead))
+			return sent;
+	} else {
+		hvn_path_leave(&q->path);
+	}
+	return hvn_tx_synthetic(q, pkts, n);
+}

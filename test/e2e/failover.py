@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A port with a VF in software: the host's end, the application's end, and what became of frames.
+
+The generator's frames go to the application, which sends them back: each crosses both directions,
+and hv-host knows by flow and number what was lost, came twice or out of order, whichever path it
+took.
+"""
+from hv import Host, until
+
+DEVICE = "hv_vmbus:68766e00-6574-4e76-8000-00155d000001"
+MAC = "00:15:5d:00:00:01"
+RATE = "4k,burst=16"  # what waits while a busy machine does not run us must fit the rings
+BAD = ("lost", "duplicated", "reordered", "damaged", "late", "outstanding")
+
+
+def memif(sock, role):
+    return f"net_memif0,role={role},socket-abstract=no,socket={sock}"
+
+
+class VfHost(Host):
+    """hv-host with a NIC whose VF is a memif."""
+
+    def __init__(self, tmp, *args, queues=1, vf="vf=1", rate=RATE, port="", **more):
+        self.wire = tmp / "vf.sock"
+        nic = ",".join(o for o in (
+            f"queues={queues}", vf, f"vf-leg=(dpdk:{memif(self.wire, 'server')})",
+            f"port=gen:rate={rate},flows=64,start=command,verify=count{port}") if o)
+        super().__init__(tmp, *args, nics=[nic], **more)
+
+    @property
+    def device(self):
+        """What an application allows, for EAL."""
+        return ["-a", f"{DEVICE},vf={memif(self.wire, 'client')}"]
+
+    def nic(self):
+        return self.stats()["nics"][0]
+
+    def vf(self, action, **args):
+        answer = self.command("vf", nic=0, action=action, **args)
+        assert answer["ok"], answer
+
+    def wait_path(self, path):
+        until(lambda: self.nic()["data_path"] == path, f"data path {path}")
+
+    def wait_frames(self, count):
+        """So many more frames come back."""
+        start = self.port()["received"]
+        until(lambda: self.port()["received"] >= start + count, f"{count} frames back")
+
+    def wait_on_vf(self, count=200):
+        """Frames leave the guest through its VF."""
+        self.wait_path("vf")
+        start = self.nic()["vf_from_guest"]
+        until(lambda: self.nic()["vf_from_guest"] >= start + count, f"{count} frames by the VF")
+
+    def wait_on_synthetic(self, count=200):
+        self.wait_path("synthetic")
+        start = self.synthetic()
+        until(lambda: self.synthetic() >= start + count, f"{count} frames without the VF")
+
+    def synthetic(self):
+        """Frames that the guest sent through its rings."""
+        return sum(q["tx_frames"] for q in self.nic()["queues"])
+
+    def settle(self):
+        """Stop the generator; once nothing comes back any more, what is missing of everything."""
+        self.command("stop", nic=0)
+        seen = [-1]
+
+        def quiet():
+            port = self.port()
+            last, seen[0] = seen[0], port["received"]
+            return port["outstanding"] == 0 or \
+                (last == port["received"] and port["silence_ns"] > 500e6)
+        until(quiet, "no more frames")
+        port = self.port()
+        return {k: port[k] for k in BAD}
+
+
+NOTHING = dict.fromkeys(BAD, 0)
