@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Secondary processes: they see the port of the primary, and leave it as it was."""
+import random
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 
 from console import Console, cycle, queues_of
-from hv import Host, Program
+from hv import BUILD, Host, Program, Testpmd, lcores, until
 
 COUNT = 2000
 PROC_INFO = shutil.which("dpdk-proc-info") or "dpdk-proc-info"
@@ -51,4 +53,123 @@ def test_proc_info(huge_dir, run):
         for q, frames in queues_of(host).items():
             assert re.search(rf"rx_q{q}_packets: +{frames}\b", text), text
     app.quit()
+    host.end()
+
+
+class Primary(Testpmd):
+    """mp_fwd, which forwards on one queue and sets the port up for the others."""
+    binary = BUILD / "test" / "e2e" / "mp_fwd"
+
+    def app_args(self, cores):
+        return []
+
+    def do(self, line):
+        self.type(line)
+        return self.expect(f"(?s)(.*?)done {line}\\r?\\n")[1]
+
+    def quit(self):
+        self.type("quit")
+        assert self.wait() == 0, self.text
+        self.forget()
+
+
+class Secondary(Program):
+    """mp_fwd beside a primary."""
+    do = Primary.do
+
+    def __init__(self, host, primary, queues, queue):
+        super().__init__([Primary.binary, *primary.plugins, *lcores(1), "--no-pci",
+                          "--no-telemetry", "--proc-type=secondary", "--file-prefix",
+                          primary.prefix, "--", queues, queue],
+                         {"HV_VMBUS_SOCKET": str(host.socket)})
+        self.expect("ready")
+
+    def quit(self):
+        self.type("quit")
+        assert self.wait() == 0, self.text
+
+
+def stats(process):
+    return {k: int(v) for k, v in re.findall(r"(\w+) (\d+)", process.do("stats"))}
+
+
+def processes(run, host, huge_dir, queues, queue):
+    """A primary on one queue, and the function that starts a secondary on another."""
+    first = run(Primary, host, str(queues), str(queue),
+                memory=["--huge-dir", huge_dir, "-m", "128"], cores=0)
+    first.expect("ready")
+    return first, lambda q: run(Secondary, host, first, str(queues), str(q))
+
+
+def flows(host, count=1000):
+    """Traffic comes back on every flow, whichever queue it takes: nothing waits in a ring."""
+    before = host.port()["received"]
+    until(lambda: host.port()["received"] > before + count, "frames back")
+    until(lambda: host.port()["outstanding"] < 100, "frames of all queues")
+
+
+def test_symmetric(huge_dir, run):
+    """Three processes, a queue each: every frame comes back; all see the same statistics."""
+    host = run(Host, nics=[f"queues=4,port=gen:count={COUNT},rate=20k,flows=64,start=command,"
+                           "expect=return"])
+    first, second = processes(run, host, huge_dir, 3, 0)
+    others = [second(1), second(2)]
+    for n in range(2):
+        assert host.command("start", nic=0)["ok"]
+        until(lambda n=n: host.port()["received"] == (n + 1) * COUNT, "all frames back")
+        seen = [stats(p) for p in (first, *others)]
+        assert {s["ipackets"] for s in seen} == {s["opackets"] for s in seen} == \
+            {(n + 1) * COUNT}
+        assert all(s["received"] == s["sent"] > 0 for s in seen)
+        assert sum(s["received"] for s in seen) == (n + 1) * COUNT
+    for p in others:
+        p.quit()
+    first.quit()
+    host.end()
+
+
+def test_restart_of_the_primary(huge_dir, run):
+    """Stopped, started, opened anew with another MTU: a secondary forwards on by itself."""
+    host = run(Host, nics=["queues=4,port=gen:rate=20k,flows=64,verify=count"])
+    first, second = processes(run, host, huge_dir, 2, 0)
+    other = second(1)
+    for line in ("restart", "mtu 1400", "restart", "mtu 1600", "mtu 1500"):
+        flows(host)
+        first.do(line)
+    before = stats(other)["received"]
+    flows(host)
+    assert stats(other)["received"] > before
+    assert host.port()["damaged"] == 0
+    # The port goes away under it; it lives on without.
+    first.do("close")
+    other.quit()
+    first.quit()
+    host.end()
+
+
+def test_killed(huge_dir, run):
+    """A secondary that owns the first channel is killed anywhere: the primary works on.
+
+    At this rate it is inside a burst most of the time, so that it often dies holding a lock.
+    """
+    host = run(Host, nics=["queues=2,overflow=drop,port=gen:flows=64,verify=count"])
+    first, second = processes(run, host, huge_dir, 2, 1)
+    rng = random.Random(2)
+    for _ in range(8):
+        other = second(0)
+        before = stats(other)["received"]
+        until(lambda p=other, n=before: stats(p)["received"] > n, "frames of its queue")
+        time.sleep(rng.uniform(0, 0.02))  # anywhere
+        other.kill()
+        first.do("promisc")
+        before = stats(first)["received"]
+        until(lambda n=before: stats(first)["received"] > n, "frames of the primary's queue")
+        first.do("renew 0")
+    first.do("restart")
+    other = second(0)
+    before = stats(other)["received"]
+    until(lambda: stats(other)["received"] > before + 1000, "frames of the renewed queue")
+    other.quit()
+    first.quit()
+    assert host.port()["damaged"] == 0
     host.end()

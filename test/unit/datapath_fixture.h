@@ -10,6 +10,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -230,6 +232,18 @@ fx_tiny(void **state)
 	fx_open(4096 + 4096);
 	fx_rx_queue(fx.pool, 0);
 	return 0;
+}
+
+/* A process that is no more. */
+static inline uint32_t
+dead_process(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	return (uint32_t)pid;
 }
 
 /* --- the host's side ---------------------------------------------------------------------------- */

@@ -491,6 +491,50 @@ garbage(void **state)
 	assert_int_equal(fx.vc.rx.error, 0);
 }
 
+/*
+ * A process was killed inside a burst: its lock is taken over, once, and only then; the message it
+ * was at comes again, whole; what it had written of completions is not written twice.
+ */
+static void
+dead_holder(void **state)
+{
+	struct rte_mbuf *m[BURST];
+
+	RTE_SET_USED(state);
+	hvn_lock_init_process(0);
+	assert_true(host_frames(16, 1, 3, 60));
+	fx.ch->in_lock.owner = 1; /* init lives */
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
+	hvn_chan_rescue(fx.ch);
+	assert_int_equal(fx.ch->in_lock.owner, 1);
+	fx.ch->in_lock.owner = dead_process() | HVN_LOCK_ALIEN; /* of a world of its own */
+	hvn_chan_rescue(fx.ch);
+	assert_int_not_equal(fx.ch->in_lock.owner, 0);
+
+	fx.ch->in_lock.owner = dead_process();
+	fx.ch->out_lock.owner = fx.ch->in_lock.owner;
+	fx.ch->msg_ranges = 2; /* stored in part: it died there */
+	fx.ch->msg_next = 77;
+	fx.ch->paying = true;
+	hvn_chan_owe(fx.ch, 15, NVSP_STATUS_SUCCESS);
+	hvn_chan_rescue(fx.ch);
+	assert_int_equal(fx.ch->in_lock.owner, 0);
+	assert_int_equal(fx.ch->out_lock.owner, 0);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 3);
+	for (uint32_t i = 0; i < 3; i++)
+		expect_frame(m[i], 1 + i, 60);
+	expect_ack(16, NVSP_STATUS_SUCCESS);
+	expect_silence();
+
+	/* Control functions take it over by themselves. */
+	fx.ch->in_lock.owner = dead_process();
+	assert_true(hvn_chan_lock_in(fx.ch));
+	hvn_lock_release(&fx.ch->in_lock);
+	fx.ch->out_lock.owner = dead_process();
+	assert_int_equal(hvn_chan_send(fx.ch, VMBUS_PKT_INBAND, 0, 7, NULL, 0, nvsp_data, 40), 0);
+	assert_int_equal(fx.ch->out_lock.owner, 0);
+}
+
 int
 main(void)
 {
@@ -508,6 +552,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(scan_ahead, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(stopped, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(no_mbufs, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(dead_holder, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(garbage, fx_big, fx_close),
 	};
 

@@ -562,6 +562,44 @@ corrupt_ring(void **state)
 	assert_int_equal(fx.vc.tx.error, -EIO);
 }
 
+/* A process was killed while it sent: the next one uses only what the host does not hold. */
+static void
+dead_sender(void **state)
+{
+	struct hvn_txd *t = fx.txq->txd;
+	bool held[SECTS] = { false };
+	struct sent first[4];
+
+	RTE_SET_USED(state);
+	hvn_lock_init_process(0);
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_int_equal(send_one(packet(i, 1400)), 1);
+		assert_true(take(&first[i]));
+		assert_true(first[i].section < SECTS);
+		held[first[i].section] = true;
+	}
+	/* It died in the middle of everything. */
+	t->inside = 1;
+	t->n_free = 1;
+	t->n_sect = 0;
+	t->agg_base = t->send_buf;
+	t->agg_end = 77;
+	fx.ch->out_lock.owner = fx.ch->in_lock.owner = dead_process();
+	for (uint32_t i = 4; i < SECTS; i++) {
+		assert_int_equal(send_one(packet(i, 1400)), 1);
+		assert_true(take(&s));
+		assert_true(s.section < SECTS);
+		assert_false(held[s.section]);
+		assert_true(host_complete(s.tid, 1));
+	}
+	for (uint32_t i = 0; i < 4; i++)
+		assert_true(host_complete(first[i].tid, 1));
+	hvn_tx_done_cleanup(fx.txq, 0);
+	assert_int_equal(hvn_txd_used(t), 0);
+	assert_int_equal(t->n_sect, SECTS);
+	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 0);
+}
+
 int
 main(void)
 {
@@ -577,6 +615,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(untrusted_udp, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(segmentation, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(refused, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(dead_sender, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(corrupt_ring, fx_tiny, fx_close),
 	};
 

@@ -16,7 +16,8 @@
  *
  * Locks, in order: ctrl_lock (control functions of the application, one at a time), in_lock of a
  * channel, out_lock of a channel. A burst takes the two channel locks, uncontended unless receive
- * and transmit of one queue run on different lcores, for a bounded time; never ctrl_lock.
+ * and transmit of one queue run on different lcores, for a bounded time; never ctrl_lock. The locks
+ * of a channel outlive a process that is killed while it holds one: hvn_lock.h.
  */
 #ifndef HVN_H
 #define HVN_H
@@ -30,6 +31,7 @@
 #include <rte_spinlock.h>
 #include <ethdev_driver.h>
 
+#include "hvn_lock.h"
 #include "hvn_log.h"
 #include "ndis_wire.h"
 #include "nvsp_wire.h"
@@ -114,8 +116,9 @@ struct hvn_chan {
 	struct hvn_rxq *rxq; /* who takes the frames; NULL: they are dropped */
 	uint16_t index;	     /* = queue */
 	bool lost;	     /* the host took it away alone: nothing moves in it any more */
-	rte_spinlock_t in_lock;
-	rte_spinlock_t out_lock; /* of the outbound ring */
+	struct hvn_lock in_lock;
+	struct hvn_lock out_lock; /* of the outbound ring */
+	bool paying;		  /* completions are being written one by one */
 	uint32_t scanned;
 	uint32_t
 		n_acks; /* owed: taken from the inbound ring, not yet written to the outbound one */
@@ -323,6 +326,8 @@ struct hvn_port {
 	uint64_t counted_past[HVN_PORT_COUNTERS];
 	uint64_t counted_base[HVN_PORT_COUNTERS];
 
+	uint64_t world;	      /* where process ids are those of the primary: hvn_lock.h */
+	uint32_t secondaries; /* processes that were attached, dead ones too */
 	struct hvn_ctrl *ctrl;
 	struct hvn_vf *vf;
 	rte_spinlock_recursive_t ctrl_lock;
@@ -367,6 +372,15 @@ int hvn_chan_send(struct hvn_chan *ch, uint16_t type, uint16_t flags, uint64_t t
  * > 0 if something was handled, 0, -EBUSY if another thread is at it, -EIO, -ENODEV. Caller holds no lock.
  */
 int hvn_chan_scan(struct hvn_chan *ch);
+
+/*
+ * in_lock, for control functions: false if its holder does not give it up in time. What a process
+ * that was killed inside has left is repaired.
+ */
+bool hvn_chan_lock_in(struct hvn_chan *ch);
+
+/* Do so if its holder is gone: for locks that bursts only try for. Control thread. */
+void hvn_chan_rescue(struct hvn_chan *ch);
 
 /* The same by a holder of in_lock. */
 int hvn_chan_scan_locked(struct hvn_chan *ch);

@@ -6,6 +6,7 @@
 
 #include "hvn_chan.h"
 
+#define LOCK_MS	 200  /* longer than any burst: its process is stopped */
 #define SCAN_MAX 1024 /* packets per scan */
 
 /* Nobody polled for so long while the ring is nearly full: frames make way for completions. */
@@ -27,8 +28,6 @@ hvn_chan_create(struct hvn_port *p, struct hv_vmbus_channel *vc, struct hvn_chan
 	ch->vc = vc;
 	ch->port = p;
 	ch->index = vc->index;
-	rte_spinlock_init(&ch->in_lock);
-	rte_spinlock_init(&ch->out_lock);
 	ch->rx_polls_tsc = rte_rdtsc();
 	*chan = ch;
 	return 0;
@@ -43,6 +42,44 @@ hvn_chan_free(struct hvn_chan *ch)
 	rte_free(ch);
 }
 
+/*
+ * Whoever held in_lock was killed. The ring's index moves behind what was done with a packet, so
+ * that at worst a message's frames come once more: those before went to the dead.
+ */
+static void
+repair(struct hvn_chan *ch)
+{
+	HVN_LOG(WARNING, "port %u: channel %u: a process ended while it received",
+		ch->port->port_id, ch->index);
+	ch->rsc_head = NULL; /* maybe half a chain: lost */
+	ch->msg_ranges = ch->msg_next = ch->ctrl_next = 0;
+	/* Which of them the host has got is unknown; one that comes twice would be fatal. */
+	if (ch->paying)
+		ch->n_acks = 0;
+	ch->paying = false;
+}
+
+bool
+hvn_chan_lock_in(struct hvn_chan *ch)
+{
+	enum hvn_lock_rc rc = hvn_lock_wait(&ch->in_lock, LOCK_MS);
+
+	if (rc == HVN_LOCK_TAKEN_OVER)
+		repair(ch);
+	return rc != HVN_LOCK_NO;
+}
+
+void
+hvn_chan_rescue(struct hvn_chan *ch)
+{
+	if (hvn_lock_take_over(&ch->in_lock)) {
+		repair(ch);
+		hvn_lock_release(&ch->in_lock);
+	}
+	if (hvn_lock_take_over(&ch->out_lock))
+		hvn_lock_release(&ch->out_lock);
+}
+
 int
 hvn_chan_send(struct hvn_chan *ch, uint16_t type, uint16_t flags, uint64_t tid, const void *ext,
 	      uint32_t ext_len, const void *payload, uint32_t payload_len)
@@ -52,11 +89,13 @@ hvn_chan_send(struct hvn_chan *ch, uint16_t type, uint16_t flags, uint64_t tid, 
 
 	if (hvn_removed(ch->port))
 		return -ENODEV;
-	rte_spinlock_lock(&ch->out_lock);
+	/* Nothing to repair behind a dead holder: what it had not committed is not in the ring. */
+	if (hvn_lock_wait(&ch->out_lock, LOCK_MS) == HVN_LOCK_NO)
+		return -EAGAIN;
 	rc = vmbus_ring_tx_put(&ch->vc->tx, type, flags, tid, ext, ext_len, payload, payload_len);
 	if (rc == 0)
 		signal = vmbus_ring_tx_publish(&ch->vc->tx);
-	rte_spinlock_unlock(&ch->out_lock);
+	hvn_lock_release(&ch->out_lock);
 	if (signal) {
 		ch->out_signals++;
 		hv_vmbus_signal(hvn_vdev(ch->port), ch->vc);
@@ -85,8 +124,11 @@ pay_together(struct hvn_chan *ch, struct vmbus_ring *tx)
 		at[2] = NVSP_RNDIS_COMPLETE | (uint64_t)ch->acks[i].status << 32;
 		at[3] = start;
 	}
-	vmbus_ring_tx_advance(tx, ch->n_acks * footprint);
+	/* Not owed any more before it is in the ring: a process may be killed between. */
+	i = ch->n_acks;
 	ch->n_acks = 0;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	vmbus_ring_tx_advance(tx, i * footprint);
 	return true;
 }
 
@@ -97,6 +139,7 @@ pay_some(struct hvn_chan *ch, struct vmbus_ring *tx)
 	struct vmbus_ring_span span;
 	uint32_t i;
 
+	ch->paying = true;
 	for (i = 0; i < ch->n_acks; i++) {
 		const uint64_t msg[3] = {
 			ACK_DESC,
@@ -111,6 +154,7 @@ pay_some(struct hvn_chan *ch, struct vmbus_ring *tx)
 	}
 	ch->n_acks -= i;
 	memmove(ch->acks, ch->acks + i, ch->n_acks * sizeof(ch->acks[0]));
+	ch->paying = false;
 }
 
 bool
@@ -120,12 +164,12 @@ hvn_chan_pay(struct hvn_chan *ch)
 	bool signal;
 
 	/* A transmit burst has it: the next poll tries again. */
-	if (!rte_spinlock_trylock(&ch->out_lock))
+	if (!hvn_lock_try(&ch->out_lock))
 		return false;
 	if (unlikely(!pay_together(ch, tx)))
 		pay_some(ch, tx);
 	signal = vmbus_ring_tx_publish(tx);
-	rte_spinlock_unlock(&ch->out_lock);
+	hvn_lock_release(&ch->out_lock);
 	if (signal) {
 		ch->out_signals++;
 		hv_vmbus_signal(hvn_vdev(ch->port), ch->vc);
@@ -348,9 +392,9 @@ hvn_chan_scan(struct hvn_chan *ch)
 
 	if (hvn_removed(ch->port))
 		return -ENODEV;
-	if (!rte_spinlock_trylock(&ch->in_lock))
+	if (!hvn_lock_try(&ch->in_lock))
 		return -EBUSY;
 	rc = hvn_chan_scan_locked(ch);
-	rte_spinlock_unlock(&ch->in_lock);
+	hvn_lock_release(&ch->in_lock);
 	return rc;
 }

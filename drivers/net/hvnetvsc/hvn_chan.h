@@ -51,8 +51,9 @@ hvn_chan_unscan(struct hvn_chan *ch, uint32_t len)
 static inline void
 hvn_chan_release(struct hvn_chan *ch, const struct vmbus_ring_pkt *pkt)
 {
-	vmbus_ring_rx_release(&ch->vc->rx, pkt);
+	/* In this order: what is handled twice is found out, what is skipped is lost. */
 	hvn_chan_unscan(ch, pkt->len);
+	vmbus_ring_rx_release(&ch->vc->rx, pkt);
 }
 
 /* The completion of a packet taken out of the inbound ring. There is room: see hvn_chan_next(). */
@@ -66,8 +67,8 @@ hvn_chan_owe(struct hvn_chan *ch, uint64_t tid, uint32_t status)
 static inline void
 hvn_chan_msg_done(struct hvn_chan *ch)
 {
-	hvn_chan_owe(ch, ch->msg.tid, ch->msg_status);
 	hvn_chan_release(ch, &ch->msg);
+	hvn_chan_owe(ch, ch->msg.tid, ch->msg_status);
 	ch->msg_ranges = 0;
 	ch->msg_next = 0;
 }

@@ -25,6 +25,7 @@
 #define BUFS	    4	/* request buffers: one may be held by a host that does not complete */
 #define IDLE_MS	    20	/* between two looks at the primary channel */
 #define WAIT_MIN_US 10
+#define LOCK_MS	    1000 /* the queue is locked for less than a microsecond */
 #define WAIT_MAX_US 500
 
 struct note {
@@ -69,11 +70,22 @@ struct hvn_ctrl {
 	uint64_t rx_polls_seen;
 	struct request_buf buf[BUFS];
 
-	rte_spinlock_t lock; /* of the rest: bursts, the waiter, the control thread */
+	struct hvn_lock lock; /* of the rest: bursts, the waiter, the control thread */
 	struct trans trans;
 	unsigned int notes_head, notes_count;
 	struct note notes[NOTES_MAX];
 };
+
+/* Held for a moment only, and whoever held it: the queue of messages is always whole. */
+static void
+lock(struct hvn_ctrl *c)
+{
+	if (hvn_lock_wait(&c->lock, LOCK_MS) != HVN_LOCK_NO)
+		return;
+	HVN_LOG(ERR, "port %u: process %u is stopped inside the control queue: not waited for",
+		c->p->port_id, c->lock.owner & ~HVN_LOCK_ALIEN);
+	__atomic_store_n(&c->lock.owner, hvn_lock_self, __ATOMIC_RELEASE);
+}
 
 void
 hvn_ctrl_lock(struct hvn_port *p)
@@ -196,7 +208,9 @@ hvn_ctrl_inbound(struct hvn_port *p, enum hvn_ctrl_kind kind, uint64_t tid, cons
 
 	if (c == NULL)
 		return true;
-	rte_spinlock_lock(&c->lock);
+	/* Leave it in the ring rather than wait for a process that is stopped. */
+	if (hvn_lock_spin(&c->lock) == HVN_LOCK_NO)
+		return false;
 	type = len >= sizeof(type) ? hv_load32(msg) : 0;
 	if (kind == HVN_CTRL_COMPLETION) {
 		take_completion(c, tid, msg, len);
@@ -206,7 +220,7 @@ hvn_ctrl_inbound(struct hvn_port *p, enum hvn_ctrl_kind kind, uint64_t tid, cons
 		ok = push_note(c, kind, msg, len);
 		wake = ok && c->notes_count == 1;
 	}
-	rte_spinlock_unlock(&c->lock);
+	hvn_lock_release(&c->lock);
 	if (wake)
 		hvn_ctrl_kick(p);
 	return ok;
@@ -236,22 +250,22 @@ begin(struct hvn_ctrl *c, uint64_t tid, uint32_t nvsp_type, uint32_t rndis_type,
 {
 	struct trans *t = &c->trans;
 
-	rte_spinlock_lock(&c->lock);
+	lock(c);
 	t->nvsp_type = nvsp_type;
 	t->rndis_type = rndis_type;
 	t->rndis_id = rndis_id;
 	t->completed = t->replied = false;
 	t->tid = tid;
-	rte_spinlock_unlock(&c->lock);
+	hvn_lock_release(&c->lock);
 }
 
 /* From here on an answer is late. */
 static void
 end(struct hvn_ctrl *c)
 {
-	rte_spinlock_lock(&c->lock);
+	lock(c);
 	c->trans.tid = 0;
-	rte_spinlock_unlock(&c->lock);
+	hvn_lock_release(&c->lock);
 }
 
 static bool
@@ -287,6 +301,8 @@ wait_answer(struct hvn_port *p, uint32_t timeout_ms)
 
 	for (;;) {
 		rc = hvn_chan_scan(p->chan[0]);
+		if (rc == -EBUSY)
+			hvn_chan_rescue(p->chan[0]);
 		if (refused(t))
 			return -EREMOTEIO;
 		if (answered(t))
@@ -359,13 +375,13 @@ get_buf(struct hvn_ctrl *c, uint64_t tid)
 {
 	struct request_buf *b = NULL;
 
-	rte_spinlock_lock(&c->lock);
+	lock(c);
 	for (unsigned int i = 0; i < BUFS && b == NULL; i++)
 		if (c->buf[i].tid == 0)
 			b = &c->buf[i];
 	if (b != NULL)
 		b->tid = tid;
-	rte_spinlock_unlock(&c->lock);
+	hvn_lock_release(&c->lock);
 	return b;
 }
 
@@ -416,13 +432,13 @@ hvn_ctrl_session_reset(struct hvn_port *p)
 {
 	struct hvn_ctrl *c = p->ctrl;
 
-	rte_spinlock_lock(&c->lock);
+	lock(c);
 	c->trans.tid = 0;
 	for (unsigned int i = 0; i < BUFS; i++)
 		c->buf[i].tid = 0;
 	/* What the old session said does not hold in the next one. */
 	c->notes_count = 0;
-	rte_spinlock_unlock(&c->lock);
+	hvn_lock_release(&c->lock);
 }
 
 /* --- the thread --------------------------------------------------------------------------------------- */
@@ -432,14 +448,14 @@ pop_note(struct hvn_ctrl *c, struct note *n)
 {
 	bool any;
 
-	rte_spinlock_lock(&c->lock);
+	lock(c);
 	any = c->notes_count != 0;
 	if (any) {
 		*n = c->notes[c->notes_head];
 		c->notes_head = (c->notes_head + 1) % NOTES_MAX;
 		c->notes_count--;
 	}
-	rte_spinlock_unlock(&c->lock);
+	hvn_lock_release(&c->lock);
 	return any;
 }
 
@@ -480,6 +496,8 @@ look_around(struct hvn_ctrl *c)
 			hvn_chan_scan(p->chan[i]);
 		if (__atomic_exchange_n(&c->channel_gone, false, __ATOMIC_ACQ_REL))
 			c->tell_reset = hvn_session_lost(p);
+		for (uint16_t i = 0; p->secondaries && i < p->n_chans; i++)
+			hvn_chan_rescue(p->chan[i]);
 	}
 	vf = hvn_vf_run(p);
 	hvn_ctrl_unlock(p);
@@ -555,7 +573,6 @@ hvn_ctrl_create(struct hvn_port *p)
 	if (c == NULL)
 		return -ENOMEM;
 	c->p = p;
-	rte_spinlock_init(&c->lock);
 	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = c->wake_fd < 0 ? -errno : make_bufs(c, socket);
 	if (rc == 0) {

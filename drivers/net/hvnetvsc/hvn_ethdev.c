@@ -10,6 +10,7 @@
 #include "hvn_flow.h"
 #include "hvn_intr.h"
 #include "hvn_link.h"
+#include "hvn_mp.h"
 #include "hvn_offload.h"
 #include "hvn_port.h"
 #include "hvn_rndis.h"
@@ -410,6 +411,7 @@ init_port(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 	p->data = dev->data;
 	p->port_id = dev->data->port_id;
 	p->want_link_up = true;
+	p->world = hvn_lock_init_process(0);
 	rte_spinlock_recursive_init(&p->ctrl_lock);
 	return hvn_devargs_parse(hv_vmbus_device_args(vdev), &p->args);
 }
@@ -473,7 +475,8 @@ probe_secondary(struct hv_vmbus_device *vdev)
 	if (dev == NULL)
 		return -ENODEV;
 	init_process(dev, vdev);
-	rc = hv_vmbus_attach_secondary(vdev);
+	hvn_lock_init_process(hvn_port(dev)->world);
+	rc = hvn_mp_join(dev);
 	if (rc != 0) {
 		rte_eth_dev_release_port(dev);
 		return rc;

@@ -5,9 +5,6 @@
 
 #include "hvn.h"
 
-/* What a burst of this process marks its queue with: the process. */
-extern uint32_t hvn_process_mark __attribute__((visibility("hidden")));
-
 /*
  * What vf_port may be beside a port and RTE_MAX_ETHPORTS. A burst may turn such a value into the
  * one it leads to; the control thread writes all others.
@@ -20,7 +17,7 @@ extern uint32_t hvn_process_mark __attribute__((visibility("hidden")));
 static inline uint16_t
 hvn_path_enter(struct hvn_queue_path *path)
 {
-	__atomic_store_n(&path->busy, hvn_process_mark, __ATOMIC_RELAXED);
+	__atomic_store_n(&path->busy, hvn_lock_self, __ATOMIC_RELAXED);
 	/* Program order is enough: the control thread's membarrier supplies the fence. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	return __atomic_load_n(&path->vf_port, __ATOMIC_RELAXED);

@@ -9,6 +9,7 @@
 #include "hvn_ctrl.h"
 #include "hvn_intr.h"
 #include "hvn_link.h"
+#include "hvn_mp.h"
 #include "hvn_offload.h"
 #include "hvn_port.h"
 #include "hvn_rndis.h"
@@ -275,8 +276,10 @@ hvn_port_start(struct rte_eth_dev *dev)
 	else
 		set_bursts(dev, true);
 	hvn_ctrl_unlock(p);
-	if (rc == 0)
+	if (rc == 0) {
+		hvn_mp_tell(p, HVN_MP_START);
 		hvn_vf_event(p, HVN_EV_START);
+	}
 	if (rc != 0)
 		HVN_LOG(ERR, "port %u: start: %s", p->port_id, rte_strerror(-rc));
 	hvn_link_update(dev, 0);
@@ -289,6 +292,7 @@ hvn_port_stop(struct rte_eth_dev *dev)
 	struct hvn_port *p = hvn_port(dev);
 
 	set_bursts(dev, false);
+	hvn_mp_tell(p, HVN_MP_STOP);
 	hvn_ctrl_lock(p);
 	stop_locked(dev);
 	hvn_ctrl_unlock(p);
@@ -346,6 +350,7 @@ hvn_port_close(struct rte_eth_dev *dev)
 	if (p->running)
 		stop_locked(dev);
 	hvn_vf_close(p);
+	hvn_mp_tell(p, HVN_MP_CLOSE);
 	hvn_session_close(p);
 	hvn_ctrl_unlock(p);
 	hvn_ctrl_destroy(p);

@@ -15,8 +15,6 @@
 
 #define SLOT_DATA_OFF 256 /* where hosts put a frame in its slot; measured again by each frame */
 
-uint32_t hvn_process_mark = 1;
-
 static int
 queue_socket(const struct hvn_port *p, unsigned int socket)
 {
@@ -127,6 +125,12 @@ hvn_tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 			id, nb_desc, HVN_TXD_MIN_DESC, HVN_TXD_MAX_DESC);
 		return -EINVAL;
 	}
+	q = dev->data->tx_queues[id];
+	if (q != NULL && q->chan != NULL && hvn_txd_used(q->txd) != 0) {
+		HVN_LOG(ERR, "port %u: tx queue %u: the host still holds packets of it", p->port_id,
+			id);
+		return -EBUSY;
+	}
 	thresh = conf->tx_free_thresh != 0 ? conf->tx_free_thresh : nb_desc / 4;
 	if (thresh >= nb_desc - 3) {
 		HVN_LOG(ERR,
@@ -231,9 +235,12 @@ hvn_rxq_start(struct hvn_rxq *q)
 	q->recv_buf = p->recv_buf;
 	q->slot_size = p->caps.slot_size;
 	q->slot_max = p->recv_len - p->caps.slot_size;
-	rte_spinlock_lock(&ch->in_lock);
+	if (!hvn_chan_lock_in(ch)) {
+		q->started = false;
+		return -EBUSY;
+	}
 	ch->rxq = q;
-	rte_spinlock_unlock(&ch->in_lock);
+	hvn_lock_release(&ch->in_lock);
 	q->chan = ch;
 	return 0;
 }
@@ -248,11 +255,15 @@ hvn_rxq_stop(struct hvn_rxq *q)
 	hvn_path_rx_drop(q);
 	if (ch == NULL)
 		return;
-	rte_spinlock_lock(&ch->in_lock);
+	if (!hvn_chan_lock_in(ch)) {
+		/* Held by a process that is stopped: its burst finds q->chan changed. */
+		ch->rxq = NULL;
+		return;
+	}
 	ch->rxq = NULL;
 	rte_pktmbuf_free(ch->rsc_head);
 	ch->rsc_head = NULL;
-	rte_spinlock_unlock(&ch->in_lock);
+	hvn_lock_release(&ch->in_lock);
 }
 
 int
@@ -279,8 +290,8 @@ hvn_txq_stop(struct hvn_txq *q, unsigned int timeout_ms)
 	const uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * timeout_ms;
 
 	q->started = false;
-	if (q->chan == NULL)
-		return 0;
+	if (q->chan == NULL || (q->txd->inside && !hvn_txd_repair(q)))
+		return q->chan == NULL ? 0 : -EBUSY;
 	for (;;) {
 		hvn_txd_harvest(q);
 		if (hvn_txd_used(q->txd) == 0)

@@ -348,10 +348,11 @@ rx_msg_done(struct hvn_rxq *q, struct hvn_chan *ch, struct vmbus_ring *rx, const
 {
 	if (unlikely(ch->rsc_head != NULL))
 		hvn_rx_rsc_drop(q, ch);
-	hvn_chan_owe(ch, msg->tid, ch->msg_status);
-	rx->index = vmbus_ring_wrap(rx, rx->index + msg->len + VMBUS_PKT_TRAILER);
+	/* As in hvn_chan_msg_done(): a process may be killed between. */
 	if (unlikely(ch->scanned != 0))
 		hvn_chan_unscan(ch, msg->len);
+	rx->index = vmbus_ring_wrap(rx, rx->index + msg->len + VMBUS_PKT_TRAILER);
+	hvn_chan_owe(ch, msg->tid, ch->msg_status);
 }
 
 /*
@@ -456,10 +457,15 @@ rx_busy(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **pkts, uint16_t
 	uint16_t got;
 
 	/* Busy: a transmit burst on another lcore looks for completions; come back. */
-	if (unlikely(n == 0) || !rte_spinlock_trylock(&ch->in_lock))
+	if (unlikely(n == 0) || !hvn_lock_try(&ch->in_lock))
 		return 0;
+	/* Stopped since, by the primary process of this secondary. */
+	if (unlikely(q->chan != ch)) {
+		hvn_lock_release(&ch->in_lock);
+		return 0;
+	}
 	got = rx_synthetic_best(q, ch, pkts, n);
-	rte_spinlock_unlock(&ch->in_lock);
+	hvn_lock_release(&ch->in_lock);
 	if (unlikely(q->ptypes))
 		rx_ptypes(pkts, got);
 	return got;
@@ -521,7 +527,7 @@ hvn_rx_queue_count(void *rxq)
 	uint32_t ranges, count = 0;
 	uint8_t scratch[64];
 
-	if (ch == NULL || hvn_removed(q->port) || !rte_spinlock_trylock(&ch->in_lock))
+	if (ch == NULL || hvn_removed(q->port) || !hvn_lock_try(&ch->in_lock))
 		return 0;
 	ahead = ch->vc->rx;
 	if (ch->msg_ranges != 0) {
@@ -539,7 +545,7 @@ hvn_rx_queue_count(void *rxq)
 			count += ranges;
 		vmbus_ring_rx_release(&ahead, &pkt);
 	}
-	rte_spinlock_unlock(&ch->in_lock);
+	hvn_lock_release(&ch->in_lock);
 	return RTE_MIN(count, (uint32_t)q->nb_desc);
 }
 

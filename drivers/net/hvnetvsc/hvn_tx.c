@@ -45,19 +45,23 @@ tx_reclaim(struct hvn_txq *q)
 {
 	struct hvn_chan *ch = q->chan;
 
-	if (!rte_spinlock_trylock(&ch->in_lock))
+	if (!hvn_lock_try(&ch->in_lock))
 		return;
 	hvn_chan_scan_locked(ch);
-	rte_spinlock_unlock(&ch->in_lock);
+	hvn_lock_release(&ch->in_lock);
 	hvn_txd_harvest(q);
 }
 
 uint32_t
 hvn_tx_reclaim(struct hvn_txq *q)
 {
+	if (unlikely(q->txd->inside) && !hvn_txd_repair(q))
+		return hvn_txd_used(q->txd);
+	hvn_txd_enter(q->txd);
 	hvn_txd_harvest(q);
 	if (hvn_txd_used(q->txd) != 0)
 		tx_reclaim(q);
+	hvn_txd_leave(q->txd);
 	return hvn_txd_used(q->txd);
 }
 
@@ -454,15 +458,22 @@ tx_synthetic(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 
 	if (unlikely(ch == NULL || hvn_removed(q->port)))
 		return 0;
+	/* Whoever sent last was killed while doing so. */
+	if (unlikely(t->inside) && !hvn_txd_repair(q))
+		return 0;
+	hvn_txd_enter(t);
 	hvn_txd_harvest(q);
 	if (unlikely(t->n_free < q->free_thresh || t->n_sect < t->sect_low))
 		tx_reclaim(q);
-	if (unlikely(n == 0))
+	if (unlikely(n == 0) || (unlikely(!hvn_lock_try(&ch->out_lock)) &&
+				 hvn_lock_spin(&ch->out_lock) == HVN_LOCK_NO)) {
+		hvn_txd_leave(t);
 		return 0;
-	rte_spinlock_lock(&ch->out_lock);
+	}
 	sent = tx_pack(q, t, pkts, n);
 	signal = vmbus_ring_tx_publish(&ch->vc->tx);
-	rte_spinlock_unlock(&ch->out_lock);
+	hvn_lock_release(&ch->out_lock);
+	hvn_txd_leave(t);
 	if (signal) {
 		ch->out_signals++;
 		hv_vmbus_signal(hvn_vdev(q->port), ch->vc);

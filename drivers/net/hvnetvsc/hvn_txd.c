@@ -64,8 +64,10 @@ hvn_txd_start(struct hvn_txd *t, const struct hvn_port *p, uint16_t queue)
 	t->send_buf = p->send_buf;
 	t->section_size = caps->section_size;
 	t->n_sect = RTE_MIN(share, (uint32_t)t->nb_desc);
+	t->sect_first = queue * share;
+	t->sect_count = t->n_sect;
 	for (i = 0; i < t->n_sect; i++)
-		t->sect[i] = queue * share + t->n_sect - 1 - i;
+		t->sect[i] = t->sect_first + t->n_sect - 1 - i;
 	t->agg_base = NULL;
 	t->agg_max = RTE_MAX(caps->max_packets, 1u);
 	t->agg_limit = caps->section_size;
@@ -110,6 +112,48 @@ hvn_txd_reset(struct hvn_txd *t)
 	t->done_cons = t->done_prod;
 	t->foreign_pending = 0;
 	t->agg_base = NULL;
+	t->inside = 0;
+}
+
+/* Does a message that the host has not completed hold this section? */
+static bool
+section_held(const struct hvn_txd *t, uint32_t sect)
+{
+	for (uint32_t i = 0; i < t->nb_desc; i++)
+		if (t->desc[i].expect != 0 && t->desc[i].sect == sect)
+			return true;
+	return false;
+}
+
+bool
+hvn_txd_repair(struct hvn_txq *q)
+{
+	struct hvn_txd *t = q->txd;
+
+	/* Nobody completes anything meanwhile. */
+	if (q->chan == NULL || !hvn_chan_lock_in(q->chan))
+		return false;
+	HVN_LOG(WARNING, "port %u: transmit queue %u: a process ended while it sent", q->port_id,
+		q->queue_id);
+	t->done_cons = t->done_prod;
+	t->agg_base = NULL;
+	t->n_free = t->n_sect = 0;
+	for (uint32_t i = 0; i < t->nb_desc; i++) {
+		struct hvn_txd_desc *desc = &t->desc[i];
+
+		if (desc->expect != 0)
+			continue;
+		/* It may have been freed before: rather lost than freed twice. */
+		desc->mbuf = NULL;
+		desc->sect = HVN_TXD_NO_SECT;
+		t->free[t->n_free++] = (uint16_t)i;
+	}
+	for (uint32_t i = 0; i < t->sect_count; i++)
+		if (!section_held(t, t->sect_first + i))
+			t->sect[t->n_sect++] = t->sect_first + i;
+	hvn_lock_release(&q->chan->in_lock);
+	t->inside = 0;
+	return true;
 }
 
 /* Push to the done ring, which holds every descriptor: it cannot be full. */
@@ -160,7 +204,7 @@ hvn_txd_take_foreign(struct hvn_txq *q)
 	uint32_t i;
 
 	/* The own channel's completers are kept out, so that a message is completed once. */
-	if (!rte_spinlock_trylock(&q->chan->in_lock))
+	if (!hvn_lock_try(&q->chan->in_lock))
 		return;
 	/* The flag first: a note that comes later sets it again. */
 	__atomic_exchange_n(&t->foreign_pending, 0, __ATOMIC_ACQ_REL);
@@ -174,5 +218,5 @@ hvn_txd_take_foreign(struct hvn_txq *q)
 		else
 			q->chan->invalid[HVN_INV_COMPLETION]++;
 	}
-	rte_spinlock_unlock(&q->chan->in_lock);
+	hvn_lock_release(&q->chan->in_lock);
 }

@@ -38,12 +38,14 @@ struct hvn_txd {
 	uint8_t *send_buf;
 	uint32_t section_size;
 	uint32_t n_free, n_sect;
+	uint32_t inside; /* set while the above is being changed */
 	uint32_t done_cons;
 	uint32_t mask; /* of the done ring */
 	uint32_t copybreak;
-	uint32_t plain_max; /* frame bytes behind the Ethernet header, + 1 */
-	uint32_t sect_low;  /* look for completions when fewer sections are free */
-	uint32_t id_high;   /* upper half of this queue's ids */
+	uint32_t plain_max;		 /* frame bytes behind the Ethernet header, + 1 */
+	uint32_t sect_low;		 /* look for completions when fewer sections are free */
+	uint32_t id_high;		 /* upper half of this queue's ids */
+	uint32_t sect_first, sect_count; /* the queue's share */
 	uint16_t nb_desc;
 
 	/* the open aggregate; none when agg_base is NULL. Never open between bursts. */
@@ -72,6 +74,27 @@ void hvn_txd_start(struct hvn_txd *t, const struct hvn_port *p, uint16_t queue);
 void hvn_txd_reset(struct hvn_txd *t);
 /* Out of line half of hvn_txd_harvest(). */
 void hvn_txd_take_foreign(struct hvn_txq *q);
+
+/*
+ * The process that sent on this queue was killed meanwhile: what the host holds is told from what
+ * it does not, and the stacks are made anew. false: not now.
+ */
+bool hvn_txd_repair(struct hvn_txq *q);
+
+/* A burst changes descriptors between these; the order matters within one process only. */
+static inline void
+hvn_txd_enter(struct hvn_txd *t)
+{
+	t->inside = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void
+hvn_txd_leave(struct hvn_txd *t)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	t->inside = 0;
+}
 
 /* Messages in flight or not yet harvested. */
 static inline uint32_t

@@ -2,7 +2,6 @@
 /* Execute the failover state machine. */
 #include <errno.h>
 #include <linux/membarrier.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -41,7 +40,6 @@ now_ns(void)
 int
 hvn_vf_init_process(void)
 {
-	hvn_process_mark = (uint32_t)getpid();
 	return syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0
 		       ? -errno
 		       : 0;
@@ -241,9 +239,9 @@ set_order(struct hvn_port *p, enum hvn_ring_first first)
 static bool
 abandoned(struct hvn_vf *vf, uint32_t pid)
 {
-	bool dead = kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+	bool dead = hvn_process_gone(pid);
 
-	if (pid == hvn_process_mark)
+	if (pid == hvn_lock_self)
 		return false;
 	if (vf->foreign_since == 0)
 		vf->foreign_since = now_ns();

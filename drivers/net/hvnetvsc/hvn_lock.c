@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <rte_cycles.h>
+#include <rte_pause.h>
+
+#include "hvn_lock.h"
+
+#define SPINS 65536u /* far longer than any burst holds a lock, some 100 us */
+
+uint32_t hvn_lock_self = 1;
+
+uint64_t
+hvn_lock_init_process(uint64_t world)
+{
+	struct stat st = { 0 };
+
+	hvn_lock_self = (uint32_t)getpid();
+	if (stat("/proc/self/ns/pid", &st) != 0 || (world != 0 && world != st.st_ino))
+		hvn_lock_self |= HVN_LOCK_ALIEN;
+	return st.st_ino;
+}
+
+bool
+hvn_process_gone(uint32_t mark)
+{
+	if (mark == 0 || mark == hvn_lock_self || ((mark | hvn_lock_self) & HVN_LOCK_ALIEN) != 0)
+		return false;
+	return kill((pid_t)mark, 0) != 0 && errno == ESRCH;
+}
+
+bool
+hvn_lock_take_over(struct hvn_lock *l)
+{
+	uint32_t owner = __atomic_load_n(&l->owner, __ATOMIC_RELAXED);
+
+	if (!hvn_process_gone(owner))
+		return false;
+	return __atomic_compare_exchange_n(&l->owner, &owner, hvn_lock_self, false,
+					   __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+enum hvn_lock_rc
+hvn_lock_wait(struct hvn_lock *l, unsigned int ms)
+{
+	const uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * ms;
+
+	while (!hvn_lock_try(l)) {
+		if (hvn_lock_take_over(l))
+			return HVN_LOCK_TAKEN_OVER;
+		if (rte_rdtsc() > end)
+			return HVN_LOCK_NO;
+		rte_delay_us_sleep(20);
+	}
+	return HVN_LOCK_YES;
+}
+
+enum hvn_lock_rc
+hvn_lock_spin(struct hvn_lock *l)
+{
+	for (uint32_t i = 0; i < SPINS; i++) {
+		if (hvn_lock_try(l))
+			return HVN_LOCK_YES;
+		rte_pause();
+	}
+	return hvn_lock_take_over(l) ? HVN_LOCK_TAKEN_OVER : HVN_LOCK_NO;
+}

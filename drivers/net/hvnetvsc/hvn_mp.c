@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_alarm.h>
+#include <rte_cycles.h>
+#include <rte_eal.h>
+
+#include "hvn_mp.h"
+
+#define MP_NAME "net_hvnetvsc"
+#define WAIT_S	2 /* for secondaries to answer: one that is stopped does not */
+
+/* From the change of the function pointers until a burst that had read the old ones is over. */
+#define GRACE_US 5000
+
+struct mp_param {
+	uint16_t port_id;
+	uint16_t what; /* enum hvn_mp_what */
+	int32_t rc;
+};
+
+/* --- primary -------------------------------------------------------------------------------------- */
+
+void
+hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what)
+{
+	const struct mp_param param = { .port_id = p->port_id, .what = (uint16_t)what };
+	struct timespec limit = { .tv_sec = WAIT_S };
+	struct rte_mp_reply replies = { 0 };
+	struct rte_mp_msg msg = { .len_param = sizeof(param) };
+
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY ||
+	    __atomic_load_n(&p->secondaries, __ATOMIC_ACQUIRE) == 0)
+		return;
+	strcpy(msg.name, MP_NAME);
+	memcpy(msg.param, &param, sizeof(param));
+	if (rte_mp_request_sync(&msg, &replies, &limit) != 0)
+		HVN_LOG(WARNING, "port %u: a secondary process does not answer: %s", p->port_id,
+			rte_strerror(rte_errno));
+	for (int i = 0; i < replies.nb_received; i++) {
+		struct mp_param got;
+
+		memcpy(&got, replies.msgs[i].param, sizeof(got));
+		if (got.rc != 0)
+			HVN_LOG(ERR, "port %u: a secondary process cannot follow: %s", p->port_id,
+				rte_strerror(-got.rc));
+	}
+	free(replies.msgs);
+}
+
+/* --- secondary ------------------------------------------------------------------------------------ */
+
+static void
+set_bursts(struct rte_eth_dev *dev, bool on)
+{
+	struct rte_eth_fp_ops *fp = &rte_eth_fp_ops[dev->data->port_id];
+
+	dev->rx_pkt_burst = on ? hvn_rx_burst : hvn_rx_burst_none;
+	dev->tx_pkt_burst = on ? hvn_tx_burst : hvn_tx_burst_none;
+	fp->rx_queue_count = dev->rx_queue_count;
+	fp->rx_descriptor_status = dev->rx_descriptor_status;
+	fp->tx_descriptor_status = dev->tx_descriptor_status;
+	fp->tx_pkt_prepare = dev->tx_pkt_prepare;
+	fp->rxq.data = dev->data->rx_queues;
+	fp->txq.data = dev->data->tx_queues;
+	/* Release: with the queues they need. */
+	__atomic_store_n(&fp->rx_pkt_burst, dev->rx_pkt_burst, __ATOMIC_RELEASE);
+	__atomic_store_n(&fp->tx_pkt_burst, dev->tx_pkt_burst, __ATOMIC_RELEASE);
+}
+
+/*
+ * What the last request was, by port. Mapping asks the primary for descriptors, which the thread
+ * that takes requests cannot do: the interrupt thread does it, after the answer.
+ */
+static struct {
+	rte_spinlock_t lock;
+	struct hv_vmbus_device *vdev[RTE_MAX_ETHPORTS];
+	uint8_t what[RTE_MAX_ETHPORTS];
+} told = { .lock = RTE_SPINLOCK_INITIALIZER };
+
+static void
+remap(void *arg)
+{
+	const uint16_t id = (uint16_t)(uintptr_t)arg;
+	struct hv_vmbus_device *vdev = told.vdev[id];
+	int rc = 0;
+
+	/* What the primary has open now: it may have been closed and opened since. */
+	hv_vmbus_close(vdev);
+	if (__atomic_load_n(&told.what[id], __ATOMIC_ACQUIRE) == HVN_MP_START)
+		rc = hv_vmbus_attach_secondary(vdev);
+	if (rc != 0)
+		HVN_LOG(ERR, "port %u: cannot follow the primary process: %s", id,
+			rte_strerror(-rc));
+	rte_spinlock_lock(&told.lock);
+	if (rc == 0 && told.what[id] == HVN_MP_START)
+		set_bursts(&rte_eth_devices[id], true);
+	rte_spinlock_unlock(&told.lock);
+}
+
+static int
+follow(struct rte_eth_dev *dev, uint16_t what)
+{
+	const uint16_t id = dev->data->port_id;
+
+	if (what > HVN_MP_CLOSE)
+		return -ENOTSUP;
+	told.vdev[id] = HV_VMBUS_DEV(dev->device);
+	rte_spinlock_lock(&told.lock);
+	__atomic_store_n(&told.what[id], (uint8_t)what, __ATOMIC_RELEASE);
+	if (what != HVN_MP_START)
+		set_bursts(dev, false);
+	rte_spinlock_unlock(&told.lock);
+	if (what == HVN_MP_STOP) {
+		rte_delay_us_sleep(GRACE_US);
+		return 0;
+	}
+	if (what == HVN_MP_CLOSE) {
+		rte_delay_us_sleep(GRACE_US);
+		told.vdev[id]->drv_priv = NULL;
+		rte_eth_dev_release_port(dev);
+	}
+	return rte_eal_alarm_set(1, remap, (void *)(uintptr_t)id);
+}
+
+static int
+on_request(const struct rte_mp_msg *msg, const void *peer)
+{
+	struct rte_mp_msg out = { .len_param = sizeof(struct mp_param) };
+	struct mp_param param;
+	struct rte_eth_dev *dev;
+
+	if (msg->len_param != sizeof(param))
+		return -EINVAL;
+	memcpy(&param, msg->param, sizeof(param));
+	strcpy(out.name, MP_NAME);
+	param.rc = 0;
+	if (rte_eth_dev_is_valid_port(param.port_id)) {
+		dev = &rte_eth_devices[param.port_id];
+		/* Not every secondary has probed every port. */
+		if (dev->rx_queue_count == hvn_rx_queue_count)
+			param.rc = follow(dev, param.what);
+	}
+	memcpy(out.param, &param, sizeof(param));
+	return rte_mp_reply(&out, peer);
+}
+
+int
+hvn_mp_join(struct rte_eth_dev *dev)
+{
+	static bool listening;
+	struct hvn_port *p = hvn_port(dev);
+
+	if (p == NULL)
+		return -ENODEV;
+	/* First, so that no change is missed. */
+	if (!listening && rte_mp_action_register(MP_NAME, on_request) != 0)
+		return -rte_errno;
+	listening = true;
+	__atomic_fetch_add(&p->secondaries, 1, __ATOMIC_ACQ_REL);
+	return hv_vmbus_attach_secondary(HV_VMBUS_DEV(dev->device));
+}

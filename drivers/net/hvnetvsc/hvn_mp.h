@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The primary process and its secondaries. A secondary has function pointers and mappings of its
+ * own; the primary, which starts and stops the port, tells it to change them.
+ */
+#ifndef HVN_MP_H
+#define HVN_MP_H
+
+#include "hvn.h"
+
+enum hvn_mp_what {
+	HVN_MP_STOP,  /* bursts do nothing from now on */
+	HVN_MP_START, /* map what is open now; bursts work again soon */
+	HVN_MP_CLOSE, /* the port goes away */
+};
+
+/* Primary: have every secondary do so, and wait for it, for a limited time. */
+void hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what);
+
+/* Secondary: at its probe. 0 or a negative errno. */
+int hvn_mp_join(struct rte_eth_dev *dev);
+
+#endif /* HVN_MP_H */

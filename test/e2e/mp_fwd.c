@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Processes that share a port, one queue each, as DPDK's symmetric_mp: mp_fwd [EAL] -- QUEUES QUEUE.
+ * The primary sets the port up. Every process sends what its queue receives back, addresses
+ * exchanged, and reads commands, of which the primary has more: what each answers is below.
+ *
+ * Each queue has a pool of its own: a process that is killed may leave a pool unusable, which is
+ * then replaced with the queue (renew).
+ */
+#include <inttypes.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_ethdev.h>
+
+#define BURST	     32
+#define DESC	     256
+#define POOL	     2047
+#define PORT	     0
+#define TRIES	     100000
+#define LINE_MAX_LEN 128
+
+static uint16_t queues, queue;
+static unsigned int pools;
+static uint64_t received, sent;
+
+static void
+die(const char *what, int rc)
+{
+	rte_exit(EXIT_FAILURE, "%s: %s\n", what, rte_strerror(-rc));
+}
+
+static void
+check(const char *what, int rc)
+{
+	if (rc != 0)
+		die(what, rc);
+}
+
+static void
+setup_queue(uint16_t q)
+{
+	struct rte_mempool *pool;
+	char name[32];
+
+	snprintf(name, sizeof(name), "pool%u", pools++);
+	pool = rte_pktmbuf_pool_create(name, POOL, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	if (pool == NULL)
+		die("pool", -rte_errno);
+	check("rx queue", rte_eth_rx_queue_setup(PORT, q, DESC, SOCKET_ID_ANY, NULL, pool));
+	check("tx queue", rte_eth_tx_queue_setup(PORT, q, DESC, SOCKET_ID_ANY, NULL));
+}
+
+static void
+setup_port(void)
+{
+	const struct rte_eth_conf conf = {
+		.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS,
+		.rx_adv_conf.rss_conf.rss_hf = RTE_ETH_RSS_IPV4,
+	};
+
+	check("configure", rte_eth_dev_configure(PORT, queues, queues, &conf));
+	for (uint16_t q = 0; q < queues; q++)
+		setup_queue(q);
+	check("promiscuous", rte_eth_promiscuous_enable(PORT));
+	check("start", rte_eth_dev_start(PORT));
+}
+
+/* Another session with the host. */
+static void
+reopen(uint16_t mtu)
+{
+	check("stop", rte_eth_dev_stop(PORT));
+	check("mtu", rte_eth_dev_set_mtu(PORT, mtu));
+	check("start", rte_eth_dev_start(PORT));
+}
+
+/*
+ * Somebody else's queue, after that process ended. It may have died between marking a packet as
+ * sent and sending it: the host completes that never, and only another session forgets it.
+ */
+static void
+renew(uint16_t q)
+{
+	check("rx stop", rte_eth_dev_rx_queue_stop(PORT, q));
+	if (rte_eth_dev_tx_queue_stop(PORT, q) != 0) {
+		reopen(1400);
+		reopen(1500);
+		check("rx stop", rte_eth_dev_rx_queue_stop(PORT, q));
+		check("tx stop", rte_eth_dev_tx_queue_stop(PORT, q));
+	}
+	setup_queue(q);
+	check("rx start", rte_eth_dev_rx_queue_start(PORT, q));
+	check("tx start", rte_eth_dev_tx_queue_start(PORT, q));
+}
+
+static void
+show(void)
+{
+	struct rte_eth_stats s;
+
+	check("stats", rte_eth_stats_get(PORT, &s));
+	printf("stats ipackets %" PRIu64 " opackets %" PRIu64 " received %" PRIu64 " sent %" PRIu64
+	       "\n",
+	       s.ipackets, s.opackets, received, sent);
+}
+
+/* false: to end. */
+static bool
+command(const char *line)
+{
+	int n;
+
+	if (strcmp(line, "quit") == 0)
+		return false;
+	if (strcmp(line, "stats") == 0) {
+		show();
+	} else if (strcmp(line, "promisc") == 0) { /* a transaction on the first channel */
+		check("off", rte_eth_promiscuous_disable(PORT));
+		check("on", rte_eth_promiscuous_enable(PORT));
+	} else if (strcmp(line, "restart") == 0) {
+		check("stop", rte_eth_dev_stop(PORT));
+		check("start", rte_eth_dev_start(PORT));
+	} else if (sscanf(line, "mtu %d", &n) == 1) {
+		reopen((uint16_t)n);
+	} else if (sscanf(line, "renew %d", &n) == 1) {
+		renew((uint16_t)n);
+	} else if (strcmp(line, "close") == 0) {
+		check("stop", rte_eth_dev_stop(PORT));
+		check("close", rte_eth_dev_close(PORT));
+	} else {
+		printf("what? ");
+	}
+	printf("done %s\n", line);
+	fflush(stdout);
+	return true;
+}
+
+/* The next command if there is a whole line, else NULL. */
+static const char *
+read_line(void)
+{
+	static char line[LINE_MAX_LEN];
+	static size_t len;
+	struct pollfd pfd = { .fd = STDIN_FILENO, .events = POLLIN };
+
+	while (poll(&pfd, 1, 0) == 1) {
+		ssize_t n = read(STDIN_FILENO, &line[len], 1);
+
+		if (n <= 0)
+			return "quit";
+		if (line[len] == '\n') {
+			line[len] = '\0';
+			len = 0;
+			return line;
+		}
+		if (++len == sizeof(line))
+			len = 0;
+	}
+	return NULL;
+}
+
+static void
+forward(void)
+{
+	struct rte_mbuf *pkts[BURST];
+	uint16_t n, done = 0;
+
+	n = rte_eth_rx_burst(PORT, queue, pkts, BURST);
+	received += n;
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_ether_hdr *eth = rte_pktmbuf_mtod(pkts[i], struct rte_ether_hdr *);
+		struct rte_ether_addr mac = eth->src_addr;
+
+		eth->src_addr = eth->dst_addr;
+		eth->dst_addr = mac;
+	}
+	/* The port may be stopped for a while. */
+	for (unsigned int i = 0; done < n && i < TRIES; i++)
+		done += rte_eth_tx_burst(PORT, queue, pkts + done, n - done);
+	sent += done;
+	rte_pktmbuf_free_bulk(pkts + done, n - done);
+}
+
+int
+main(int argc, char **argv)
+{
+	int n = rte_eal_init(argc, argv);
+	const char *line = NULL;
+
+	if (n < 0 || argc - n != 3)
+		rte_exit(EXIT_FAILURE, "usage: mp_fwd [EAL arguments] -- QUEUES QUEUE\n");
+	queues = (uint16_t)atoi(argv[n + 1]);
+	queue = (uint16_t)atoi(argv[n + 2]);
+	if (rte_eal_process_type() == RTE_PROC_PRIMARY)
+		setup_port();
+	printf("ready\n");
+	fflush(stdout);
+	do {
+		if (rte_eth_dev_is_valid_port(PORT))
+			forward();
+		line = read_line();
+	} while (line == NULL || command(line));
+	if (rte_eal_process_type() == RTE_PROC_PRIMARY && rte_eth_dev_is_valid_port(PORT)) {
+		rte_eth_dev_stop(PORT);
+		rte_eth_dev_close(PORT);
+	}
+	rte_eal_cleanup();
+	return 0;
+}
