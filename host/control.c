@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "json_args.h"
+#include "options.h"
 #include "report.h"
-#include "vm/partition.h"
+#include "vmbus/vmbus_host.h"
 
 #define LINE_LEN 4096
 #define CLIENTS	 8
@@ -28,8 +30,13 @@ static const char *control_path;
 static int
 run(const char *cmd, json_t *request, json_t *reply)
 {
-	json_int_t index = json_integer_value(json_object_get(request, "nic"));
-	struct nic *nic = index >= 0 && index < 64 ? host_nic((unsigned int)index) : NULL;
+	/* One NIC needs no number. */
+	json_t *number = json_object_get(request, "nic");
+	json_int_t index = json_integer_value(number);
+	struct nic *nic = index >= 0 && index < HOST_NICS_MAX &&
+					  (json_is_integer(number) || host_nic(1) == NULL)
+				  ? host_nic((unsigned int)index)
+				  : NULL;
 	struct vdev *vdev;
 
 	if (strcmp(cmd, "stats") == 0)
@@ -42,15 +49,19 @@ run(const char *cmd, json_t *request, json_t *reply)
 		host_quit();
 		return 0;
 	}
+	if (nic == NULL && number == NULL)
+		return json_refuse(reply, "there are several NICs: \"nic\" says which");
 	if (nic == NULL)
 		return -ENODEV;
-	if (strcmp(cmd, "offer") != 0 && strcmp(cmd, "rescind") != 0)
+	if (strcmp(cmd, "offer") != 0 && strcmp(cmd, "rescind") != 0 && strcmp(cmd, "bus-raw") != 0)
 		return nic_command(nic, cmd, request, reply);
 	vdev = host_nic_vdev((unsigned int)index);
 	if (vdev == NULL)
 		return -ENOTCONN;
 	if (strcmp(cmd, "offer") == 0)
 		return vdev_offer(vdev);
+	if (strcmp(cmd, "bus-raw") == 0)
+		return vmbus_inject(vdev->part, request, reply);
 	if (json_object_get(request, "channel") != NULL)
 		return vdev_rescind_sub(vdev,
 					json_integer_value(json_object_get(request, "channel")));

@@ -140,6 +140,9 @@ void host_log(enum host_level level, const char *fmt, ...) __attribute__((format
 uint64_t host_now(void);
 uint64_t host_clock(void);
 
+/* Pseudo-random numbers of --seed. */
+uint32_t host_random(void);
+
 /* --- services of netvsp/ and port/ to main.c --------------------------------------------------- */
 
 struct nic; /* configuration and state of one virtual NIC; lives across guests */

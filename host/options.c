@@ -37,7 +37,7 @@ enum opt_kind {
 	OPT_CLEAR, /* flag: false */
 	OPT_VERSION,
 	OPT_WAIT,
-	OPT_SUB_ORDER,
+	OPT_ORDER,
 	OPT_NIC,
 	OPT_LOSE,
 };
@@ -95,8 +95,12 @@ static const struct opt opts[] = {
 	  "shared memory per guest (default 1280)" },
 	{ "sub-delay", "MS", OPT_UINT, &host_opt.sub_delay_ms, 600000,
 	  "wait before each sub-channel offer" },
-	{ "sub-order", "forward|reverse|random", OPT_SUB_ORDER, &host_opt.sub_order, 0,
+	{ "sub-order", "forward|reverse|random", OPT_ORDER, &host_opt.sub_order, 0,
 	  "order of sub-channel offers" },
+	{ "serve-order", "forward|reverse|random", OPT_ORDER, &host_opt.serve_order, 0,
+	  "order in which a guest's channels are read and answered" },
+	{ "seed", "N", OPT_UINT, &host_opt.seed, 0xFFFFFFFF,
+	  "of all that happens by chance (default: of the clock)" },
 	{ "sub-limit", "N", OPT_UINT, &host_opt.sub_limit, VMBUS_RELID_MAX,
 	  "offer at most N sub-channels of a device, whatever was granted" },
 	{ "open-status", "N", OPT_UINT, &host_opt.open_status, 0xFFFFFFFF,
@@ -182,13 +186,13 @@ parse_lose(const char *text)
 }
 
 static int
-parse_sub_order(const char *text, enum sub_order *order)
+parse_order(const char *text, enum order *order)
 {
 	static const char *const names[] = { "forward", "reverse", "random" };
 
 	for (unsigned int i = 0; i < 3; i++)
 		if (strcmp(text, names[i]) == 0) {
-			*order = (enum sub_order)i;
+			*order = (enum order)i;
 			return 0;
 		}
 	return -EINVAL;
@@ -230,8 +234,8 @@ apply(const struct opt *o, const char *arg)
 	case OPT_WAIT:
 		*(bool *)o->to = strcmp(arg, "event") == 0;
 		return strcmp(arg, "event") == 0 || strcmp(arg, "poll") == 0 ? 0 : -EINVAL;
-	case OPT_SUB_ORDER:
-		return parse_sub_order(arg, o->to);
+	case OPT_ORDER:
+		return parse_order(arg, o->to);
 	case OPT_NIC:
 		if (host_opt.n_nics == HOST_NICS_MAX)
 			return -EINVAL;

@@ -16,7 +16,7 @@ enum host_exit {
 	HOST_EXIT_TRAFFIC = 4,
 };
 
-enum sub_order { SUB_ORDER_FORWARD, SUB_ORDER_REVERSE, SUB_ORDER_RANDOM };
+enum order { ORDER_FORWARD, ORDER_REVERSE, ORDER_RANDOM };
 
 struct host_options {
 	const char *socket;
@@ -42,7 +42,8 @@ struct host_options {
 	bool signal_fd;
 	bool event_fd;
 	unsigned int sub_delay_ms;
-	enum sub_order sub_order;
+	enum order sub_order, serve_order;
+	uint32_t seed;		/* 0 = of the clock */
 	unsigned int sub_limit; /* at most so many sub-channels offered, whatever was granted */
 	unsigned int unload_delay_ms;
 	unsigned int reply_delay_ms;

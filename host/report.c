@@ -43,6 +43,20 @@ host_now(void)
 	return now;
 }
 
+uint32_t
+host_random(void)
+{
+	static uint64_t x;
+
+	if (x == 0)
+		x = host_opt.seed != 0 ? host_opt.seed : host_clock() | 1;
+	/* xorshift64 */
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return (uint32_t)(x >> 32);
+}
+
 void
 report_tick(void)
 {

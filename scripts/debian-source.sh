@@ -23,13 +23,18 @@ apt=$dir/apt
 rm -rf "$apt" "$dir/src"
 mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$apt/sources.list.d"
 
-# One-line style and deb822 style, each with its type turned into deb-src. Only Debian's own
-# suites are of interest, so that a broken third-party source cannot fail the update.
+# One-line style and deb822 style, each with its type turned into deb-src. A mirror's address says
+# nothing: Debian's own suites are known by their name and their component main.
+# shellcheck source=/dev/null
+. /etc/os-release
+suite="(${VERSION_CODENAME:-stable}|stable|testing|unstable|sid)(-updates|-security|-backports)?"
+line="^deb[[:space:]].*[[:space:]]${suite}[[:space:]](.*[[:space:]])?main([[:space:]]|\$)"
 for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-	[ -f "$f" ] && grep -E '^deb[[:space:]].*debian' "$f" | sed 's/^deb/deb-src/'
+	[ -f "$f" ] && grep -E "$line" "$f" | sed 's/^deb/deb-src/'
 done > "$apt/sources.list.d/lines.list" || true
 for f in /etc/apt/sources.list.d/*.sources; do
-	if ! grep -qs '^URIs:.*debian' "$f"; then
+	if ! grep -qsE "^Suites:(.*[[:space:]])?${suite}([[:space:]]|\$)" "$f" ||
+	   ! grep -qsE '^Components:(.*[[:space:]])?main([[:space:]]|$)' "$f"; then
 		continue
 	fi
 	sed 's/^Types:.*/Types: deb-src/' "$f" > "$apt/sources.list.d/$(basename "$f")"
@@ -42,7 +47,8 @@ aptget() {
 		-o Dir::Cache::archives="$apt/archives" -o APT::Sandbox::User=root "$@"
 }
 log=$dir/apt.log
-aptget update > "$log" 2>&1 || { cat "$log" >&2; die "cannot read the source index of $package"; }
+# A third party's suite of the same name may have no sources: only the package matters.
+aptget update > "$log" 2>&1 || true
 cd "$dir"
 aptget source --download-only "$package=$version" >> "$log" 2>&1 ||
 	{ cat "$log" >&2; die "no source package $package $version: its binary is installed, but the \

@@ -5,14 +5,8 @@
 #include <string.h>
 
 #include "hv_guid.h"
+#include "json_args.h"
 #include "netvsp.h"
-
-static int
-wrong(json_t *reply, const char *what)
-{
-	json_object_set_new(reply, "error", json_string(what));
-	return -EINVAL;
-}
 
 static int
 cmd_link(struct nic *nic, json_t *request, json_t *reply)
@@ -20,7 +14,7 @@ cmd_link(struct nic *nic, json_t *request, json_t *reply)
 	const char *state = json_string_value(json_object_get(request, "state"));
 
 	if (state == NULL)
-		return wrong(reply, "link: state must be up, down or toggle");
+		return json_refuse(reply, "link: state must be up, down or toggle");
 	if (strcmp(state, "up") == 0)
 		rndis_link(nic, true);
 	else if (strcmp(state, "down") == 0)
@@ -28,7 +22,7 @@ cmd_link(struct nic *nic, json_t *request, json_t *reply)
 	else if (strcmp(state, "toggle") == 0)
 		rndis_link(nic, nic->link_up);
 	else
-		return wrong(reply, "link: state must be up, down or toggle");
+		return json_refuse(reply, "link: state must be up, down or toggle");
 	return 0;
 }
 
@@ -45,13 +39,33 @@ cmd_speed(struct nic *nic, json_t *request, json_t *reply)
 	uint32_t unit;
 
 	if (bps < 100 || bps / 100 > (json_int_t)UINT32_MAX)
-		return wrong(reply, "speed: bps must be 100 to 429496729500");
+		return json_refuse(reply, "speed: bps must be 100 to 429496729500");
 	nic->speed = (uint64_t)bps;
 	unit = (uint32_t)(bps / 100);
 	/* Only guests that set the teaming capability are told. */
 	if (can_indicate(nic) && (nic->caps & NVSP_CAP_TEAMING) != 0)
 		rndis_indicate(nic, RNDIS_STATUS_LINK_SPEED_CHANGE, &unit, sizeof(unit),
 			       nic->opt.speed_short != 0);
+	return 0;
+}
+
+/* An indication of any status; without a buffer of its own, OFFLOAD_CONFIG says what is on. */
+static int
+cmd_indicate(struct nic *nic, json_t *request, json_t *reply)
+{
+	uint32_t status = (uint32_t)json_arg_u64(request, "status", RNDIS_STATUS_OFFLOAD_CONFIG);
+	struct ndis_offload o;
+	uint32_t len;
+
+	if (json_arg_hex(request, "bytes", (uint8_t *)&o, sizeof(o), &len) != 0)
+		return json_refuse(reply, "indicate: bytes are hexadecimal, at most 156");
+	if (!can_indicate(nic))
+		return json_refuse(reply, "indicate: no guest that could be told");
+	if (len == 0 && status == RNDIS_STATUS_OFFLOAD_CONFIG) {
+		offload_current(nic, &o);
+		len = offload_object_size(nic, &o);
+	}
+	rndis_indicate(nic, status, &o, len, json_is_true(json_object_get(request, "short")));
 	return 0;
 }
 
@@ -68,7 +82,7 @@ cmd_vf(struct nic *nic, json_t *request, json_t *reply)
 	if (action != NULL && strcmp(action, "replace") == 0 && json_is_integer(serial))
 		return vf_replace(nic, (uint32_t)json_integer_value(serial));
 	if (action == NULL || strcmp(action, "add") != 0 || !json_is_integer(serial))
-		return wrong(
+		return json_refuse(
 			reply,
 			"vf: action must be remove, cut, mend, or add or replace with a serial");
 	return vf_add(nic, (uint32_t)json_integer_value(serial));
@@ -80,7 +94,7 @@ cmd_stall(struct nic *nic, json_t *request, json_t *reply, bool stalled)
 	json_int_t i = json_integer_value(json_object_get(request, "queue"));
 
 	if (i < 0 || i >= NIC_QUEUES_MAX || nic->queue[i] == NULL)
-		return wrong(reply, "no open channel of this queue");
+		return json_refuse(reply, "no open channel of this queue");
 	nic->queue[i]->stalled = stalled;
 	return 0;
 }
@@ -120,6 +134,8 @@ nic_command(struct nic *nic, const char *cmd, json_t *request, json_t *reply)
 			rndis_indicate(nic, RNDIS_STATUS_NETWORK_CHANGE, NULL, 0, false);
 		return 0;
 	}
+	if (strcmp(cmd, "indicate") == 0)
+		return cmd_indicate(nic, request, reply);
 	if (strcmp(cmd, "vf") == 0)
 		return cmd_vf(nic, request, reply);
 	if (strcmp(cmd, "switch-synthetic") == 0)
@@ -188,7 +204,7 @@ nic_stats(struct nic *nic)
 	static const char *const vf[] = { "none", "waiting", "advertised" };
 	json_t *queues = json_array(), *o;
 	char mac[18], guid[HV_GUID_STRLEN];
-	const uint8_t *m = nic->opt.mac;
+	const uint8_t *m = nic->mac;
 
 	for (unsigned int i = 0; i < NIC_QUEUES_MAX; i++)
 		if (nic->qstats[i].opened != 0)
@@ -217,6 +233,7 @@ nic_stats(struct nic *nic)
 	json_object_set_new(o, "rx_too_big", json_integer((json_int_t)nic->rx_too_big));
 	json_object_set_new(o, "rx_no_channel", json_integer((json_int_t)nic->rx_no_channel));
 	json_object_set_new(o, "rx_overflow", json_integer((json_int_t)nic->rx_overflow));
+	json_object_set_new(o, "rx_filtered", json_integer((json_int_t)nic->rx_filtered));
 	json_object_set_new(o, "mangled", json_integer((json_int_t)nic->mangled));
 	json_object_set_new(o, "rx_no_rsc", json_integer((json_int_t)nic->rx_no_rsc));
 	json_object_set_new(o, "tx_link_down", json_integer((json_int_t)nic->tx_link_down));

@@ -1,46 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a faithful host never does, for tests of guests: packets of any content, bytes of the
- * receive buffer, a broken ring index, and (key mangle) damaged headers now and then.
+ * receive buffer, broken words of a ring, and (key mangle) damaged headers now and then.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "json_args.h"
 #include "netvsp.h"
 
 #define RAW_MAX	     8192u
 #define MANGLE_BYTES 108u /* header and information as far as they matter */
-
-static int
-wrong(json_t *reply, const char *what)
-{
-	json_object_set_new(reply, "error", json_string(what));
-	return -EINVAL;
-}
-
-/* Hexadecimal text of a request, at most max bytes; absent = none. */
-static int
-hex_field(json_t *request, const char *name, uint8_t *out, uint32_t max, uint32_t *len)
-{
-	const char *text = json_string_value(json_object_get(request, name));
-	unsigned int b;
-
-	for (*len = 0; text != NULL && *text != '\0'; text += 2) {
-		if (*len == max || sscanf(text, "%2x", &b) != 1 || text[1] == '\0')
-			return -EINVAL;
-		out[(*len)++] = (uint8_t)b;
-	}
-	return 0;
-}
-
-static uint64_t
-number(json_t *request, const char *name, uint64_t dflt)
-{
-	json_t *v = json_object_get(request, name);
-
-	return json_is_integer(v) ? (uint64_t)json_integer_value(v) : dflt;
-}
 
 /* A packet whose descriptor, extension and payload are the request's; nothing is checked. */
 static int
@@ -51,16 +21,17 @@ cmd_raw(struct nic_queue *q, json_t *request, json_t *reply)
 	uint32_t ext, payload, len;
 	struct vmbus_pkt_desc d;
 
-	if (hex_field(request, "ext", body, RAW_MAX, &ext) != 0 || (ext & 7u) != 0 ||
-	    hex_field(request, "payload", body + ext, RAW_MAX, &payload) != 0)
-		return wrong(reply, "raw: ext (multiple of 8 bytes) and payload are hexadecimal");
+	if (json_arg_hex(request, "ext", body, RAW_MAX, &ext) != 0 || (ext & 7u) != 0 ||
+	    json_arg_hex(request, "payload", body + ext, RAW_MAX, &payload) != 0)
+		return json_refuse(reply,
+				   "raw: ext (multiple of 8 bytes) and payload are hexadecimal");
 	len = (uint32_t)sizeof(d) + ext + ((payload + 7u) & ~7u);
 	d = (struct vmbus_pkt_desc){
-		.type = (uint16_t)number(request, "type", VMBUS_PKT_INBAND),
-		.off8 = (uint16_t)number(request, "off8", (sizeof(d) + ext) / 8),
-		.len8 = (uint16_t)number(request, "len8", len / 8),
-		.flags = (uint16_t)number(request, "flags", 0),
-		.tid = number(request, "tid", 0),
+		.type = (uint16_t)json_arg_u64(request, "type", VMBUS_PKT_INBAND),
+		.off8 = (uint16_t)json_arg_u64(request, "off8", (sizeof(d) + ext) / 8),
+		.len8 = (uint16_t)json_arg_u64(request, "len8", len / 8),
+		.flags = (uint16_t)json_arg_u64(request, "flags", 0),
+		.tid = json_arg_u64(request, "tid", 0),
 	};
 	if (vmbus_ring_tx_reserve(&q->chan->tx, len, &span) != 0)
 		return -EAGAIN;
@@ -75,22 +46,39 @@ cmd_raw(struct nic_queue *q, json_t *request, json_t *reply)
 static int
 cmd_poke(struct nic *nic, json_t *request, json_t *reply)
 {
-	uint64_t off = number(request, "offset", 0);
+	uint64_t off = json_arg_u64(request, "offset", 0);
 	uint8_t bytes[RAW_MAX];
 	uint32_t len;
 
-	if (nic->recv.va == NULL || hex_field(request, "bytes", bytes, RAW_MAX, &len) != 0 ||
+	if (nic->recv.va == NULL || json_arg_hex(request, "bytes", bytes, RAW_MAX, &len) != 0 ||
 	    off > nic->recv.len || len > nic->recv.len - off)
-		return wrong(reply, "poke: no receive buffer, or bytes outside it");
+		return json_refuse(reply, "poke: no receive buffer, or bytes outside it");
 	memcpy(nic->recv.va + off, bytes, len);
 	return 0;
 }
 
-/* The write index of the host-to-guest ring: any value. */
+/* Any word of a ring's header, whoever it belongs to. Rings by the guest's names: tx, rx. */
 static int
-cmd_ring_index(struct nic_queue *q, json_t *request)
+cmd_ring_word(struct nic_queue *q, json_t *request, json_t *reply)
 {
-	__atomic_store_n(&q->chan->tx.hdr->windex, (uint32_t)number(request, "value", UINT32_MAX),
+	const char *ring = json_string_value(json_object_get(request, "ring"));
+	const char *word = json_string_value(json_object_get(request, "word"));
+	struct vmbus_ring_hdr *h;
+	uint32_t *at;
+
+	if (ring == NULL || word == NULL || (strcmp(ring, "tx") != 0 && strcmp(ring, "rx") != 0))
+		return json_refuse(reply,
+				   "ring-word: ring=tx|rx word=write|read|mask|pending|feature");
+	h = ring[0] == 't' ? q->chan->rx.hdr : q->chan->tx.hdr;
+	at = strcmp(word, "write") == 0	    ? &h->windex
+	     : strcmp(word, "read") == 0    ? &h->rindex
+	     : strcmp(word, "mask") == 0    ? &h->imask
+	     : strcmp(word, "pending") == 0 ? &h->pending_send
+	     : strcmp(word, "feature") == 0 ? &h->feature
+					    : NULL;
+	if (at == NULL)
+		return json_refuse(reply, "ring-word: word=write|read|mask|pending|feature");
+	__atomic_store_n(at, (uint32_t)json_arg_u64(request, "value", UINT32_MAX),
 			 __ATOMIC_RELEASE);
 	channel_signal(q->chan);
 	return 0;
@@ -99,20 +87,20 @@ cmd_ring_index(struct nic_queue *q, json_t *request)
 int
 fault_command(struct nic *nic, const char *cmd, json_t *request, json_t *reply)
 {
-	uint64_t i = number(request, "queue", 0);
+	uint64_t i = json_arg_u64(request, "queue", 0);
 	struct nic_queue *q = i < NIC_QUEUES_MAX ? nic->queue[i] : NULL;
 
 	if (strcmp(cmd, "mangle") == 0) {
-		nic->opt.mangle = (unsigned int)number(request, "every", 0);
+		nic->opt.mangle = (unsigned int)json_arg_u64(request, "every", 0);
 		return 0;
 	}
 	if (strcmp(cmd, "poke") == 0)
 		return cmd_poke(nic, request, reply);
-	if (strcmp(cmd, "raw") != 0 && strcmp(cmd, "ring-index") != 0)
+	if (strcmp(cmd, "raw") != 0 && strcmp(cmd, "ring-word") != 0)
 		return -ENOENT;
 	if (q == NULL)
-		return wrong(reply, "no open channel of this queue");
-	return cmd[1] == 'a' ? cmd_raw(q, request, reply) : cmd_ring_index(q, request);
+		return json_refuse(reply, "no open channel of this queue");
+	return cmd[1] == 'a' ? cmd_raw(q, request, reply) : cmd_ring_word(q, request, reply);
 }
 
 /* Damage one byte of a message's header, or the range that names it. */

@@ -7,7 +7,8 @@
  *   queue.c       a channel's slice of work        nvsp.c         handshake and its order
  *   subchannel.c  sub-channels, send table         vf.c           VF association, data path
  *   vf_leg.c      the VF's own wire                rndis_ctrl.c   control messages, indications
- *   oid.c         QUERY and SET                    offload.c      NDIS offload objects
+ *   oid.c         QUERY and SET                    oid_more.c     statistics, names, multicast
+ *   offload.c     NDIS offload objects
  *   rss.c         Toeplitz, RSS parameters         slots.c        the receive buffer
  *   rx.c          frames to the guest              tx.c           completions of the guest's sends
  *   tx_gather.c   where a send's bytes are         tx_message.c   one send: check, push, keep
@@ -35,11 +36,14 @@
 #define NIC_TX_RANGES  32u     /* MAX_PAGE_BUFFER_COUNT of Linux; INIT_COMPLETE says 34 */
 #define NIC_CTRL_LIMIT 102400u /* bytes of queued control messages (OpenVMM) */
 #define NIC_LINEAR     (160u << 10)
+#define NIC_MCAST_MAX  64u
 #define NIC_RING_SPARE 256u /* kept free of received frames, for completions */
 
 enum nic_ids { IDS_SLOT, IDS_RANDOM, IDS_HIGH };
 enum nic_send_table { TABLE_LATE, TABLE_EARLY, TABLE_BUG, TABLE_NONE };
 enum nic_msg_size { MSG_AUTO, MSG_OLD, MSG_NEW };
+enum nic_mac_change { MAC_IGNORE, MAC_REFUSE, MAC_ALLOW };
+enum nic_vf_when { VF_AFTER_RNDIS, VF_AFTER_INIT, VF_AFTER_CONFIG };
 enum nic_hash { HASH_NO, HASH_YES, HASH_ALWAYS };
 
 /* What --nic says; nic_options.c has the meaning of each. */
@@ -56,7 +60,8 @@ struct nic_opt {
 	unsigned int vf, vf_serial, vf_delay_ms, vf_rc, switch_delay_ms, switch_fail;
 	unsigned int refuse_recv, refuse_send, hold_rx, overflow_drop, speed_short;
 	unsigned int tx_csum4, tx_csum6, rx_csum, lso4, lso6, rsc;
-	unsigned int mangle;
+	unsigned int mangle, oids_all, mac_change, reset_answered, filter_mac, mcast_list;
+	unsigned int vf_when, ring_use;
 	uint64_t speed; /* bit/s */
 };
 
@@ -120,6 +125,11 @@ struct tx_completion {
 	uint32_t status;
 };
 
+/* Frames by destination: one station, a group, all. */
+struct nic_cast {
+	uint64_t frames[3], bytes[3];
+};
+
 struct nic_queue_stats {
 	uint64_t rx_frames, rx_bytes, rx_packets, rx_vlan, rx_no_slot, rx_no_ring;
 	uint64_t tx_frames, tx_bytes, tx_messages, tx_failed, tx_vlan, tx_lso, tx_csum, tx_no_room;
@@ -173,6 +183,7 @@ struct nic {
 	unsigned int index;
 	struct nic_opt opt;
 	struct port *port;
+	uint8_t mac[6]; /* the current one */
 	/* outlives sessions */
 	bool link_up;
 	uint64_t speed;
@@ -189,6 +200,11 @@ struct nic {
 	bool leg_live; /* from the guest's request for the VF to its request for the other path */
 	uint64_t leg_patience, leg_seen; /* frames for the VF may be on their way for so long, ns */
 	uint64_t leg_to_guest, leg_from_guest;
+
+	/* guest's */
+	uint8_t mcast[NIC_MCAST_MAX][6];
+	unsigned int n_mcast;
+	uint32_t vlan_id;
 
 	/* session */
 	enum nvsp_state state;
@@ -223,6 +239,8 @@ struct nic {
 
 	struct nic_queue *queue[NIC_QUEUES_MAX];
 	struct nic_queue_stats qstats[NIC_QUEUES_MAX];
+	struct nic_cast rx_cast, tx_cast;
+	uint64_t rsc_packets, rsc_bytes, rsc_events, rx_filtered;
 	uint64_t rx_too_big, rx_no_channel, rx_overflow, rx_no_rsc, tx_link_down, sessions, mangled;
 };
 
@@ -290,6 +308,13 @@ void rndis_link_tick(struct nic *nic);
 uint32_t oid_query(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t in_len, uint8_t *out,
 		   uint32_t room, uint32_t *out_len);
 uint32_t oid_set(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t len);
+
+/* oid_more.c: NOT_SUPPORTED for what it does not know either. */
+uint32_t oid_query_more(const struct nic *nic, uint32_t oid, uint32_t in_len, uint8_t *out,
+			uint32_t room, uint32_t *out_len);
+uint32_t oid_set_more(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t len);
+/* May a frame to this address pass the guest's packet filter? */
+bool oid_filter(const struct nic *nic, const uint8_t *dst);
 
 /* offload.c */
 void offload_reset(struct nic *nic);
@@ -399,6 +424,17 @@ unsigned int lso_segments(const struct tx_frame *f);
 uint32_t lso_segment(const struct tx_frame *f, unsigned int i, uint8_t *out);
 /* RNDIS_RXCSUM_* of a frame for the guest: as the port says, else verified. */
 uint32_t csum_receive(const struct nic *nic, const struct port_frame *f);
+
+static inline void
+nic_cast_count(struct nic_cast *c, const uint8_t *dst, uint32_t len)
+{
+	unsigned int k = 0;
+
+	if ((dst[0] & 1) != 0)
+		k = (dst[0] & dst[1] & dst[2] & dst[3] & dst[4] & dst[5]) == 0xFF ? 2 : 1;
+	c->frames[k]++;
+	c->bytes[k] += len;
+}
 
 static inline struct nic_queue *
 nic_primary(struct nic *nic)

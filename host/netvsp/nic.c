@@ -66,6 +66,8 @@ nic_reset(struct vdev *vdev)
 
 	/* Another guest, or this one from its start: nothing switched, nothing announced. */
 	nic->path_vf = nic->leg_live = false;
+	memcpy(nic->mac, nic->opt.mac, sizeof(nic->mac));
+	nic->n_mcast = nic->vlan_id = 0;
 	if (nic->vf != VF_NONE)
 		nic->vf = VF_WAITING;
 }
@@ -87,6 +89,7 @@ nic_create(unsigned int index, const char *text)
 		return NULL;
 	}
 	nic->index = index;
+	memcpy(nic->mac, nic->opt.mac, sizeof(nic->mac));
 	nic->link_up = nic->opt.link != 0;
 	nic->speed = nic->opt.speed;
 	nic->hold_rx = nic->opt.hold_rx != 0;
@@ -184,7 +187,7 @@ nic_failed(const struct nic *nic)
 const uint8_t *
 nic_mac(const struct nic *nic)
 {
-	return nic->opt.mac;
+	return nic->mac;
 }
 
 uint32_t

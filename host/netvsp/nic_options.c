@@ -48,6 +48,16 @@ static const struct choice sizes[] = {
 static const struct choice hashes[] = {
 	{ "no", HASH_NO }, { "yes", HASH_YES }, { "always", HASH_ALWAYS }, { NULL, 0 }
 };
+static const struct choice oids[] = { { "all", 1 }, { "openvmm", 0 }, { NULL, 0 } };
+static const struct choice mac_changes[] = {
+	{ "ignore", MAC_IGNORE }, { "refuse", MAC_REFUSE }, { "allow", MAC_ALLOW }, { NULL, 0 }
+};
+static const struct choice resets[] = { { "fatal", 0 }, { "answer", 1 }, { NULL, 0 } };
+static const struct choice filters[] = { { "any", 0 }, { "mac", 1 }, { NULL, 0 } };
+static const struct choice vf_times[] = { { "rndis", VF_AFTER_RNDIS },
+					  { "init", VF_AFTER_INIT },
+					  { "config", VF_AFTER_CONFIG },
+					  { NULL, 0 } };
 static const struct choice states[] = { { "down", 0 }, { "up", 1 }, { NULL, 0 } };
 static const struct choice overflow[] = { { "hold", 0 }, { "drop", 1 }, { NULL, 0 } };
 
@@ -95,6 +105,20 @@ static const struct key keys[] = {
 	CHOICE("vlan-strip", vlan_strip, 1, yes_no, "take the outer 802.1Q tag out of frames"),
 	CHOICE("send-table", send_table, TABLE_LATE, tables,
 	       "when: all channels are open, at once, with a wrong offset, never"),
+	UINT("table-offset", table_offset, 12, 12, NVSP_SEND_TABLE_OFF_BUG,
+	     "where the send table starts in its message: OpenVMM 12, Windows 40"),
+	CHOICE("oids", oids_all, 1, oids,
+	       "objects: those of OpenVMM, or also statistics, names, VLAN id, multicast list"),
+	UINT("mcast-list", mcast_list, 0, 0, NIC_MCAST_MAX,
+	     "addresses in the multicast list; 0 = it cannot be set (OpenVMM)"),
+	CHOICE("filter", filter_mac, 0, filters,
+	       "what a packet filter does: any but 0 passes all (OpenVMM), or by address "
+	       "(Windows)"),
+	CHOICE("mac-change", mac_change, MAC_IGNORE, mac_changes,
+	       "parameter NetworkAddress: ignored (OpenVMM); refused, or followed (Windows)"),
+	CHOICE("reset", reset_answered, 0, resets, "RNDIS RESET ends the channel (OpenVMM)"),
+	UINT("ring-use", ring_use, 0, 0, 1u << 30,
+	     "bytes of a ring that received frames fill at most; 0 = all"),
 	UINT("tx-delay", tx_delay_ms, 0, 0, 60000, "ms until a send is completed"),
 	UINT("tx-fail-every", tx_fail_every, 0, 0, 1u << 30, "every Nth send fails"),
 	UINT("reply-delay", reply_delay_ms, 0, 0, 60000, "ms until a control message is sent"),
@@ -104,6 +128,8 @@ static const struct key keys[] = {
 	       "message length of a speed change omits its buffer, as before Windows 2022"),
 	{ "vf", KEY_VF, OFF(vf), 0, 0, 0, NULL,
 	  "SERIAL[:MS]: associate a VF, MS after RNDIS is initialized" },
+	CHOICE("vf-when", vf_when, VF_AFTER_RNDIS, vf_times,
+	       "earliest: RNDIS is initialized; or at once behind INIT or NDIS_CONFIG"),
 	CHOICE("vf-rc", vf_rc, 1, yes_no, "VF association asks for a completion"),
 	UINT("switch-delay", switch_delay_ms, 0, 0, 60000, "ms until a data path switch is done"),
 	CHOICE("switch-fail", switch_fail, 0, yes_no,

@@ -206,6 +206,25 @@ narrow(char *out, size_t room, const uint8_t *in, uint32_t bytes)
 	out[n] = '\0';
 }
 
+/* Windows: 12 digits, and only where the host permits other addresses ("MAC spoofing"). */
+static uint32_t
+set_mac(struct nic *nic, const char *value)
+{
+	unsigned int b[6];
+	char end;
+
+	if (nic->opt.mac_change == MAC_REFUSE)
+		return RNDIS_STATUS_NOT_SUPPORTED;
+	if (strlen(value) != 12 ||
+	    sscanf(value, "%2x%2x%2x%2x%2x%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &end) !=
+		    6 ||
+	    (b[0] & 1) != 0)
+		return RNDIS_STATUS_INVALID_DATA;
+	for (unsigned int i = 0; i < 6; i++)
+		nic->mac[i] = (uint8_t)b[i];
+	return RNDIS_STATUS_SUCCESS;
+}
+
 uint32_t
 offload_config_param(struct nic *nic, const uint8_t *in, uint32_t len)
 {
@@ -233,6 +252,8 @@ offload_config_param(struct nic *nic, const uint8_t *in, uint32_t len)
 	host_log(HOST_INFO, "nic %u: configuration parameter %s = %s", nic->index, name, value);
 	if (p.type != RNDIS_CONFIG_STRING)
 		return RNDIS_STATUS_SUCCESS;
+	if (strcmp(name, "NetworkAddress") == 0 && nic->opt.mac_change != MAC_IGNORE)
+		return set_mac(nic, value);
 	/* OpenVMM reads a digit whatever the name is: half of all addresses fail by it. */
 	if (value[0] < '0' || value[0] > '9')
 		return RNDIS_STATUS_INVALID_DATA;

@@ -82,8 +82,10 @@ query_u32(const struct nic *nic, uint32_t oid, uint32_t *v)
 	case RNDIS_OID_GEN_MEDIA_IN_USE:
 	case RNDIS_OID_GEN_CURRENT_PACKET_FILTER: /* whatever was set */
 	case RNDIS_OID_GEN_MEDIA_CONNECT_STATUS:  /* connected, whatever was indicated */
-	case RNDIS_OID_802_3_MAXIMUM_LIST_SIZE:
 		*v = 0;
+		return true;
+	case RNDIS_OID_802_3_MAXIMUM_LIST_SIZE:
+		*v = nic->opt.oids_all ? nic->opt.mcast_list : 0;
 		return true;
 	case RNDIS_OID_GEN_MAXIMUM_LOOKAHEAD:
 	case RNDIS_OID_GEN_CURRENT_LOOKAHEAD:
@@ -162,7 +164,6 @@ oid_query(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t in_len, uin
 
 	/* What a guest puts into the buffer of a query is not looked at, as in OpenVMM. */
 	(void)in;
-	(void)in_len;
 	*out_len = 0;
 	if (query_u32(nic, oid, &v))
 		return give(out, room, out_len, &v, sizeof(v));
@@ -175,8 +176,9 @@ oid_query(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t in_len, uin
 	case RNDIS_OID_GEN_VENDOR_DRIVER_VERSION:
 		return give(out, room, out_len, &driver_version, sizeof(driver_version));
 	case RNDIS_OID_802_3_PERMANENT_ADDRESS:
-	case RNDIS_OID_802_3_CURRENT_ADDRESS:
 		return give(out, room, out_len, nic->opt.mac, sizeof(nic->opt.mac));
+	case RNDIS_OID_802_3_CURRENT_ADDRESS:
+		return give(out, room, out_len, nic->mac, sizeof(nic->mac));
 	case RNDIS_OID_GEN_MAX_LINK_SPEED:
 		return give(out, room, out_len, speeds, sizeof(speeds));
 	case RNDIS_OID_GEN_LINK_STATE:
@@ -189,7 +191,8 @@ oid_query(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t in_len, uin
 		rss_caps(nic, &caps);
 		return give(out, room, out_len, &caps, sizeof(caps));
 	default:
-		return RNDIS_STATUS_NOT_SUPPORTED;
+		return nic->opt.oids_all ? oid_query_more(nic, oid, in_len, out, room, out_len)
+					 : RNDIS_STATUS_NOT_SUPPORTED;
 	}
 }
 
@@ -212,6 +215,7 @@ oid_set(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t len)
 	case RNDIS_OID_GEN_NETWORK_LAYER_ADDRESSES:
 		return RNDIS_STATUS_SUCCESS; /* accepted, no meaning */
 	default:
-		return RNDIS_STATUS_NOT_SUPPORTED;
+		return nic->opt.oids_all ? oid_set_more(nic, oid, in, len)
+					 : RNDIS_STATUS_NOT_SUPPORTED;
 	}
 }

@@ -272,6 +272,15 @@ on_keepalive(struct nic_queue *q, const uint8_t *msg, uint32_t len)
 	return queued(q, &r, sizeof(r));
 }
 
+/* Nothing that the guest has set is lost: addressing is not reset. */
+static uint32_t
+on_reset(struct nic_queue *q)
+{
+	const uint32_t r[4] = { RNDIS_RESET_CMPLT, sizeof(r), RNDIS_STATUS_SUCCESS, 0 };
+
+	return queued(q, r, sizeof(r));
+}
+
 uint32_t
 rndis_control(struct nic_queue *q, const uint8_t *msg, uint32_t len)
 {
@@ -304,6 +313,10 @@ rndis_control(struct nic_queue *q, const uint8_t *msg, uint32_t len)
 		return on_keepalive(q, msg, h.len);
 	case RNDIS_HALT:
 		return NVSP_STATUS_SUCCESS; /* no answer, no change of state */
+	case RNDIS_RESET:
+		if (q->nic->opt.reset_answered)
+			return on_reset(q);
+		return bad(q, "rndis.type", msg, len, "RESET, which OpenVMM does not know");
 	default:
 		return bad(q, "rndis.type", msg, len, "control message of an unknown type");
 	}

@@ -99,6 +99,8 @@ ring_room(struct nic_queue *q, unsigned int n)
 	struct vmbus_ring *tx = &q->chan->tx;
 	uint32_t need = vmbus_ring_footprint(packet_len(q->nic, n)) + NIC_RING_SPARE;
 
+	if (q->nic->opt.ring_use != 0 && tx->size > q->nic->opt.ring_use)
+		need += tx->size - q->nic->opt.ring_use;
 	if (vmbus_ring_tx_free(tx) > need || vmbus_ring_tx_space(tx) >= need) {
 		if (q->chan->blocked)
 			channel_wait_room(q->chan, 0);
@@ -273,6 +275,7 @@ add_frame(struct nic_queue *q, const struct port_frame *f, const struct rx_meta 
 			     &q->batch[q->n_batch - 1]);
 	q->st->rx_frames++;
 	q->st->rx_bytes += f->len;
+	nic_cast_count(&nic->rx_cast, f->data, f->len);
 	q->st->rx_vlan += m->vlan;
 	if (host_tracing)
 		host_trace('H', "RNDIS-DATA", "PACKET", q->chan->relid,
@@ -326,6 +329,10 @@ deliver_rsc(struct nic *nic, const struct port_frame *f, unsigned int n)
 		add_frame(q, &f[i], &m,
 			  RNDIS_PKTID_SUBALLOC | (i == 0 ? RNDIS_PKTID_FIRST : 0) |
 				  (i + 1 == k ? RNDIS_PKTID_LAST : 0));
+	nic->rsc_packets += k;
+	nic->rsc_events++;
+	for (unsigned int i = 0; i < k; i++)
+		nic->rsc_bytes += f[i].len;
 	return k;
 }
 
@@ -338,6 +345,10 @@ deliver(struct nic *nic, const struct port_frame *f)
 
 	if (!fits(nic, f)) {
 		nic->rx_too_big++;
+		return true;
+	}
+	if (nic->opt.filter_mac && f->len >= 6 && !oid_filter(nic, f->data)) {
+		nic->rx_filtered++;
 		return true;
 	}
 	classify(nic, f, &m);

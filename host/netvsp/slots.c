@@ -36,7 +36,7 @@ slots_create(struct nic *nic)
 		slots_free(nic);
 		return -ENOMEM;
 	}
-	nic->tid_seed = host_clock() | 1;
+	nic->tid_seed = (uint64_t)host_random() << 32 | 1;
 	nic->granted = 0;
 	slots_share(nic);
 	return 0;

@@ -4,7 +4,6 @@
 
 #include "netvsp.h"
 
-#define TABLE_OFF   12u
 #define BUG_OFF_LIE 28u /* what hosts up to NVSP 6 say; the table is at 40 (Linux netvsc.c) */
 
 static void
@@ -13,8 +12,8 @@ send_table(struct nic *nic)
 	bool bug = nic->opt.send_table == TABLE_BUG;
 	struct nvsp_send_table t = { .type = NVSP_SEND_TABLE,
 				     .count = NVSP_SEND_TABLE_ENTRIES,
-				     .offset = bug ? BUG_OFF_LIE : TABLE_OFF };
-	uint32_t at = bug ? NVSP_SEND_TABLE_OFF_BUG : TABLE_OFF;
+				     .offset = bug ? BUG_OFF_LIE : nic->opt.table_offset };
+	uint32_t at = bug ? NVSP_SEND_TABLE_OFF_BUG : nic->opt.table_offset;
 	uint8_t msg[NVSP_SEND_TABLE_OFF_BUG + 4 * NVSP_SEND_TABLE_ENTRIES] = { 0 };
 
 	memcpy(msg, &t, sizeof(t));

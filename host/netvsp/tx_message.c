@@ -157,6 +157,7 @@ push(struct nic_queue *q, const struct port_frame *f, unsigned int *no)
 	q->resume++;
 	q->st->tx_frames++;
 	q->st->tx_bytes += f->len;
+	nic_cast_count(&q->nic->tx_cast, f->data, f->len);
 	return true;
 }
 
@@ -322,6 +323,7 @@ tx_resume(struct nic_queue *q)
 			rc = SEND_FAIL;
 		}
 		q->resume = 0;
+		q->st->tx_messages++;
 		q->defer_head += record_len(s.ext_len);
 		q->n_defer--;
 		q->defer_since = host_now();
@@ -393,12 +395,8 @@ tx_rndis(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct nvs
 		return control(q, &s);
 	if (!tx_section_take(q, s.section))
 		tx_broken(q, "tx.section-busy", NULL, 0, "a section is used before its completion");
-	if (q->n_defer != 0) {
-		rc = SEND_LATER;
-	} else {
-		q->tx_count++;
-		rc = fail_by_option(q) ? SEND_FAIL : data(q);
-	}
+	q->tx_count++;
+	rc = q->n_defer != 0 ? SEND_LATER : fail_by_option(q) ? SEND_FAIL : data(q);
 	if (finish(q, &s, rc))
 		return true;
 	/* It stays in the ring and is read again. */

@@ -71,6 +71,10 @@ vf_completed(struct nic *nic, uint64_t tid)
 static bool
 allowed(const struct nic *nic)
 {
+	/* Hosts have been seen to speak before anybody asked. */
+	if (nic->opt.vf_when != VF_AFTER_RNDIS && nic->state >= NVSP_ST_CONFIG &&
+	    nic->state <= NVSP_ST_READY)
+		return nic->opt.vf_when == VF_AFTER_INIT || nic->have_config;
 	return nic->rndis_ready && nic->state == NVSP_ST_READY && nic->version >= NVSP_VERSION_4 &&
 	       (nic->caps & NVSP_CAP_SRIOV) != 0;
 }
@@ -152,7 +156,7 @@ vf_switch_request(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, uint32_
 void
 vf_tick(struct nic *nic)
 {
-	if (nic->state != NVSP_ST_READY)
+	if (nic->state < NVSP_ST_CONFIG || nic->state > NVSP_ST_READY)
 		return;
 	if (vf_leg_settling(nic))
 		return;

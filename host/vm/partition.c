@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The vmbus-user socket of one guest: every datagram is checked, then acted upon. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -23,6 +24,12 @@ ack(struct partition *part, const struct vmu_hdr *hdr, uint32_t status)
 
 	if (hdr->flags & VMU_F_NEED_ACK)
 		out_send(part, VMU_ACK, hdr->seq, &a, sizeof(a), -1, 0);
+}
+
+static char
+printable(char c)
+{
+	return c < ' ' || c > '~' ? '?' : c;
 }
 
 static void
@@ -51,8 +58,7 @@ on_hello(struct partition *part, const struct vmu_hdr *hdr, const struct vmu_hel
 	part->n_vps = h->n_vps;
 	memcpy(part->name, h->name, VMU_NAME_LEN);
 	for (char *c = part->name; *c != '\0'; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
+		*c = printable(*c);
 	host_log(HOST_INFO, "guest %u: \"%s\" connected, %u processors", part->id, part->name,
 		 part->n_vps);
 	host_attach_nics(part);
@@ -95,6 +101,18 @@ on_post(struct partition *part, const struct vmu_hdr *hdr, const struct vmu_post
 	else
 		status = vmbus_post(part, post->conn_id, post->payload, post->size);
 	ack(part, hdr, status);
+}
+
+/* A guest's words, as far as a terminal can bear them. */
+static void
+on_log(struct partition *part, const char *text, uint32_t len)
+{
+	char line[VMU_MSG_MAX + 1];
+
+	for (uint32_t i = 0; i < len; i++)
+		line[i] = printable(text[i]);
+	line[len] = '\0';
+	host_log(HOST_INFO, "guest %u says: %s", part->id, line);
 }
 
 /* Shortest and longest body of each message a guest may send. */
@@ -145,8 +163,7 @@ dispatch(struct partition *part, const struct vmu_hdr *hdr, const void *body, in
 		ack(part, hdr, 0);
 		break;
 	case VMU_LOG:
-		host_log(HOST_INFO, "guest %u says: %.*s", part->id, (int)hdr->len,
-			 (const char *)body);
+		on_log(part, body, hdr->len);
 		break;
 	default:
 		break;
@@ -240,10 +257,23 @@ void
 partition_accept(struct event_source *src, uint32_t events)
 {
 	static unsigned int next_id = 1;
+	/* Kept for the day when there is no other: a guest nobody accepts wakes us for ever. */
+	static int spare = -1;
 	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct partition *part;
 
 	(void)events;
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE) && spare >= 0) {
+		host_log(HOST_ERR, "a guest was turned away: %s", strerror(errno));
+		close(spare);
+		fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+		spare = -1;
+	}
+	if (spare < 0)
+		spare = fcntl(src->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return;
 	part = calloc(1, sizeof(*part));

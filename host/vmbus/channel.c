@@ -176,9 +176,9 @@ channel_send_offers(struct partition *part)
 static unsigned int
 sub_slot(unsigned int i, unsigned int n, const unsigned int *shuffled)
 {
-	if (host_opt.sub_order == SUB_ORDER_REVERSE)
+	if (host_opt.sub_order == ORDER_REVERSE)
 		return n - 1 - i;
-	return host_opt.sub_order == SUB_ORDER_RANDOM ? shuffled[i] : i;
+	return host_opt.sub_order == ORDER_RANDOM ? shuffled[i] : i;
 }
 
 int
@@ -193,7 +193,7 @@ channel_offer_subs(struct vdev *vdev, unsigned int n)
 	if (n > VMBUS_RELID_MAX - 1)
 		return -ENOSPC;
 	for (unsigned int i = 0; i < n; i++) {
-		unsigned int j = (unsigned int)rand() % (i + 1);
+		unsigned int j = host_random() % (i + 1);
 
 		order[i] = order[j];
 		order[j] = i;
@@ -304,6 +304,18 @@ attach_rings(struct vchan *c, uint32_t gpadl, uint32_t page)
 	return rc;
 }
 
+/* A processor the guest does not have is interrupted for nobody. */
+static void
+check_vp(struct vchan *c, uint32_t vp)
+{
+	struct partition *part = c->pub.part;
+
+	if (vp != VMBUS_VP_NONE && part->n_vps != 0 && vp >= part->n_vps)
+		host_violation(part, "channel.target-vp", NULL, 0,
+			       "channel %u: interrupts for processor %u of %u", c->pub.relid, vp,
+			       part->n_vps);
+}
+
 static uint32_t
 channel_open(struct vchan *c, const struct vmbus_msg_open *m)
 {
@@ -324,7 +336,9 @@ channel_open(struct vchan *c, const struct vmbus_msg_open *m)
 	__atomic_store_n(&c->pub.tx.hdr->feature, VMBUS_RING_FEAT_PENDING_SEND, __ATOMIC_RELAXED);
 	vmbus_ring_tx_pending(&c->pub.tx, 0);
 	c->credits = 0;
+	c->unsettled = 0;
 	c->pub.failed = false;
+	check_vp(c, m->target_vp);
 	c->pub.target_vp = m->target_vp;
 	rc = c->pub.vdev->ops->open(&c->pub);
 	if (rc != 0) {
@@ -518,6 +532,7 @@ channel_on_modify(struct partition *part, const struct vmbus_msg_modify_channel 
 	if (!c->pub.open)
 		return; /* as Hyper-V: ignored without an answer */
 	channel_event_fd(c, false);
+	check_vp(c, m->target_vp);
 	c->pub.target_vp = m->target_vp;
 	channel_event_fd(c, true);
 	if (part->vmbus->version >= VMBUS_VERSION_5_3)

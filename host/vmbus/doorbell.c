@@ -5,21 +5,42 @@
 #include "options.h"
 #include "vmbus_host.h"
 
-#define CREDITS_MAX 8u /* doorbells of so many guest threads may be on their way at once */
+#define CREDITS_MAX 1024u /* an eventfd is read once in many turns: see main.c */
 
+/*
+ * There was a reason for a doorbell. Of a device without a monitor page uio_hv_generic knows only
+ * one doorbell, which rings at each channel: all of them may ring.
+ */
 static void
 credit(struct vchan *c, unsigned int n)
 {
-	c->credits = c->credits + n < CREDITS_MAX ? c->credits + n : CREDITS_MAX;
+	const struct vmbus *v = c->pub.part->vmbus;
+
+	for (uint32_t i = 1; i <= v->relid_top; i++) {
+		struct vchan *o = v->by_relid[i];
+
+		if (o == NULL || (o != c && (o->pub.vdev != c->pub.vdev || !o->pub.open ||
+					     c->pub.monitor_id != VMBUS_MONITOR_ID_NONE)))
+			continue;
+		o->credits = o->credits + n < CREDITS_MAX ? o->credits + n : CREDITS_MAX;
+	}
 }
 
 void
 channel_doorbell(struct vchan *c, uint64_t n)
 {
-	uint64_t explained = n < c->credits ? n : c->credits;
-
 	c->pub.doorbells += n;
 	c->rang = true;
+	c->unsettled += n;
+}
+
+/* Every reason that the doorbells so far can have had is known by now. */
+static void
+settle(struct vchan *c)
+{
+	uint64_t n = c->unsettled, explained = n < c->credits ? n : c->credits;
+
+	c->unsettled = 0;
 	c->credits -= (unsigned int)explained;
 	if (explained == n)
 		return;
@@ -52,6 +73,7 @@ fall_asleep(struct vchan *c)
 		return true;
 	c->rang = false;
 	c->owed_since = 0;
+	c->credited = false;
 	/* A thread of the guest may have looked at the mask of the ring's former life. */
 	if (!c->slept)
 		credit(c, 1);
@@ -63,9 +85,21 @@ fall_asleep(struct vchan *c)
 }
 
 /*
- * Set our mask. A ring that was empty when it was cleared and is not now: the guest has one
- * reason for a signal, which may still be on its way.
+ * The ring was empty when the mask was cleared. If it is not now, the guest has one reason for a
+ * signal, which may still be on its way.
  */
+static bool
+filled(struct vchan *c)
+{
+	if (!vmbus_ring_rx_ready(&c->pub.rx))
+		return false;
+	if (!c->credited)
+		credit(c, 1);
+	c->credited = true;
+	return true;
+}
+
+/* Set our mask. */
 void
 channel_wake(struct vchan *c)
 {
@@ -73,8 +107,7 @@ channel_wake(struct vchan *c)
 		return;
 	vmbus_ring_rx_mask(&c->pub.rx);
 	c->pub.asleep = false;
-	if (vmbus_ring_rx_ready(&c->pub.rx))
-		credit(c, 1);
+	filled(c);
 }
 
 /*
@@ -84,7 +117,7 @@ channel_wake(struct vchan *c)
 static bool
 may_wake(struct vchan *c)
 {
-	if (c->rang || !vmbus_ring_rx_ready(&c->pub.rx) || c->pub.rx.error != 0)
+	if (!filled(c) || c->rang || c->pub.rx.error != 0)
 		return true;
 	if (c->owed_since == 0)
 		c->owed_since = host_now();
@@ -178,9 +211,14 @@ unsigned int
 vmbus_poll(struct partition *part)
 {
 	struct vmbus *v = part->vmbus;
+	uint32_t top = v->relid_top, start = 0;
 	unsigned int work = poll_monitor(part);
 
-	for (uint32_t i = 1; i <= v->relid_top; i++) {
+	if (host_opt.serve_order == ORDER_RANDOM && top != 0)
+		start = host_random() % top;
+	for (uint32_t n = 0; n < top; n++) {
+		uint32_t i = 1 + (host_opt.serve_order == ORDER_REVERSE ? top - 1 - n
+									: (start + n) % top);
 		struct vchan *c = v->by_relid[i];
 
 		if (c == NULL || !c->pub.open || c->pub.failed)
@@ -196,6 +234,9 @@ vmbus_poll(struct partition *part)
 		c->blocked_at = c->pub.tx.published;
 		credit(c, 2);
 	}
+	for (uint32_t i = 1; i <= v->relid_top; i++)
+		if (v->by_relid[i] != NULL && v->by_relid[i]->unsettled != 0)
+			settle(v->by_relid[i]);
 	return work;
 }
 

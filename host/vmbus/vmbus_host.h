@@ -4,6 +4,7 @@
  *
  *   contact.c  messages from the guest, versions     channel.c  offer, open, close, rescind
  *   doorbell.c signals in both directions, polling   msg_name.c names of messages
+ *   inject.c   messages no faithful host sends
  */
 #ifndef HOST_VMBUS_HOST_H
 #define HOST_VMBUS_HOST_H
@@ -22,6 +23,8 @@ struct vchan {
 	int event_fd;		    /* host to guest eventfd, -1 = none */
 	bool slept;		    /* at least once */
 	bool rang;		    /* since it fell asleep */
+	bool credited;		    /* since it fell asleep, for what came */
+	uint64_t unsettled;	    /* doorbells whose reason is not looked for yet */
 	uint64_t owed_since;	    /* asleep, not empty, and no signal: since when */
 	uint32_t blocked_at;	    /* what was published when we waited for room last */
 	/*
@@ -39,7 +42,6 @@ struct vmbus {
 	bool offers_requested;
 	uint64_t monitor_c2p; /* GPA of the page the guest rings, 0 = none */
 	uint64_t monitor_p2c;
-	uint64_t lose_seed;
 	struct vchan *by_relid[VMBUS_RELID_MAX + 1];
 	struct vchan *by_monitor[VMBUS_MONITOR_COUNT];
 	bool monitor_used[VMBUS_MONITOR_COUNT]; /* by a channel of this guest, now or before */
@@ -67,6 +69,9 @@ struct vchan *channel_by_relid(struct partition *part, uint32_t relid);
 void gpadl_finish_teardowns(struct partition *part);
 void channel_event_fd(struct vchan *c, bool give);
 void channel_signal_fd(struct vchan *c, bool give);
+
+/* inject.c: the command bus-raw */
+int vmbus_inject(struct partition *part, json_t *request, json_t *reply);
 
 /* doorbell.c */
 uint32_t vmbus_signal_event(struct partition *part, uint32_t conn_id);

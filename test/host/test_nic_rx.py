@@ -362,6 +362,6 @@ def test_faults(nichost):
         h.inject(frame(i))
         g.ch.complete(g.ch.read())
     assert h.stats()["mangled"] == 100
-    assert h.cmd("ring-index", value=0x7FFFFFF1)["ok"]
+    assert h.cmd("ring-word", ring="rx", word="write", value=0x7FFFFFF1)["ok"]
     assert g.ch.words[g.ch.inn // 4] == 0x7FFFFFF1
     h.end()

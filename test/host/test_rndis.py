@@ -11,7 +11,7 @@ NOT_SUPPORTED, INVALID_DATA = 0xC00000BB, 0xC0010015
 # --- objects ----------------------------------------------------------------------------------
 
 def test_objects(nichost):
-    h = nichost("queues=4,speed=25000000000")
+    h = nichost("queues=4,speed=25000000000,oids=openvmm")
     g = h.guest().up(mtu=9014)
     for oid, value in [(0x10102, 0), (0x10103, 0), (0x10104, 0), (0x10105, 9000), (0x1010F, 9000),
                        (0x10106, 9000), (0x10107, 250000000), (0x10108, 262144), (0x10109, 262144),

@@ -90,6 +90,13 @@ class Guest:
             self.msgs.append(self.wait(SINT_MESSAGE)[16:])
         raise TimeoutError(kind)
 
+    def wait_body(self, first):
+        """The next control message that begins with this word, with its SynIC header."""
+        while True:
+            body = self.wait(SINT_MESSAGE)
+            if struct.unpack_from("<I", body, 16)[0] == first:
+                return body
+
     def contact(self, major, minor, monitor=(0, 0)):
         modern = major >= 5
         target = 2 if modern else 0
