@@ -395,7 +395,9 @@ device_add(struct user_conn *conn, struct user_offer *o)
 	if (ud == NULL || vmbus_bus_add(&vmbus_user_ops, &found, &dev) != 0) {
 		if (ud != NULL && !o->refused && dev != NULL &&
 		    dev_by_guid(conn, &offer->instance_id) == NULL) {
-			VMBUS_LOG(ERR, "%s: device %s is there already, from another host",
+			VMBUS_LOG(ERR,
+				  "%s: device %s is there already, from another host: give one "
+				  "of the two another instance id (hv-host --nic guid=)",
 				  conn->path, dev->name);
 			o->refused = true;
 		}

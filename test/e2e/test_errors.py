@@ -145,7 +145,7 @@ def test_two_applications(run, program):
     host = run(Host, nics=["port=gen:rate=5k"])
     first = run(TestpmdHv, host, "--forward-mode=macswap", "--tx-retries=1000000")
     until(lambda: host.port()["received"] > 500, "traffic")
-    fails(run(program, host), "no ")
+    fails(run(program, host), "offers no device", "another application has them")
     before = host.port()["received"]
     until(lambda: host.port()["received"] > before + 500, "traffic of the first goes on")
     first.end()
@@ -153,10 +153,24 @@ def test_two_applications(run, program):
 
 
 @PROGRAMS
-def test_unknown_devargs(run, program):
+@pytest.mark.parametrize("args, messages", [
+    ("what=1", ['device arguments "what=1": known are', "ring_size="]),
+    ("rx_copybreak=many", ["device argument rx_copybreak=many: a number from"]),
+    ("ring_size=4097", ["device argument ring_size=4097"]),
+    ("mac=00:15:5d", ["device argument mac=00:15:5d: not a MAC address"]),
+])
+def test_wrong_devargs(run, program, args, messages):
+    """An unknown key, and known ones with values they cannot have: each names what was wrong."""
     host = run(Host)
-    app = run(program, host, eal=["-a", "hv_vmbus:00000000-0000-0000-0000-000000000001,what=1"])
-    fails(app)
+    fails(run(program, host, eal=["-a", f"hv_vmbus:{GUID},{args}"]), *messages)
+    host.end()
+
+
+@PROGRAMS
+def test_unknown_device(run, program):
+    """The only device that is allowed does not exist."""
+    host = run(Host)
+    fails(run(program, host, eal=["-a", "hv_vmbus:00000000-0000-0000-0000-000000000001"]))
     host.end()
 
 

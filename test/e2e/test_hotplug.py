@@ -2,7 +2,7 @@
 """Devices and memory that come at run time: another host's NIC, memory that is not DPDK's."""
 import pytest
 
-from hv import Host, Testpmd
+from hv import Host, Testpmd, until
 from test_ethdev import GEN, ask, forward, quit_both
 
 NIC = "hv_vmbus:68766e00-6574-4e76-8000-00155d00000{}"
@@ -32,3 +32,42 @@ def test_external_memory(run, kind):
     assert "external memory at" in app.text
     forward(host, app)
     quit_both(host, app)
+
+
+@pytest.mark.parametrize("form", [NIC.format(1), NIC.format(1) + ",rx_copybreak=128"])
+def test_offered_again(run, form):
+    """Taken away and offered again: the same process attaches the NIC again, several times."""
+    host = run(Host, nics=[GEN])
+    app = run(Testpmd, host, interactive=True)
+    app.expect("testpmd>")
+    for _ in range(3):
+        forward(host, app)
+        assert host.command("rescind", nic=0)["ok"]
+        app.expect("device removal event")
+        app.expect("Device is detached")
+        assert "Number of available ports: 0" in ask(app, "show port summary all")
+        assert host.command("offer", nic=0)["ok"]
+        until(lambda: "No such device" not in ask(app, f"port attach {form}") and
+              "available ports: 1" in ask(app, "show port summary all"), "the port")
+        ask(app, "port start 0")
+    forward(host, app)
+    quit_both(host, app)
+
+
+def test_two_hosts(run):
+    """One application, two hosts: their NICs must have different GUIDs, which is said."""
+    first, same = run(Host, nics=[GEN], name="a"), run(Host, nics=[GEN], name="b")
+    other = run(Host, nics=[f"guid={NIC.format(2)[9:]},mac=00:15:5d:00:00:02,{GEN}"], name="c")
+    sockets = ",".join(str(h.socket) for h in (first, same, other))
+    app = run(Testpmd, sockets, interactive=True)
+    app.expect("testpmd>")
+    assert app.text.count("is there already, from another host") == 1
+    assert "Number of available ports: 2" in ask(app, "show port summary all")
+    app.type("set fwd io")
+    app.type("start")  # what one host sends arrives at the other
+    until(lambda: first.port()["received"] > 500 and other.port()["received"] > 500, "frames")
+    app.type("stop")
+    app.expect("Accumulated forward statistics")
+    same.end()
+    other.end()
+    quit_both(first, app)
