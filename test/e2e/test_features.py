@@ -111,13 +111,3 @@ def test_features(run):
     offered = {name for name in told[0] | told[1] if name.isupper() and len(name) > 4}
     assert offered <= {*OTHER_OFFLOADS, *(n for needs in OFFLOADS.values()
                                           for n in needs.split())}, offered
-
-
-def test_defects():
-    """Every test that doc/defects.rst names exists."""
-    text = (ROOT / "doc" / "defects.rst").read_text()
-    named = re.findall(r"``(test_\w+\.(?:c|py)):(\w+)``", text)
-    assert len(set(re.findall(r"\* - (B\d+)", text))) == 35 and len(named) > 20
-    for file, name in named:
-        [path] = [p for p in (ROOT / "test").rglob(file) if p.parent.name != "host"]
-        assert re.search(rf"\b{name}\b", path.read_text()), f"{file}: {name}"

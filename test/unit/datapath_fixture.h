@@ -225,7 +225,7 @@ fx_big(void **state)
 	return 0;
 }
 
-static int
+static inline int
 fx_tiny(void **state)
 {
 	RTE_SET_USED(state);

@@ -9,7 +9,11 @@
 #include <bus_vdev_driver.h>
 #include <ethdev_vdev.h>
 
+#include <rte_cycles.h>
+
 #include "hv_testvf.h"
+
+#define HOLD_MS 30000 /* a test that forgets it ends all the same */
 
 struct queue {
 	struct testvf *vf;
@@ -117,6 +121,9 @@ vf_stop(struct rte_eth_dev *dev)
 
 	if (vf->fail[OP_STOP] != 0)
 		return vf->fail[OP_STOP];
+	for (unsigned int ms = 0; ms < HOLD_MS && __atomic_load_n(&vf->hold, __ATOMIC_ACQUIRE);
+	     ms++)
+		rte_delay_us_sleep(1000);
 	dev->data->dev_started = 0;
 	return vf->has_inner ? rte_eth_dev_stop(vf->inner) : 0;
 }

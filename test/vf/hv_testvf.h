@@ -75,6 +75,7 @@ struct testvf {
 	rte_spinlock_t flow_lock;
 	/* what it does */
 	bool gone, link_down;
+	bool hold; /* its stop does not end while this is set */
 	bool hang; /* the next transmit burst does not end while this is set */
 	int fail[OP_COUNT];
 	uint32_t secondary_tx; /* packets sent by other processes */

@@ -7,6 +7,7 @@
  *   recovering, recovered, failed   the events of a reset in place
  *   link up, link down
  *   hang, go     the next transmit burst does not end until "go"
+ *   hold, release   a stop does not end until "release"
  *   fail OP ERRNO   the next calls fail; ERRNO 0 ends it
  *   state        what it was configured to, one "key=value" a line
  */
@@ -111,6 +112,8 @@ command(struct rte_eth_dev *dev, const char *text, struct text *answer)
 		vf->link_down = strcmp(text, "link down") == 0;
 	else if (strcmp(text, "hang") == 0 || strcmp(text, "go") == 0)
 		__atomic_store_n(&vf->hang, text[0] == 'h', __ATOMIC_RELEASE);
+	else if (strcmp(text, "hold") == 0 || strcmp(text, "release") == 0)
+		__atomic_store_n(&vf->hold, text[0] == 'h', __ATOMIC_RELEASE);
 	else if (is(text, "rmv"))
 		event = RTE_ETH_EVENT_INTR_RMV;
 	else if (is(text, "recovering"))

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every test that a page of doc/ names exists, and the tables are complete."""
+import re
+
+import pytest
+
+from hv import ROOT
+
+DOC = ROOT / "doc"
+NAMED = re.compile(r"``(\w+\.(?:c|py)):(\w+)``")
+# More than one, where directories have files of one name.
+ALL = [p for p in (ROOT / "test").rglob("*") if p.suffix in (".c", ".py")]
+
+
+@pytest.mark.parametrize("page", sorted(p.name for p in DOC.glob("*.rst")))
+def test_names(page):
+    for file, name in NAMED.findall((DOC / page).read_text()):
+        texts = [p.read_text() for p in ALL if p.name == file]
+        assert texts, f"{page}: no {file}"
+        pattern = rf"(?m)^def {name}\(" if file.endswith(".py") else rf"(?m)^{name}\(void"
+        assert any(re.search(pattern, t) for t in texts), f"{page}: no {name} in {file}"
+
+
+def test_defects():
+    text = (DOC / "defects.rst").read_text()
+    rows = text.split("   * - B")[1:]
+    assert [int(r.split("\n")[0]) for r in rows] == list(range(1, 36))
+    for row in rows:
+        assert NAMED.search(row), row
