@@ -138,6 +138,8 @@ report_open_trace(const char *path)
 		fprintf(stderr, "hv-host: --trace %s: %s\n", path, strerror(errno));
 		return -EINVAL;
 	}
+	/* Who follows it sees each message when it happens, and the last before a crash. */
+	setvbuf(trace, NULL, _IOLBF, 0);
 	trace_start = host_clock();
 	host_tracing = true;
 	return 0;

@@ -5,8 +5,8 @@
 #
 #   HV_GUEST_CACHE   where to keep it (default: ~/.cache/hvnetvsc)
 #
-# QEMU's code is not part of this project: Debian's source package is fetched, and five lines are
-# inserted that call our device from the CPU emulation.
+# QEMU's code is not part of this project: Debian's source package is fetched, five lines are
+# inserted that call our device from the CPU emulation, and one word is replaced.
 set -eu
 cd "$(dirname "$0")"
 here=$(pwd)
@@ -38,6 +38,17 @@ insert() {
 	mv "$file.new" "$file"
 }
 
+# Replace a text that stands there once.
+replace() {
+	file=$tree/$1
+	[ "$(grep -cF "$2" "$file")" = 1 ] || die "$file: not once: $2"
+	awk -v from="$2" -v to="$3" '{
+		i = index($0, from)
+		if (i) $0 = substr($0, 1, i - 1) to substr($0, i + length(from))
+		print }' "$file" > "$file.new"
+	mv "$file.new" "$file"
+}
+
 hook() {
 	msr=target/i386/tcg/sysemu/misc_helper.c
 	cpuid=target/i386/tcg/misc_helper.c
@@ -52,6 +63,10 @@ hook() {
 	insert $msr '    if (hv_vmbus_wrmsr(env, val)) { return; }' 'switch .*R_ECX' \
 		'^void helper_wrmsr'
 	insert hw/i386/meson.build "i386_ss.add(files($device))" "^subdir"
+	# With one thread for all processors QEMU leaves barriers out and makes no locked instruction
+	# atomic. But the host runs too, and has the same memory: interrupts would get lost.
+	replace accel/tcg/tcg-accel-ops-rr.c 'tcg_cpu_init_cflags(cpu, false)' \
+		'tcg_cpu_init_cflags(cpu, true)'
 }
 
 configure() {

@@ -18,6 +18,8 @@ import image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
+# hv-host may be that of another build, one with sanitizers, whose drivers do not run in a guest.
+HOST_BUILD = pathlib.Path(os.environ.get("HV_HOST_BUILD", BUILD))
 BOOT_TIMEOUT = 180    # s; a loaded machine without KVM
 RUN_TIMEOUT = 60
 TROUBLE = ("BUG:", "WARNING:", "Oops", "Call Trace", "blocked for more than", "Kernel panic",
@@ -48,7 +50,7 @@ class Host:
         self.path = pathlib.Path(tmp) / f"host{n}"
         self.log_path, self.json = self.path.with_suffix(".log"), self.path.with_suffix(".json")
         self.log = open(self.log_path, "wb")
-        cmd = [BUILD / "host" / program, "--socket", self.path, "--json", self.json,
+        cmd = [HOST_BUILD / "host" / program, "--socket", self.path, "--json", self.json,
                "--wait", "event", *(["--verbose"] if verbose else []), *args]
         self.proc = subprocess.Popen([str(c) for c in cmd], stdout=self.log, stderr=self.log,
                                      stdin=subprocess.DEVNULL)

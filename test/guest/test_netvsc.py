@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Linux's hv_netvsc against the host's NIC: what the unmodified driver of two kernels does."""
+import pathlib
+
 import guest as g
 import net
 import pytest
@@ -140,6 +142,31 @@ def test_restart(start, kernel, how):
     net.join(guest)
     guest.start(f"ip netns exec a ping -q -i 0.01 -c 100000 {net.ADDR['b']}")
     guest.send(how)
+    guest.booted()
+    net.join(guest)
+    net.ping_both(guest)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_unmapped_before_unload_is_answered(start, tmp_path, kernel):
+    """A kernel that crashed under traffic may reuse its pages once UNLOAD is answered."""
+    trace = tmp_path / "trace"
+    host, guest = start(*net.cable(), "--unload-delay", "3000", "--trace", trace, kernel=kernel,
+                        cpus=2, reboot=True)
+
+    def pages():
+        maps = pathlib.Path(f"/proc/{host.proc.pid}/maps").read_text()
+        return sum("memfd:" in line for line in maps.splitlines())
+
+    before = pages()
+    net.join(guest)
+    guest.start(f"ip netns exec a ping -q -i 0.01 -c 100000 {net.ADDR['b']}")
+    assert pages() > before
+    guest.send("echo c > /proc/sysrq-trigger")
+    g.wait_for("UNLOAD, and its pages given back",
+               lambda: "UNLOAD" in trace.read_text() and pages() == before)
+    assert "UNLOAD_RESPONSE" not in trace.read_text()
+    g.wait_for("its answer", lambda: "UNLOAD_RESPONSE" in trace.read_text())
     guest.booted()
     net.join(guest)
     net.ping_both(guest)
