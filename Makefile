@@ -11,7 +11,7 @@ export HV_BUILD = $(abspath $(BUILD))
 stamp = build/.setup-done
 
 .PHONY: all setup demo test unit-test e2e-test bench install lint format clean help doc \
-	guest-test guest-smoke guest-shell guest-setup
+	guest-test guest-smoke guest-asan guest-instructions guest-shell guest-setup
 .DEFAULT_GOAL := all
 
 ## all: build everything into $(BUILD)
@@ -49,6 +49,17 @@ guest-test: all guest-setup
 
 guest-smoke: all guest-setup
 	$(PYTHON) -m pytest -q -m smoke test/guest
+
+## guest-asan: guests that reload, reboot and crash, against an hv-host with sanitizers
+guest-asan: all guest-setup
+	[ -d build/asan ] || meson setup build/asan -Db_sanitize=address,undefined -Db_lundef=false
+	ninja -C build/asan -j $(JOBS) host/hv-host host/hv-host-echo
+	HV_HOST_BUILD=$(abspath build/asan) $(PYTHON) -m pytest -q test/guest \
+		-k "reload or reboot or panic or restart or unmapped"
+
+## guest-instructions: what a frame costs hv_netvsc, net_netvsc and ours in a guest
+guest-instructions: all guest-setup
+	$(PYTHON) test/guest/instructions.py
 
 ## guest-shell: a shell in such a guest; KERNEL=6.12, NIC=KEY=VALUE,... choose
 guest-shell: all guest-setup

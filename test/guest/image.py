@@ -23,7 +23,7 @@ CACHE = pathlib.Path(os.environ.get("HV_GUEST_CACHE") or pathlib.Path(
 SERIES = {"6.1": "linux-image-cloud-amd64", "6.12": "linux-image-6.12-cloud-amd64"}
 
 MODULES = """hv_vmbus hv_netvsc uio uio_hv_generic uio_pci_generic 8021q vmxnet3 virtio_net
-    virtio_pci pktgen""".split()
+    virtio_pci pktgen af_packet""".split()
 PROGRAMS = "ip ethtool".split()
 
 
@@ -174,8 +174,20 @@ def qemu():
     return done.stdout.strip()
 
 
+@functools.cache
+def plugin():
+    """Path of QEMU's plug-in that counts instructions, compiled if need be."""
+    source = HERE / "plugin/count.c"
+    tree = pathlib.Path(qemu()).parents[1]
+    out = tree.parent / "count.so"
+    if not out.exists() or out.stat().st_mtime < source.stat().st_mtime:
+        run("cc", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared",
+            f"-I{tree}/include/qemu", "-o", out, source)
+    return out
+
+
 STOCK = """bus_pci bus_vdev bus_vmbus mempool_ring mempool_stack net_netvsc net_vmxnet3 net_virtio
-    net_ring net_null net_failsafe""".split()
+    net_ring net_null net_failsafe net_af_packet""".split()
 
 
 def add_dpdk(root, objects):
