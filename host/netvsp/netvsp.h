@@ -58,7 +58,7 @@ struct nic_opt {
 	unsigned int msg_exact, hash, csum, vlan_strip, send_table, table_offset;
 	unsigned int tx_delay_ms, tx_fail_every, reply_delay_ms, link, rss_entries, rss_udp;
 	unsigned int vf, vf_serial, vf_delay_ms, vf_rc, switch_delay_ms, switch_fail;
-	unsigned int refuse_recv, refuse_send, hold_rx, overflow_drop, speed_short;
+	unsigned int refuse_recv, refuse_send, recv_max, hold_rx, overflow_drop, speed_short;
 	unsigned int tx_csum4, tx_csum6, rx_csum, lso4, lso6, rsc;
 	unsigned int mangle, oids_all, mac_change, reset_answered, filter_mac, mcast_list;
 	unsigned int vf_when, ring_use;

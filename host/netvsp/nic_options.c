@@ -146,6 +146,8 @@ static const struct key keys[] = {
 	UINT("lso6", lso6, RNDIS_LSO_MAX_BYTES, 0, 65535, "LSOv2 IPv6 bytes; 0 = not offered"),
 	CHOICE("rsc", rsc, 0, yes_no, "offer RSC (frames that a port gives in pieces)"),
 	UINT("refuse-recv", refuse_recv, 0, 0, 7, "status for the receive buffer, 0 = accept it"),
+	UINT("recv-max", recv_max, 0, 0, 64,
+	     "MiB of receive buffer accepted at most, as by hosts of NVSP 2 (15); 0 = any"),
 	UINT("refuse-send", refuse_send, 0, 0, 7, "status for the send buffer, 0 = accept it"),
 	UINT("mangle", mangle, 0, 0, 1u << 30,
 	     "damage the header or the range of every Nth received frame, by chance"),

@@ -205,6 +205,11 @@ on_recv_buf(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct 
 	}
 	if (!map_buffer(q, pkt, m, &nic->recv))
 		return false;
+	if (nic->opt.recv_max != 0 && nic->recv.len > nic->opt.recv_max << 20) {
+		drop_buffer(nic, &nic->recv);
+		r.status = NVSP_STATUS_FAILURE;
+		return reply(q, pkt, &r, sizeof(r));
+	}
 	/* OpenVMM's size: 256 bytes of header, the frame, 36 unused for an old Windows guest. */
 	nic->slot_size = nic->opt.slot_size != 0 ? nic->opt.slot_size : 256 + nic->mtu + 36;
 	nic->slot_count = nic->recv.len / nic->slot_size;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An application that sleeps until frames come: rx_intr [EAL arguments] -- QUEUES FRAMES.
+ * An application that sleeps until frames come: rx_intr [EAL arguments] -- QUEUES FRAMES [ptypes].
  * It ends when so many frames were received, or when it slept LONG_MS for nothing: then a wake-up
- * was lost, or the frames were. Prints both and how often it slept.
+ * was lost, or the frames were. Prints both and how often it slept; how often the condition that
+ * ethdev gives for umwait held before it slept, and after it woke; and how many frames had a packet
+ * type, of which it has asked ethdev only with the last argument.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -17,6 +19,7 @@
 #define BURST	32
 
 static struct rte_mbuf *pkts[BURST];
+static uint64_t typed;
 
 static void
 die(const char *what, int rc)
@@ -62,6 +65,25 @@ set_up(uint16_t queues)
 	}
 }
 
+/* Would umwait return at once, because some queue has news? */
+static bool
+monitor_says_news(uint16_t queues)
+{
+	struct rte_power_monitor_cond c;
+	bool news = false;
+
+	for (uint16_t q = 0; q < queues; q++) {
+		int rc = rte_eth_get_monitor_addr(0, q, &c);
+
+		if (rc != 0)
+			die("monitor address", rc);
+		if (c.size != sizeof(uint32_t))
+			die("monitor size", -EINVAL);
+		news |= c.fn(*(const volatile uint32_t *)c.addr, c.opaque) != 0;
+	}
+	return news;
+}
+
 static uint64_t
 poll_all(uint16_t queues)
 {
@@ -70,6 +92,8 @@ poll_all(uint16_t queues)
 	for (uint16_t q = 0; q < queues; q++) {
 		uint16_t n = rte_eth_rx_burst(0, q, pkts, BURST);
 
+		for (uint16_t i = 0; i < n; i++)
+			typed += pkts[i]->packet_type != 0;
 		rte_pktmbuf_free_bulk(pkts, n);
 		got += n;
 	}
@@ -98,16 +122,21 @@ sleep_for_frames(uint16_t queues)
 int
 main(int argc, char **argv)
 {
-	uint64_t want, got = 0, sleeps = 0;
+	uint64_t want, got = 0, sleeps = 0, news = 0;
+	bool early;
 	bool awake = true;
 	uint16_t queues;
 	int n = rte_eal_init(argc, argv);
 
-	if (n < 0 || argc - n != 3)
-		rte_exit(EXIT_FAILURE, "usage: rx_intr [EAL arguments] -- QUEUES FRAMES\n");
+	if (n < 0 || argc - n < 3 || argc - n > 4)
+		rte_exit(EXIT_FAILURE,
+			 "usage: rx_intr [EAL arguments] -- QUEUES FRAMES [ptypes]\n");
 	queues = (uint16_t)atoi(argv[n + 1]);
 	want = strtoull(argv[n + 2], NULL, 0);
+	if (argc - n == 4 && rte_eth_dev_get_supported_ptypes(0, RTE_PTYPE_L3_MASK, NULL, 0) <= 0)
+		die("packet types", -ENOTSUP);
 	set_up(queues);
+	early = monitor_says_news(queues);
 	printf("ready\n");
 	fflush(stdout);
 	while (got < want && awake) {
@@ -117,10 +146,12 @@ main(int argc, char **argv)
 		if (now == 0 && got < want) {
 			sleeps++;
 			awake = sleep_for_frames(queues);
+			news += monitor_says_news(queues);
 		}
 	}
-	printf("frames %" PRIu64 " sleeps %" PRIu64 "%s\n", got, sleeps,
-	       awake ? "" : ", the last in vain");
+	printf("frames %" PRIu64 " sleeps %" PRIu64 " early %d news %" PRIu64 " typed %" PRIu64
+	       "%s\n",
+	       got, sleeps, early, news, typed, awake ? "" : ", the last in vain");
 	rte_eth_dev_stop(0);
 	rte_eth_dev_close(0);
 	rte_eal_cleanup();

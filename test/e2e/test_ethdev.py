@@ -89,6 +89,21 @@ def test_refused_receive_buffer(run):
     host.end()
 
 
+@pytest.mark.parametrize("version, works", [("2", True), ("1", True), ("5", False)])
+def test_old_receive_buffer(run, version, works):
+    """Hosts up to NVSP 2 take 15 MiB at most: they are asked again with as much, others are not."""
+    host = run(Host, nics=[f"nvsp-max={version},recv-max=15,{GEN}"])
+    app = run(Testpmd, host, interactive=True)
+    if works:
+        app.expect("testpmd>")
+        forward(host, app)
+        quit_both(host, app)
+    else:
+        app.expect("receive buffer of .* refused")
+        app.kill()
+        host.end()
+
+
 @pytest.mark.parametrize("host_args, knobs, channels", [
     ((), "grant=2", 3), ((), "grant=0", 1),
     (("--sub-order", "reverse", "--sub-delay", "20"), "", 4), (("--sub-limit", "1"), "", 2)])

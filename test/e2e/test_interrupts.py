@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Receive interrupts: an application that sleeps gets every frame, and does sleep."""
+import pathlib
 import re
+import time
 
 import pytest
 
-from hv import BUILD, Host, Testpmd
+from hv import BUILD, Host, Testpmd, UioTestpmd
 
 
 class RxIntr(Testpmd):
@@ -12,6 +14,20 @@ class RxIntr(Testpmd):
 
     def app_args(self, cores):
         return []
+
+
+class UioRxIntr(UioTestpmd, RxIntr):
+    """The same on the uio back end."""
+    binary = RxIntr.binary
+    app_args = RxIntr.app_args
+
+
+def result(app):
+    """What it printed at its end."""
+    text = app.expect(r"frames .*")[0]
+    assert app.wait() == 0, app.text
+    app.forget()
+    return {k: int(v) for k, v in re.findall(r"(\w+) (\d+)", text)}
 
 
 @pytest.mark.parametrize("queues", [1, 3])
@@ -24,9 +40,52 @@ def test_no_wakeup_is_lost(run, host_args, queues, rate, burst, count):
     app = run(RxIntr, host, str(queues), str(count))
     app.expect("ready")
     assert host.command("start", nic=0)["ok"]
-    found = re.search(r"frames (\d+) sleeps (\d+)", app.expect(r"frames .*")[0])
-    assert int(found[1]) == count
-    assert int(found[2]) > 0
-    assert app.wait() == 0, app.text
-    app.forget()
+    found = result(app)
+    assert found["frames"] == count
+    assert found["sleeps"] > 0
+    # What umwait would look at: nothing before there was a frame, news with almost each.
+    assert found["early"] == 0 and 0 < found["news"] <= found["sleeps"]
+    assert found["typed"] == 0
+    host.end()
+
+
+@pytest.mark.parametrize("rate, burst, count", [(200, 1, 400), (3000, 7, 20000)])
+@pytest.mark.parametrize("host_args", [(), ("--wait", "event")])
+def test_uio(run, host_args, rate, burst, count):
+    gen = f"gen:rate={rate},burst={burst},count={count},flows=32,start=command,verify=no"
+    host = run(Host, *host_args, nics=[f"port={gen}"])
+    app = run(UioRxIntr, host, "1", str(count))
+    app.expect("ready")
+    assert host.command("start", nic=0)["ok"]
+    found = result(app)
+    assert found["frames"] == count and found["sleeps"] > 0 and found["news"] > 0
+    host.end()
+
+
+@pytest.mark.parametrize("cls", [RxIntr, UioRxIntr])
+def test_idle(run, cls):
+    """Asleep, it takes no processor: of ten slices of the clock, nearly none."""
+    host = run(Host, nics=["port=gen:count=1,start=command,verify=no"])
+    app = run(cls, host, "1", "1")
+    app.expect("ready")
+
+    def ticks():
+        fields = pathlib.Path(f"/proc/{app.proc.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    before = ticks()
+    time.sleep(1)
+    assert ticks() - before < 20  # of 100; a process that polls takes what it gets
+    assert host.command("start", nic=0)["ok"]
+    assert result(app)["frames"] == 1
+    host.end()
+
+
+def test_packet_types_are_asked_for(run):
+    """Who asks ethdev which packet types there are gets them, as l3fwd expects."""
+    host = run(Host, nics=["port=gen:count=100,start=command,verify=no"])
+    app = run(RxIntr, host, "1", "100", "ptypes")
+    app.expect("ready")
+    assert host.command("start", nic=0)["ok"]
+    assert result(app)["typed"] == 100
     host.end()

@@ -179,3 +179,61 @@ def test_one_channel_gone(run):
     assert all(queues_of(host)[q] for q in range(4))
     app.quit()
     host.end()
+
+
+def test_runtime_setup(run):
+    """A stopped queue is set up anew, with another size, while the others run."""
+    host = run(Host, nics=[f"queues=4,{GEN}"])
+    app = run(Console, host, "--forward-mode=macswap", queues=3)
+    cycle(host, app, COUNT)
+    app.do("port 0 rxq 1 stop", "port 0 txq 1 stop", "port config 0 rxq 1 ring_size 333",
+           "port config 0 txq 1 ring_size 222")
+    for kind, size in (("rxq", 333), ("txq", 222)):
+        answer = app.do(f"port 0 {kind} 1 setup")
+        assert "fail" not in answer.lower(), answer
+        assert re.search(rf"Number of [RT]XDs: {size}\b", app.do(f"show {kind} info 0 1"))
+    app.do("port 0 rxq 1 start", "port 0 txq 1 start")
+    cycle(host, app, COUNT, COUNT)
+    assert all(n > 0 for n in queues_of(host).values())
+    app.quit()
+    host.end()
+
+
+def test_descriptor_state(run):
+    """Status and counts of descriptors follow what waits; cleaning up gives back what is done."""
+    host = run(Host, nics=["port=gen:count=40,start=command,verify=count"])
+    app = run(Console, host, "--forward-mode=rxonly")
+
+    def status(way, n):
+        return re.search(r"Desc status = (\w+)|status=(\w+)|(DONE|AVAILABLE|USED|FULL|UNAVAIL\w*)",
+                         app.do(f"show port 0 {way} 0 desc {n} status"))[0]
+
+    def used():
+        return int(re.search(r"= *(\d+)", app.do("show port 0 rxq 0 desc used count"))[1])
+
+    assert used() == 0 and "AVAIL" in status("rxq", 0)
+    host.command("start", nic=0)
+    until(lambda: used() == 40, "frames in the ring")
+    assert "DONE" in status("rxq", 39) and "AVAIL" in status("rxq", 40)
+    assert "DONE" in status("txq", 0)
+    app.do("start")
+    until(lambda: used() == 0, "frames received")
+    app.do("stop", "set fwd txonly", "start")
+    until(lambda: app.stats()["TX-packets"] > 1000, "frames sent")
+    app.do("stop")
+    assert "fail" not in app.do("port cleanup 0 txq 0 0").lower()
+    until(lambda: "DONE" in status("txq", 200), "sends completed")
+    # A number that the queue does not have.
+    assert re.search("(?i)invalid|error|fail", app.do("show port 0 rxq 0 desc 60000 status"))
+    app.quit()
+    host.end()
+
+
+def test_burst_mode(run):
+    """Which path, and how frames are copied, is told for each queue."""
+    host = run(Host)
+    app = run(Console, host)
+    for kind in ("rxq", "txq"):
+        assert re.search(r"Burst mode: .*synthetic.*-byte copies", app.do(f"show {kind} info 0 0"))
+    app.quit()
+    host.end()

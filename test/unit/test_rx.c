@@ -491,6 +491,51 @@ garbage(void **state)
 	assert_int_equal(fx.vc.rx.error, 0);
 }
 
+/* T45: of two records of one type the first wins, also where it says nothing. */
+static void
+twice(void **state)
+{
+	static const uint32_t ppi[][4][2] = {
+		{ { RNDIS_PPI_CHECKSUM, 0 },
+		  { RNDIS_PPI_CHECKSUM, RNDIS_RXCSUM_IP_FAILED },
+		  { RNDIS_PPI_HASH_VALUE, 0 },
+		  { RNDIS_PPI_HASH_VALUE, 5 } },
+		{ { RNDIS_PPI_CHECKSUM, RNDIS_RXCSUM_IP_OK },
+		  { RNDIS_PPI_CHECKSUM, RNDIS_RXCSUM_IP_FAILED },
+		  { RNDIS_PPI_HASH_VALUE, 4 },
+		  { RNDIS_PPI_HASH_VALUE, 5 } },
+		{ { RNDIS_PPI_VLAN, RNDIS_VLAN_FROM_TCI(3) },
+		  { RNDIS_PPI_VLAN, RNDIS_VLAN_FROM_TCI(7) },
+		  { RNDIS_PPI_CHECKSUM, RNDIS_RXCSUM_IP_OK },
+		  { RNDIS_PPI_CHECKSUM, RNDIS_RXCSUM_IP_FAILED } },
+	};
+	static const uint64_t want[] = { 0, RTE_MBUF_F_RX_IP_CKSUM_GOOD,
+					 RTE_MBUF_F_RX_IP_CKSUM_GOOD };
+	struct rte_mbuf *m[BURST];
+
+	RTE_SET_USED(state);
+	fx.rxq->want_hash = fx.rxq->vlan_strip = true;
+	for (uint32_t i = 0; i < RTE_DIM(ppi); i++) {
+		for (uint32_t n = 2; n <= 4; n += 2) {
+			const uint64_t range = host_slot(i, i, 60, n, ppi[i]);
+
+			assert_true(host_xfer(100 + i, 1, &range));
+			assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
+			if (i < 2 || n == 4)
+				assert_int_equal(m[0]->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK,
+						 want[i]);
+			if (i == 1 && n == 4)
+				assert_int_equal(m[0]->hash.rss, 4);
+			if (i == 2)
+				assert_int_equal(m[0]->vlan_tci, 3);
+			if (i == 0)
+				assert_int_equal(m[0]->hash.rss, 0);
+			rte_pktmbuf_free(m[0]);
+			expect_ack(100 + i, NVSP_STATUS_SUCCESS);
+		}
+	}
+}
+
 /*
  * A process was killed inside a burst: its lock is taken over, once, and only then; the message it
  * was at comes again, whole; what it had written of completions is not written twice.
@@ -552,6 +597,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(scan_ahead, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(stopped, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(no_mbufs, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(twice, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(dead_holder, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(garbage, fx_big, fx_close),
 	};

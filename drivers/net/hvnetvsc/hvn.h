@@ -205,7 +205,7 @@ struct hvn_rxq {
 
 	bool started;
 	bool deferred;
-	bool ptypes; /* application asked for packet types */
+	uint32_t ptypes; /* layers of packet types that the application wants, 0: none */
 	bool vlan_strip;
 	uint16_t queue_id;
 	uint16_t port_id;
@@ -319,7 +319,8 @@ struct hvn_port {
 	uint16_t n_mc;	       /* addresses in the application's multicast list */
 	bool rss_on;
 	bool rsc_on;
-	bool ptypes; /* the application asked for packet types: for queues set up later */
+	uint32_t ptypes;		     /* the same, for queues set up later */
+	bool ptypes_set;		     /* ... and it has said so itself */
 	struct hvn_txq *txq[HVN_QUEUES_MAX]; /* those with descriptors, for completions */
 
 	/* Counters of channels that are closed, and what all had reached at the last reset. */

@@ -87,35 +87,46 @@ infos_get(struct rte_eth_dev *dev, struct rte_eth_dev_info *info)
 	return 0;
 }
 
+#define PTYPE_LAYERS (RTE_PTYPE_L2_MASK | RTE_PTYPE_L3_MASK | RTE_PTYPE_L4_MASK)
+
+static void
+want_ptypes(struct rte_eth_dev *dev, uint32_t layers)
+{
+	hvn_port(dev)->ptypes = layers;
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
+		struct hvn_rxq *q = dev->data->rx_queues[i];
+
+		if (q != NULL)
+			q->ptypes = layers;
+	}
+}
+
+/*
+ * ethdev's default is to tell all types; but whoever needs them asks first which there are
+ * (l3fwd), and nobody else should pay for reading every header. So the question turns them on,
+ * unless the application has chosen by itself.
+ */
 static const uint32_t *
 supported_ptypes(struct rte_eth_dev *dev)
 {
+	/* What rte_net_get_ptype() finds without tunnels. */
 	static const uint32_t types[] = {
-		RTE_PTYPE_L2_ETHER,
-		RTE_PTYPE_L3_IPV4_EXT_UNKNOWN,
-		RTE_PTYPE_L3_IPV6_EXT_UNKNOWN,
-		RTE_PTYPE_L4_TCP,
-		RTE_PTYPE_L4_UDP,
-		RTE_PTYPE_L4_FRAG,
-		RTE_PTYPE_UNKNOWN,
+		RTE_PTYPE_L2_ETHER,    RTE_PTYPE_L2_ETHER_VLAN, RTE_PTYPE_L2_ETHER_QINQ,
+		RTE_PTYPE_L3_IPV4,     RTE_PTYPE_L3_IPV4_EXT,	RTE_PTYPE_L3_IPV6,
+		RTE_PTYPE_L3_IPV6_EXT, RTE_PTYPE_L4_TCP,	RTE_PTYPE_L4_UDP,
+		RTE_PTYPE_L4_SCTP,     RTE_PTYPE_L4_FRAG,	RTE_PTYPE_UNKNOWN,
 	};
 
-	(void)dev;
+	if (!hvn_port(dev)->ptypes_set && rte_eal_process_type() == RTE_PROC_PRIMARY)
+		want_ptypes(dev, PTYPE_LAYERS);
 	return types;
 }
 
 static int
 ptypes_set(struct rte_eth_dev *dev, uint32_t mask)
 {
-	struct hvn_port *p = hvn_port(dev);
-
-	p->ptypes = mask != 0;
-	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
-		struct hvn_rxq *q = dev->data->rx_queues[i];
-
-		if (q != NULL)
-			q->ptypes = mask != 0;
-	}
+	hvn_port(dev)->ptypes_set = true;
+	want_ptypes(dev, mask & PTYPE_LAYERS);
 	return 0;
 }
 

@@ -132,7 +132,7 @@ hvn_rss_configure(struct hvn_port *p, const struct rte_eth_conf *conf)
 			p->rss.reta_set = false;
 	if (!p->rss.reta_set)
 		default_reta(p, queues);
-	if ((conf->rxmode.mq_mode & RTE_ETH_MQ_RX_RSS_FLAG) == 0 || queues < 2) {
+	if ((conf->rxmode.mq_mode & RTE_ETH_MQ_RX_RSS_FLAG) == 0 || p->caps.rx_queues < 2) {
 		p->rss.hf = 0;
 		return 0;
 	}
@@ -177,7 +177,7 @@ hvn_rss_apply(struct hvn_port *p)
 	uint16_t n = p->caps.reta_size;
 	int rc = disable(p);
 
-	if (rc != 0 || rx < 2 || hash_info(p) == 0)
+	if (rc != 0 || rx == 0 || n == 0 || hash_info(p) == 0)
 		return rc;
 	/* Complete, always: hosts do not keep to the "unchanged" flags (G60). */
 	obj.par.hash_info = hash_info(p);
@@ -196,6 +196,8 @@ hvn_rss_apply(struct hvn_port *p)
 			   obj.par.key_off + NDIS_RSS_KEY_SIZE);
 	if (rc == 0)
 		p->rss_on = true;
+	else if (rx == 1 && rc != -ENODEV && rc != -ETIMEDOUT && rc != -EIO)
+		return 0; /* nothing to spread: only the hash in the packets is lost */
 	else
 		HVN_LOG(ERR, "port %u: RSS parameters: %s", p->port_id, rte_strerror(-rc));
 	return rc;

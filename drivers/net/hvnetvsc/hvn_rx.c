@@ -161,6 +161,7 @@ struct rx_usual {
 static __rte_always_inline bool
 rx_usual_ppis(const uint8_t *rec, uint32_t len, struct rx_usual *u, uint64_t *flags)
 {
+	uint32_t seen = 0;
 	uint64_t a, b;
 
 	do {
@@ -168,13 +169,17 @@ rx_usual_ppis(const uint8_t *rec, uint32_t len, struct rx_usual *u, uint64_t *fl
 		b = hv_load64(rec + 8);
 		if ((uint32_t)b != sizeof(struct rndis_ppi))
 			return false;
-		if (a == (RNDIS_PPI_U32_SIZE | (uint64_t)RNDIS_PPI_CHECKSUM << 32) && *flags == 0)
+		if (a == (RNDIS_PPI_U32_SIZE | (uint64_t)RNDIS_PPI_CHECKSUM << 32) &&
+		    (seen & 1) == 0) {
 			*flags = hvn_rx_csum_flags[(b >> 32) & 63u];
-		else if (a == (RNDIS_PPI_U32_SIZE | (uint64_t)RNDIS_PPI_HASH_VALUE << 32) &&
-			 u->hash == 0)
+			seen |= 1;
+		} else if (a == (RNDIS_PPI_U32_SIZE | (uint64_t)RNDIS_PPI_HASH_VALUE << 32) &&
+			   (seen & 2) == 0) {
 			u->hash = (uint32_t)(b >> 32);
-		else
+			seen |= 2;
+		} else {
 			return false;
+		}
 		rec += RNDIS_PPI_U32_SIZE;
 		len -= RNDIS_PPI_U32_SIZE;
 	} while (len != 0);
@@ -442,12 +447,12 @@ RTE_INIT(hvn_rx_pick)
 }
 
 static __rte_noinline void
-rx_ptypes(struct rte_mbuf **pkts, uint16_t n)
+rx_ptypes(struct rte_mbuf **pkts, uint16_t n, uint32_t layers)
 {
 	uint16_t i;
 
 	for (i = 0; i < n; i++)
-		pkts[i]->packet_type = rte_net_get_ptype(pkts[i], NULL, RTE_PTYPE_ALL_MASK);
+		pkts[i]->packet_type = rte_net_get_ptype(pkts[i], NULL, layers);
 }
 
 /* There is something in the ring, or owed. */
@@ -467,7 +472,7 @@ rx_busy(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **pkts, uint16_t
 	got = rx_synthetic_best(q, ch, pkts, n);
 	hvn_lock_release(&ch->in_lock);
 	if (unlikely(q->ptypes))
-		rx_ptypes(pkts, got);
+		rx_ptypes(pkts, got, q->ptypes);
 	return got;
 }
 
