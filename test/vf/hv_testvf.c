@@ -60,8 +60,10 @@ vf_tx(void *queue, struct rte_mbuf **pkts, uint16_t n)
 	uint16_t sent = n;
 	uint64_t all;
 
-	while (unlikely(__atomic_load_n(&vf->hang, __ATOMIC_ACQUIRE)))
+	while (unlikely(__atomic_load_n(&vf->hang, __ATOMIC_ACQUIRE))) {
+		__atomic_store_n(&vf->hung, true, __ATOMIC_RELAXED);
 		rte_pause();
+	}
 	if (__atomic_load_n(&vf->gone, __ATOMIC_RELAXED))
 		return 0;
 	all = bytes_of(pkts, n);
@@ -453,6 +455,20 @@ set_ops(struct rte_eth_dev *dev, struct rte_vdev_device *vdev)
 	dev->tx_pkt_burst = vf_tx;
 }
 
+/* An inner port is no port of the application's any more. */
+static int
+own(uint16_t port)
+{
+	struct rte_eth_dev_owner owner = { .id = RTE_ETH_DEV_NO_OWNER };
+
+	if (rte_eth_dev_owner_get(port, &owner) != 0 || owner.id != RTE_ETH_DEV_NO_OWNER)
+		return 0;
+	strcpy(owner.name, "net_hvtestvf");
+	if (rte_eth_dev_owner_new(&owner.id) != 0)
+		return -ENOSPC;
+	return rte_eth_dev_owner_set(port, &owner);
+}
+
 static int
 probe_port(struct rte_vdev_device *vdev, struct rte_kvargs *args, const char *name,
 	   const char *mac_key)
@@ -466,6 +482,8 @@ probe_port(struct rte_vdev_device *vdev, struct rte_kvargs *args, const char *na
 	dev->data->numa_node = (int)rte_socket_id();
 	dev->data->dev_private = rte_zmalloc(name, sizeof(struct testvf), RTE_CACHE_LINE_SIZE);
 	rc = dev->data->dev_private == NULL ? -ENOMEM : set_up(dev, args, mac_key);
+	if (rc == 0 && testvf_of(dev)->has_inner)
+		rc = own(testvf_of(dev)->inner);
 	if (rc == 0) {
 		rte_eth_dev_probing_finish(dev);
 		return 0;

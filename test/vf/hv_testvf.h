@@ -76,7 +76,8 @@ struct testvf {
 	/* what it does */
 	bool gone, link_down;
 	bool hold; /* its stop does not end while this is set */
-	bool hang; /* the next transmit burst does not end while this is set */
+	bool hang; /* transmit bursts do not end while this is set */
+	bool hung; /* one is there */
 	int fail[OP_COUNT];
 	uint32_t secondary_tx; /* packets sent by other processes */
 	/* private to the primary */

@@ -89,7 +89,7 @@ put_state(struct text *t, const struct testvf *vf)
 	}
 	TAILQ_FOREACH (f, &vf->flows, next)
 		flows++;
-	put(t, "\nflows=%u\nsecondary_tx=%u\n", flows, vf->secondary_tx);
+	put(t, "\nflows=%u\nsecondary_tx=%u\nhung=%d\n", flows, vf->secondary_tx, vf->hung);
 }
 
 /* --- commands ------------------------------------------------------------------------------------- */

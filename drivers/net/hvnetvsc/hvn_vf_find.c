@@ -43,16 +43,6 @@ same_mac(const char *text, const uint8_t mac[6])
 	return true;
 }
 
-static bool
-is_dir(const char *path)
-{
-	DIR *d = opendir(path);
-
-	if (d != NULL)
-		closedir(d);
-	return d != NULL;
-}
-
 /* Look through the network interfaces of a function: how many, and which has our MAC. */
 static unsigned int
 match_netdevs(const char *dev, const uint8_t mac[6], struct hvn_vf_pci *vf)
@@ -126,8 +116,6 @@ examine(const char *sysfs, const char *addr, const uint8_t mac[6], bool by_seria
 	vf->by_serial = by_serial;
 	read_driver(dev, vf);
 	netdevs = match_netdevs(dev, mac, vf);
-	snprintf(path, sizeof(path), "%s/infiniband", dev);
-	vf->rdma = is_dir(path);
 
 	if (vf->mac_checked)
 		return 0;

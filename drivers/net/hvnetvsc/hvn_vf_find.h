@@ -22,7 +22,6 @@ struct hvn_vf_pci {
 	char netdev[HVN_NETDEV_LEN]; /* with our MAC; empty if the function has none */
 	bool by_serial;		     /* found through its slot */
 	bool mac_checked; /* false: bound to a user-space driver; check the DPDK port's MAC */
-	bool rdma;	  /* an RDMA device exists, as bifurcated drivers (mlx5, mana) need */
 };
 
 /*

@@ -11,6 +11,7 @@
 
 #include "hvn_ctrl.h"
 #include "hvn_vf.h"
+#include "hvn_vf_rdma.h"
 
 #define SYSFS	    "/sys"
 #define DEVICES_MAX 64
@@ -246,10 +247,21 @@ hvn_vf_look(struct hvn_vf *vf)
 	return hvn_vf_find(SYSFS, vf->serial, vf->mac.addr_bytes, &pci);
 }
 
+/* What is missing may come: it is tried for as long as the VF is there, and said once. */
+static void
+not_yet(struct hvn_vf *vf, const char *device, const char *why)
+{
+	if (!vf->told)
+		HVN_LOG(NOTICE, "port %u: VF %s cannot be probed yet: %s", vf->p->port_id, device,
+			why);
+	vf->told = true;
+}
+
 /* Fill devargs and name of the device to use. */
 static int
 choose(struct hvn_vf *vf, char devargs[256], char name[RTE_DEV_NAME_MAX_LEN])
 {
+	char rdma[HVN_RDMA_NAME];
 	struct hvn_vf_pci pci;
 	int rc;
 
@@ -261,6 +273,11 @@ choose(struct hvn_vf *vf, char devargs[256], char name[RTE_DEV_NAME_MAX_LEN])
 	rc = hvn_vf_find(SYSFS, vf->serial, vf->mac.addr_bytes, &pci);
 	if (rc != 0)
 		return rc == -ENODEV ? -EAGAIN : rc;
+	rc = hvn_vf_rdma_ready(SYSFS, pci.addr, pci.driver, hvn_vf_rdma_open, rdma);
+	if (rc != 0) {
+		not_yet(vf, pci.addr, rdma[0] != '\0' ? rdma : "it has no RDMA device");
+		return rc;
+	}
 	snprintf(devargs, 256, "%s", pci.addr);
 	snprintf(name, RTE_DEV_NAME_MAX_LEN, "%s", pci.addr);
 	return 0;
@@ -319,11 +336,7 @@ hvn_vf_attach(struct hvn_vf *vf)
 	if (port == RTE_MAX_ETHPORTS) {
 		rc = rte_dev_probe(devargs);
 		if (rc != 0 && rc != -EEXIST) {
-			/* Its driver may need what comes later: tried for as long as the VF is there. */
-			if (!vf->told)
-				HVN_LOG(NOTICE, "port %u: VF %s cannot be probed yet: %s",
-					vf->p->port_id, name, rte_strerror(-rc));
-			vf->told = true;
+			not_yet(vf, name, rte_strerror(-rc));
 			return -EAGAIN;
 		}
 		probed = rc == 0;

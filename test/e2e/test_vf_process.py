@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A VF under a secondary process: it follows the path; dead or stopped, it holds up nobody."""
+import os
+import signal
+
+import pytest
+
+import vf
+from console import Console
+from hv import CPUS, Host, Program, until
+from test_multiprocess import huge_dir  # noqa: F401  pylint: disable=unused-import
+
+PROCESSES = "--num-procs=2"
+
+
+@pytest.fixture
+def both(run, tmp, huge_dir):  # noqa: F811
+    """A host, the primary, the secondary that sends, and the VF."""
+    host = run(Host, nics=["queues=2,port=sink:verify=no"])
+    one = vf.Vf(tmp)
+    app = run(Console, host, PROCESSES, "--proc-id=0", queues=2,
+              memory=["--huge-dir", huge_dir, "-m", "128"], eal=one.by_application())
+    other = run(Program, [app.binary, *app.plugins, "-d", vf.PLUGIN, "--lcores",
+                          f"0@{CPUS[0]},1@{CPUS[-1]}", "--no-pci", "--no-telemetry",
+                          "--proc-type=secondary", "--file-prefix", app.prefix,
+                          "-a", f"{one.nic},vf={one.name}", "--", PROCESSES, "--proc-id=1",
+                          "--rxq=2", "--txq=2", "--forward-mode=txonly", "-i"],
+                {"HV_VMBUS_SOCKET": str(host.socket)})
+    other.expect("testpmd> ")
+    other.type("start")
+    other.expect("testpmd> ")
+    sends(host, one, "synthetic")
+    vf.to_vf(host)
+    yield host, app, one, other
+    app.quit()
+    host.end()
+
+
+def sends(host, one, path):
+    """Wait until the secondary's frames come by a path."""
+    def count():
+        if path == "vf":
+            return int(one.state()["secondary_tx"])
+        return host.port()["from_guest_frames"]
+    before = count()
+    until(lambda: count() > before, f"the secondary sends by the {path} path")
+
+
+def test_follows(both):
+    host, app, one, other = both
+    for serial in range(2, 5):
+        sends(host, one, "vf")
+        vf.remove(host, app)
+        # The VF was stopped: nobody was inside it, nobody comes back.
+        after = one.state()["secondary_tx"]
+        sends(host, one, "synthetic")
+        assert one.state()["secondary_tx"] == after
+        vf.to_vf(host, serial)
+    other.type("stop")
+    other.expect("testpmd> ")
+    other.type("quit")
+    assert other.wait() == 0
+
+
+@pytest.mark.parametrize("sig, word", [(signal.SIGKILL, "ended"), (signal.SIGSTOP, "stopped")])
+def test_does_not_block(both, sig, word):
+    """It ends, or stops for long, in the middle of a burst."""
+    host, app, one, other = both
+    sends(host, one, "vf")
+    one.do("hang")
+    until(lambda: one.state()["hung"] == "1", "a burst that does not end")
+    os.kill(other.proc.pid, sig)
+    if sig == signal.SIGKILL:
+        other.wait()
+    one.do("go")
+    host.command("vf", nic=0, action="remove")
+    app.expect(f"process {other.proc.pid} {word} in a burst on the VF")
+    app.expect("is given up")
+    vf.wait_path(host, "synthetic")
+    assert "RX-packets" in app.do("show port stats 0")
+    other.kill()
