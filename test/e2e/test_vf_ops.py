@@ -165,8 +165,21 @@ def test_link(pair):
     vf.to_vf(host)
     one.do("link down")
     vf.wait_path(host, "synthetic")
+    assert app.info()["Link status"] == "up"  # the port's own
     app.restart()
     until(lambda: one.state()["started"] == "1", "the VF runs")
     one.do("link up")
     vf.wait_path(host, "vf")
     assert "given up" not in app.text
+
+
+def test_stopped_port(pair):
+    """The host does not deliver to the VF of a port that is stopped."""
+    host, app, one = pair
+    vf.to_vf(host)
+    for _ in range(2):
+        app.do("port stop 0")
+        assert vf.path(host) == "synthetic"
+        assert one.state()["started"] == "0"
+        app.do("port start 0")
+        vf.wait_path(host, "vf")
