@@ -255,6 +255,104 @@ flags(void **state)
 	}
 }
 
+/* Records in any order and number; of two of a type the first counts. */
+static void
+records(void **state)
+{
+	static const uint32_t value[3] = { RNDIS_RXCSUM_UDP_OK, RNDIS_VLAN_FROM_TCI(0xA064), 77 };
+	static const uint32_t type[3] = { RNDIS_PPI_CHECKSUM, RNDIS_PPI_VLAN,
+					  RNDIS_PPI_HASH_VALUE };
+	struct rte_mbuf *m[BURST];
+	uint64_t range[4];
+
+	RTE_SET_USED(state);
+	fx.rxq->vlan_strip = true;
+	fx.rxq->want_hash = true;
+	for (uint32_t i = 0; i < 3 * 3 * 3; i++) {
+		const uint32_t at[3] = { i % 3, i / 3 % 3, i / 9 };
+		const uint32_t mask = 1u << at[0] | 1u << at[1] | 1u << at[2];
+		uint32_t ppi[3][2];
+
+		for (uint32_t k = 0; k < 3; k++) {
+			ppi[k][0] = type[at[k]];
+			ppi[k][1] = value[at[k]];
+			for (uint32_t j = 0; j < k; j++)
+				if (at[j] == at[k])
+					ppi[k][1] = 0xFFF;
+		}
+		/* In between frames with the usual record, and alone. */
+		range[0] = host_slot(0, 0, 60, 1, ppi);
+		range[1] = host_slot(1, 1, 70, 3, ppi);
+		range[2] = host_slot(2, 2, 60, 0, ppi);
+		host_xfer(i, 3, range);
+		host_xfer(i, 1, range + 1);
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 4);
+		for (uint32_t k = 1; k < 4; k += 2) {
+			assert_int_equal(m[k]->ol_flags,
+					 (mask & 1 ? RTE_MBUF_F_RX_L4_CKSUM_GOOD : 0) |
+						 (mask & 2 ? RTE_MBUF_F_RX_VLAN |
+								     RTE_MBUF_F_RX_VLAN_STRIPPED
+							   : 0) |
+						 (mask & 4 ? RTE_MBUF_F_RX_RSS_HASH : 0));
+			assert_int_equal(m[k]->vlan_tci, mask & 2 ? 0xA064 : 0);
+			assert_int_equal(m[k]->hash.rss, mask & 4 ? 77 : 0);
+		}
+		assert_int_equal(m[2]->ol_flags, 0);
+		expect_frame(m[0], 0, 60);
+		expect_frame(m[1], 1, 70);
+		expect_frame(m[2], 2, 60);
+		expect_frame(m[3], 1, 70);
+		expect_ack(i, NVSP_STATUS_SUCCESS);
+		expect_ack(i, NVSP_STATUS_SUCCESS);
+	}
+}
+
+/* Completions may wait while frames do, but not longer; an idle poll finds none of them left. */
+static void
+deferred(void **state)
+{
+	struct rte_mbuf *m[BURST];
+	uint32_t got = 0, polls = 0;
+
+	RTE_SET_USED(state);
+	fx.rxq->owed_max = 1000;
+	for (uint32_t i = 0; i < 12; i++)
+		host_frames(i, 4 * i, 4, 60);
+	while (got < 48) {
+		uint16_t n = hvn_rx_burst(fx.rxq, m, 8);
+
+		for (uint16_t i = 0; i < n; i++)
+			expect_frame(m[i], got++, 60);
+		if (++polls == 5)
+			expect_silence();
+	}
+	for (uint32_t i = 0; i < 12; i++)
+		expect_ack(i, NVSP_STATUS_SUCCESS);
+	assert_int_equal(fx.host_tx.hdr->rindex, fx.vc.rx.index);
+
+	/* A host with few slots is told at once. */
+	fx.rxq->owed_max = 8;
+	host_frames(20, 0, 8, 60);
+	host_frames(21, 8, 8, 60);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, 8), 8);
+	rte_pktmbuf_free_bulk(m, 8);
+	expect_ack(20, NVSP_STATUS_SUCCESS);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, 8), 8);
+	rte_pktmbuf_free_bulk(m, 8);
+	expect_ack(21, NVSP_STATUS_SUCCESS);
+
+	/* Idle; what a scan does to the ring is seen by the next poll, even a whole lap of it. */
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, 8), 0);
+	assert_int_equal(fx.rxq->idle_at, fx.vc.rx.index);
+	host_put(VMBUS_PKT_INBAND, 6, NULL, 0, nvsp_data, 40);
+	assert_true(hvn_chan_scan(fx.ch) > 0);
+	assert_int_equal(fx.rxq->idle_at, HVN_NEVER_IDLE);
+	host_frames(22, 1, 1, 60);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, 8), 1);
+	expect_frame(m[0], 1, 60);
+	expect_ack(22, NVSP_STATUS_SUCCESS);
+}
+
 static void
 vlan(void **state)
 {
@@ -591,6 +689,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(bad_ranges, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(corrupt_ring, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(flags, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(records, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(deferred, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(vlan, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(scatter, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(coalesced, fx_big, fx_close),

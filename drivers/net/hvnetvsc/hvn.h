@@ -105,10 +105,16 @@ struct hvn_txq;
 /* A completion that the host is owed. */
 struct hvn_ack {
 	uint64_t tid;
-	uint32_t status; /* NVSP_STATUS_* */
+	uint64_t nvsp; /* HVN_ACK() */
 };
 
+/* The message that says so. */
+#define HVN_ACK(status) (NVSP_RNDIS_COMPLETE | (uint64_t)(status) << 32)
+
 #define HVN_ACKS_MAX 64u
+
+/* No index of a ring. */
+#define HVN_NEVER_IDLE UINT32_MAX
 
 struct hvn_chan {
 	struct hv_vmbus_channel *vc;
@@ -135,8 +141,7 @@ struct hvn_chan {
 	struct rte_mbuf *rsc_tail;
 	uint32_t rsc_pieces;
 
-	uint64_t rx_polls;	/* heartbeat: a transmit burst sees that nobody receives */
-	uint64_t rx_polls_seen; /* value and time of the last change that a scan noticed */
+	uint64_t rx_polls_seen; /* rxq->polls at the last change that a scan noticed, and when */
 	uint64_t rx_polls_tsc;
 
 	uint64_t invalid[HVN_INV_COUNT];
@@ -189,8 +194,14 @@ struct hvn_rx_hold {
 };
 
 struct hvn_rxq {
-	struct hvn_port *port;
+	/* All that an idle poll looks at, with the word of the host's that windex points to. */
+	struct hvn_queue_path path;
+	uint32_t idle_at;	/* write index at which there is nothing to do; HVN_NEVER_IDLE */
+	const uint32_t *windex; /* of the inbound ring; of nothing while stopped */
+	uint64_t polls;		/* heartbeat: a transmit burst sees that nobody receives */
+
 	struct hvn_chan *chan; /* NULL while stopped */
+	struct hvn_port *port;
 	struct rte_mempool *pool;
 	uint64_t mbuf_init; /* rearm data of rte_mbuf */
 
@@ -200,8 +211,12 @@ struct hvn_rxq {
 	uint32_t slot_size;
 	uint32_t data_max; /* bytes of a frame in one mbuf, behind the Ethernet header */
 	uint32_t data_off; /* of the last frame in its slot: what to prefetch of the next */
+	uint32_t owed;	   /* frames taken since the host was last told */
+	uint32_t owed_max; /* it has few slots: told at once */
 	uint16_t buf_len;  /* data room behind the headroom */
 	bool want_hash;
+	bool records; /* frames come with more than a checksum record */
+	bool singles; /* messages come with one frame */
 
 	bool started;
 	bool deferred;
@@ -211,7 +226,7 @@ struct hvn_rxq {
 	uint16_t port_id;
 	uint16_t nb_desc;
 	uint64_t offloads;
-	struct hvn_queue_path path;
+	uint32_t nothing; /* windex of a stopped queue */
 	struct hvn_rx_stats stats __rte_cache_aligned;
 	struct hvn_rx_stats base; /* subtracted since the last reset */
 	struct hvn_rx_hold hold;

@@ -5,6 +5,7 @@
 #include <rte_malloc.h>
 
 #include "hvn_chan.h"
+#include "hvn_copy.h"
 
 #define LOCK_MS	 200  /* longer than any burst: its process is stopped */
 #define SCAN_MAX 1024 /* packets per scan */
@@ -106,6 +107,7 @@ hvn_chan_send(struct hvn_chan *ch, uint16_t type, uint16_t flags, uint64_t tid, 
 /* Descriptor and 8 bytes: Windows and OpenVMM take the short form (Linux sends it). */
 #define ACK_DESC (VMBUS_PKT_COMPLETION | UINT64_C(2) << 16 | UINT64_C(3) << 32)
 #define ACK_LEN	 24u
+static_assert(sizeof(struct hvn_ack) == 16, "");
 
 /* All completions owed in one piece of the ring. */
 static inline bool
@@ -114,21 +116,22 @@ pay_together(struct hvn_chan *ch, struct vmbus_ring *tx)
 	const uint32_t footprint = ACK_LEN + VMBUS_PKT_TRAILER;
 	uint64_t *at = vmbus_ring_tx_run(tx, ch->n_acks * footprint);
 	uint64_t start = (uint64_t)tx->index << 32;
-	uint32_t i;
+	const struct hvn_ack *ack;
+	uint32_t n;
 
 	if (at == NULL)
 		return false;
-	for (i = 0; i < ch->n_acks; i++, at += 4, start += (uint64_t)footprint << 32) {
+	for (ack = ch->acks; ack != ch->acks + ch->n_acks; ack++, at += 4) {
 		at[0] = ACK_DESC;
-		at[1] = ch->acks[i].tid;
-		at[2] = NVSP_RNDIS_COMPLETE | (uint64_t)ch->acks[i].status << 32;
+		hvn_copy16((uint8_t *)(at + 1), (const uint8_t *)ack);
 		at[3] = start;
+		start += (uint64_t)footprint << 32;
 	}
 	/* Not owed any more before it is in the ring: a process may be killed between. */
-	i = ch->n_acks;
+	n = ch->n_acks;
 	ch->n_acks = 0;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	vmbus_ring_tx_advance(tx, i * footprint);
+	vmbus_ring_tx_advance(tx, n * footprint);
 	return true;
 }
 
@@ -144,7 +147,7 @@ pay_some(struct hvn_chan *ch, struct vmbus_ring *tx)
 		const uint64_t msg[3] = {
 			ACK_DESC,
 			ch->acks[i].tid,
-			NVSP_RNDIS_COMPLETE | (uint64_t)ch->acks[i].status << 32,
+			ch->acks[i].nvsp,
 		};
 
 		if (vmbus_ring_tx_reserve(tx, sizeof(msg), &span) != 0)
@@ -312,7 +315,7 @@ static bool
 abandoned(struct hvn_chan *ch)
 {
 	const struct vmbus_ring *rx = &ch->vc->rx;
-	uint64_t polls = __atomic_load_n(&ch->rx_polls, __ATOMIC_RELAXED);
+	uint64_t polls = __atomic_load_n(&ch->rxq->polls, __ATOMIC_RELAXED);
 	uint64_t now = rte_rdtsc();
 
 	if (polls != ch->rx_polls_seen) {
@@ -373,6 +376,9 @@ hvn_chan_scan_locked(struct hvn_chan *ch)
 		return 0;
 	}
 	before = ch->vc->rx.index;
+	/* What is done here may make work for the next poll, or turn a lap of the ring. */
+	if (ch->rxq != NULL)
+		__atomic_store_n(&ch->rxq->idle_at, HVN_NEVER_IDLE, __ATOMIC_RELAXED);
 	if (!p->running || ch->rxq == NULL)
 		drop_frames(ch, UINT32_MAX);
 	else if (abandoned(ch))

@@ -94,6 +94,7 @@ hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 	q->vlan_strip = (offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) != 0;
 	q->ptypes = p->ptypes;
 	q->path.vf_port = RTE_MAX_ETHPORTS;
+	q->windex = &q->nothing;
 	dev->data->rx_queues[id] = q;
 	rte_mempool_mem_iter(pool, check_memory, HV_VMBUS_DEV(dev->device));
 	return 0;
@@ -233,8 +234,11 @@ hvn_rxq_start(struct hvn_rxq *q)
 		return 0;
 	ch = p->chan[q->queue_id];
 	q->recv_buf = p->recv_buf;
-	q->slot_size = p->caps.slot_size;
-	q->slot_max = p->recv_len - p->caps.slot_size;
+	/* The burst copies 64 bytes where a frame has less: the last slot is left to the slow way. */
+	q->slot_size = p->recv_len >= p->caps.slot_size + 64u ? p->caps.slot_size : 0;
+	q->slot_max = p->recv_len - q->slot_size - 64;
+	q->owed = 0;
+	q->owed_max = p->caps.slot_count / HVN_QUEUES_MAX;
 	if (!hvn_chan_lock_in(ch)) {
 		q->started = false;
 		return -EBUSY;
@@ -242,6 +246,8 @@ hvn_rxq_start(struct hvn_rxq *q)
 	ch->rxq = q;
 	hvn_lock_release(&ch->in_lock);
 	q->chan = ch;
+	q->idle_at = HVN_NEVER_IDLE;
+	q->windex = &ch->vc->rx.hdr->windex;
 	return 0;
 }
 
@@ -252,6 +258,8 @@ hvn_rxq_stop(struct hvn_rxq *q)
 
 	q->started = false;
 	q->chan = NULL;
+	q->windex = &q->nothing;
+	q->idle_at = q->nothing;
 	hvn_path_rx_drop(q);
 	if (ch == NULL)
 		return;

@@ -19,18 +19,52 @@ hvn_rx_csum(const struct rndis_pkt_info *info)
 }
 
 /*
- * The 8 bytes from data_off to port of a fresh mbuf, and the two words behind ol_flags. Relies on
- * the layout that vector drivers of DPDK rely on too; checked in hvn_rx.c.
+ * The 8 bytes from data_off to port of a fresh mbuf, its flags, and the two words behind: len of
+ * one segment, or 0; tail: vlan_tci << 16 | hash << 32. Relies on the layout that vector drivers of
+ * DPDK rely on too; checked in hvn_rx.c.
  */
 static __rte_always_inline void
-hvn_rx_fill(struct rte_mbuf *m, uint64_t mbuf_init, uint64_t flags, uint32_t len, uint32_t hash)
+hvn_rx_fill(struct rte_mbuf *m, uint64_t mbuf_init, uint64_t flags, uint64_t len, uint64_t tail)
 {
-	uint64_t *at = (uint64_t *)(void *)&m->packet_type;
+	uint64_t *at = (uint64_t *)(void *)&m->rearm_data;
 
-	memcpy((uint8_t *)m + offsetof(struct rte_mbuf, rearm_data), &mbuf_init, 8);
-	m->ol_flags = flags;
-	at[0] = (uint64_t)len << 32;
-	at[1] = (len & 0xFFFFu) | (uint64_t)hash << 32;
+	at[0] = mbuf_init;
+	at[1] = flags;
+	at[2] = len << 32;
+	at[3] = len | tail;
+}
+
+/* The application's array: frames up to next, then empty mbufs up to spare. */
+struct hvn_rx_room {
+	struct rte_mbuf **next, **spare;
+	uint64_t bytes;
+};
+
+/* One function per vector width: the burst proper, by the holder of in_lock. */
+typedef uint16_t (*hvn_rx_synthetic_t)(struct hvn_rxq *q, struct hvn_chan *ch,
+				       struct rte_mbuf **pkts, uint16_t n);
+HVN_WIDTHS(uint16_t, hvn_rx_synthetic, struct hvn_rxq *q, struct hvn_chan *ch,
+	   struct rte_mbuf **pkts, uint16_t n);
+
+/* Empty mbufs into pkts: at most want, 0 if there are none. */
+uint32_t hvn_rx_alloc(struct hvn_rxq *q, struct rte_mbuf **pkts, uint32_t want);
+
+/* Any range, with every check; there is an empty mbuf. False: not done for want of more of them. */
+bool hvn_rx_range(struct hvn_rxq *q, struct hvn_chan *ch, struct hvn_rx_room *room, uint64_t range);
+
+/* A frame for several. */
+static __rte_always_inline void
+hvn_rx_count_group(struct hvn_rxq *q, const uint8_t *frame)
+{
+	uint32_t high;
+	uint16_t low;
+
+	memcpy(&high, frame, sizeof(high));
+	memcpy(&low, frame + 4, sizeof(low));
+	if (high == UINT32_MAX && low == UINT16_MAX)
+		q->stats.broadcast++;
+	else
+		q->stats.multicast++;
 }
 
 /*

@@ -118,7 +118,7 @@ frame_start(struct hvn_rxq *q, struct rte_mbuf *m, const uint8_t *frame,
 		flags |= insert ? RTE_MBUF_F_RX_VLAN
 				: RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
 	hvn_rx_fill(m, q->mbuf_init, flags, 0,
-		    (flags & RTE_MBUF_F_RX_RSS_HASH) != 0 ? info->hash_value : 0);
+		    (flags & RTE_MBUF_F_RX_RSS_HASH) != 0 ? (uint64_t)info->hash_value << 32 : 0);
 	if (chain_build(q, m, segs) != 0)
 		return -ENOMEM;
 	if (tagged)

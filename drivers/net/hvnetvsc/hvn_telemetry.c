@@ -154,7 +154,7 @@ channel(const struct rte_eth_dev *dev, uint16_t i)
 	rte_tel_data_add_dict_string(d, "rx", rxq != NULL && rxq->started ? "started" : "stopped");
 	rte_tel_data_add_dict_string(d, "tx", txq != NULL && txq->started ? "started" : "stopped");
 	if (rxq != NULL)
-		rte_tel_data_add_dict_u64(d, "rx_polls", ch->rx_polls);
+		rte_tel_data_add_dict_u64(d, "rx_polls", rxq->polls);
 	if (txq != NULL) {
 		rte_tel_data_add_dict_u64(d, "tx_in_flight", hvn_txd_used(txq->txd));
 		rte_tel_data_add_dict_u64(d, "tx_sections_free", txq->txd->n_sect);
