@@ -452,6 +452,12 @@ void hvn_txq_reclaim(struct hvn_txq *q);
 /* A transmit completion came in on ch, which may not be the queue's own. Caller holds in_lock. */
 void hvn_tx_completed(struct hvn_chan *ch, uint64_t tid, uint32_t status);
 
+/*
+ * Take completions from the head of ch's ring while they are usual ones; no scan has been beyond
+ * it. Returns how many. Caller holds in_lock.
+ */
+uint32_t hvn_tx_completed_run(struct hvn_chan *ch);
+
 /* --- hvn_ctrl.c: called by hvn_chan.c --------------------------------------------------------------- */
 
 enum hvn_ctrl_kind {

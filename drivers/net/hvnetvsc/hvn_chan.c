@@ -272,6 +272,8 @@ hvn_chan_other(struct hvn_chan *ch, int peek)
 
 	if (peek < 0 && peek != -EBADMSG && peek != -EMSGSIZE)
 		return peek;
+	if (pkt.type == VMBUS_PKT_COMPLETION && ch->scanned == 0 && hvn_tx_completed_run(ch) != 0)
+		return 0;
 	/* A scan was here: everything but frames is done. */
 	if (ch->scanned == 0 && !take_other(ch, &pkt, peek))
 		return -EAGAIN;
@@ -376,6 +378,8 @@ hvn_chan_scan_locked(struct hvn_chan *ch)
 		return 0;
 	}
 	before = ch->vc->rx.index;
+	if (ch->msg_ranges == 0 && ch->scanned == 0)
+		hvn_tx_completed_run(ch);
 	/* What is done here may make work for the next poll, or turn a lap of the ring. */
 	if (ch->rxq != NULL)
 		__atomic_store_n(&ch->rxq->idle_at, HVN_NEVER_IDLE, __ATOMIC_RELAXED);

@@ -283,7 +283,7 @@ hvn_txq_start(struct hvn_txq *q)
 		return -EINVAL;
 	/* Still attached: some messages of before the stop are in flight. */
 	if (q->chan == NULL) {
-		hvn_txd_start(q->txd, p, q->queue_id);
+		hvn_txd_start(q);
 		/* With fewer channels than queues some queues share one. */
 		q->chan = p->chan[q->queue_id % p->n_chans];
 		p->txq[q->queue_id] = q;

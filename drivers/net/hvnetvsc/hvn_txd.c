@@ -52,8 +52,11 @@ hvn_txd_free(struct hvn_txd *t)
 }
 
 void
-hvn_txd_start(struct hvn_txd *t, const struct hvn_port *p, uint16_t queue)
+hvn_txd_start(const struct hvn_txq *q)
 {
+	const uint16_t queue = q->queue_id;
+	const struct hvn_port *p = q->port;
+	struct hvn_txd *t = q->txd;
 	const struct hvn_host_caps *caps = &p->caps;
 	const uint32_t queues = RTE_MAX(p->data->nb_tx_queues, 1);
 	const uint32_t share = p->send_buf != NULL ? caps->section_count / queues : 0;
@@ -74,20 +77,27 @@ hvn_txd_start(struct hvn_txd *t, const struct hvn_port *p, uint16_t queue)
 	if (caps->max_transfer != 0)
 		t->agg_limit = RTE_MIN(t->agg_limit, caps->max_transfer);
 	t->agg_align = caps->align != 0 ? caps->align - 1 : 0;
+	t->agg_limit &= ~t->agg_align;
 	t->copybreak = p->args.tx_copybreak != 0 ? p->args.tx_copybreak : HVN_TX_COPYBREAK;
 	if (t->n_sect == 0)
 		t->copybreak = 0;
-	t->sect_low = t->n_sect / 4;
 	t->plain_max = 0;
-	if (t->copybreak >= RTE_ETHER_HDR_LEN)
-		t->plain_max = RTE_MIN(t->copybreak, t->agg_limit - HVN_TXD_HEAD_LEN) -
+	/* No host has asked for more than 8 yet. */
+	if (t->copybreak >= RTE_ETHER_HDR_LEN && t->agg_align < 8 &&
+	    t->agg_limit > HVN_TXD_HEAD_MAX + RTE_ETHER_HDR_LEN)
+		t->plain_max = RTE_MIN(t->copybreak, t->agg_limit - HVN_TXD_HEAD_MAX) -
 			       RTE_ETHER_HDR_LEN + 1;
+	t->reclaim_max = t->nb_desc - RTE_MIN(q->free_thresh, t->nb_desc / 2u);
+	if (t->n_sect != 0)
+		t->reclaim_max = RTE_MIN(t->reclaim_max, RTE_MAX(t->n_sect * 3 / 4, 1u));
+	t->reclaim_at = RTE_MIN((uint32_t)HVN_TX_RECLAIM, t->reclaim_max);
 
-	/* The queue in the hash value tells the host on which channel to complete. */
 	memset(t->head, 0, sizeof(t->head));
 	head = rndis_build_packet(t->head);
-	rndis_build_ppi(head, RNDIS_PPI_HASH_VALUE, queue);
-	rndis_build_finish(head, 0, 0);
+	/* Among several channels the hash value tells the host on which one to complete. */
+	if (p->n_chans > 1)
+		rndis_build_ppi(head, RNDIS_PPI_HASH_VALUE, q->queue_id);
+	t->head_len = rndis_build_finish(head, 0, 0);
 }
 
 void
@@ -195,6 +205,59 @@ hvn_tx_completed(struct hvn_chan *ch, uint64_t tid, uint32_t status)
 			 __ATOMIC_RELAXED);
 	/* Release: the note before the flag that makes it be looked for. */
 	__atomic_store_n(&t->foreign_pending, 1, __ATOMIC_RELEASE);
+}
+
+/*
+ * Completions of messages of this channel's own queue, of the form that hosts send, from the head
+ * of the ring. Everything else is left to hvn_tx_completed().
+ */
+uint32_t
+hvn_tx_completed_run(struct hvn_chan *ch)
+{
+	struct vmbus_ring *rx = &ch->vc->rx;
+	const uint8_t *pkt = rx->data + rx->index;
+	const uint8_t *const stop = rx->data + (rx->peer >= rx->index ? rx->peer : rx->size);
+	struct hvn_txq *q = ch->index < HVN_QUEUES_MAX ? ch->port->txq[ch->index] : NULL;
+	uint32_t prod, first, failed = 0, len, nb_desc, id_high, mask;
+	struct hvn_txd_desc *descs;
+	uint64_t desc, tid, nvsp;
+	struct hvn_txd *t;
+
+	t = q != NULL && q->chan == ch ? q->txd : NULL;
+	if (t == NULL)
+		return 0;
+	descs = t->desc;
+	nb_desc = t->nb_desc;
+	id_high = t->id_high;
+	mask = t->mask;
+	prod = first = t->done_prod;
+	for (; pkt + 32 <= stop; pkt += len) {
+		desc = hv_load64(pkt);
+		tid = hv_load64(pkt + 8);
+		nvsp = hv_load64(pkt + 16);
+		if ((uint32_t)desc != (VMBUS_PKT_COMPLETION | 2u << 16) || desc >> 32 > 0x1FFFF ||
+		    (uint32_t)nvsp != NVSP_RNDIS_COMPLETE || tid >> 32 != id_high ||
+		    (uint16_t)tid >= nb_desc || (uint32_t)tid == 0 ||
+		    __atomic_load_n(&descs[(uint16_t)tid].expect, __ATOMIC_RELAXED) !=
+			    (uint32_t)tid)
+			break;
+		len = 8 * (uint32_t)(uint16_t)(desc >> 32) + VMBUS_PKT_TRAILER;
+		if (len < 32 || pkt + len > stop)
+			break;
+		descs[(uint16_t)tid].expect = 0;
+		failed += nvsp >> 32 != NVSP_STATUS_SUCCESS;
+		t->done[prod++ & mask] = (uint16_t)tid;
+		/* Release: the descriptor before the index that hands it over. One by one: a
+		 * process may be killed here.
+		 */
+		__atomic_store_n(&t->done_prod, prod, __ATOMIC_RELEASE);
+	}
+	if (prod == first)
+		return 0;
+	q->stats.completions += prod - first;
+	q->stats.failed += failed;
+	rx->index = vmbus_ring_wrap(rx, (uint32_t)(pkt - rx->data));
+	return prod - first;
 }
 
 void

@@ -15,9 +15,18 @@
 
 /* RNDIS header and, where they must differ from the mbuf's, the frame's own headers. */
 #define HVN_TXD_HDR_SIZE 256u
-#define HVN_TXD_HEAD_LEN 60u /* RNDIS header with the hash value alone */
+#define HVN_TXD_HEAD_MAX 60u /* RNDIS header with the hash value alone */
 #define HVN_TXD_NO_SECT	 UINT32_MAX
 #define HVN_TXD_MAX_DESC 4096u
+
+/*
+ * Messages in flight before their completions are looked for: few, so that the same sections are
+ * used while the caches still have them; many, so that the look at the host's index pays.
+ */
+#ifndef HVN_TX_RECLAIM
+#define HVN_TX_RECLAIM 64
+#endif
+
 #define HVN_TXD_MIN_DESC 32u
 
 struct hvn_txd_desc {
@@ -42,10 +51,12 @@ struct hvn_txd {
 	uint32_t done_cons;
 	uint32_t mask; /* of the done ring */
 	uint32_t copybreak;
-	uint32_t plain_max;		 /* frame bytes behind the Ethernet header, + 1 */
-	uint32_t sect_low;		 /* look for completions when fewer sections are free */
-	uint32_t id_high;		 /* upper half of this queue's ids */
-	uint32_t sect_first, sect_count; /* the queue's share */
+	uint32_t plain_max; /* frame bytes behind the Ethernet header, + 1 */
+	uint32_t head_len;  /* of head */
+	uint32_t ring_left; /* messages of sections there is room for, at least; within a burst */
+	uint32_t reclaim_at, reclaim_max; /* look for completions when so many are in flight */
+	uint32_t id_high;		  /* upper half of this queue's ids */
+	uint32_t sect_first, sect_count;  /* the queue's share */
 	uint16_t nb_desc;
 
 	/* the open aggregate; none when agg_base is NULL. Never open between bursts. */
@@ -69,7 +80,7 @@ struct hvn_txd {
 int hvn_txd_create(struct hvn_txd **txd, uint16_t nb_desc, int socket);
 void hvn_txd_free(struct hvn_txd *t);
 /* Take the queue's share of the send sections and the host's limits. */
-void hvn_txd_start(struct hvn_txd *t, const struct hvn_port *p, uint16_t queue);
+void hvn_txd_start(const struct hvn_txq *q);
 /* Free every mbuf in flight and forget all messages: the host no longer reads memory. */
 void hvn_txd_reset(struct hvn_txd *t);
 /* Out of line half of hvn_txd_harvest(). */
@@ -126,10 +137,26 @@ hvn_txd_harvest(struct hvn_txq *q)
 	struct hvn_txd *t = q->txd;
 	/* Acquire: the descriptors were released before they were pushed. */
 	uint32_t prod = __atomic_load_n(&t->done_prod, __ATOMIC_ACQUIRE);
-	uint32_t n = prod - t->done_cons;
+	uint32_t n = prod - t->done_cons, n_free = t->n_free, n_sect = t->n_sect, i;
+	struct hvn_txd_desc *desc;
+	uint16_t d;
 
-	while (t->done_cons != prod)
-		hvn_txd_put(t, t->done[t->done_cons++ & t->mask]);
+	for (i = t->done_cons; i != prod; i++) {
+		d = t->done[i & t->mask];
+		desc = &t->desc[d];
+		if (likely(desc->mbuf == NULL)) {
+			t->sect[n_sect++] = desc->sect;
+			t->free[n_free++] = d;
+			desc->sect = HVN_TXD_NO_SECT;
+			continue;
+		}
+		rte_pktmbuf_free(desc->mbuf);
+		desc->mbuf = NULL;
+		t->free[n_free++] = d;
+	}
+	t->done_cons = prod;
+	t->n_free = n_free;
+	t->n_sect = n_sect;
 	if (unlikely(__atomic_load_n(&t->foreign_pending, __ATOMIC_RELAXED) != 0))
 		hvn_txd_take_foreign(q);
 	return n;
