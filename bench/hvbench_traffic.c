@@ -201,7 +201,8 @@ transmitter(void *arg)
 {
 	struct turn *t = arg;
 
-	loop(t, t->opt->warmup, false);
+	if (t->opt->warmup > 0)
+		loop(t, t->opt->warmup, false);
 	memset(t->tx, 0, sizeof(*t->tx));
 	loop(t, t->opt->seconds, true);
 	rte_pktmbuf_free_bulk(t->held, t->n_held);
@@ -227,7 +228,8 @@ hvb_run_traffic(const struct hvb_options *opt, struct rte_mempool *mp, struct hv
 		there.tx = &res->tx;
 		rte_eal_remote_launch(transmitter, &there, other);
 	}
-	loop(&here, opt->warmup, false);
+	if (opt->warmup > 0)
+		loop(&here, opt->warmup, false);
 	memset(&res->rx, 0, sizeof(res->rx));
 	if (!opt->split)
 		memset(&res->tx, 0, sizeof(res->tx));

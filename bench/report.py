@@ -1,6 +1,11 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What bench/run.py measured, as JSON, as a table and as a plot."""
+"""What bench/run.py measured, as JSON, as a table and as a plot.
+
+    bench/report.py BENCH.JSON DIRECTORY    the tables and plots of doc/performance.rst
+"""
 import json
+import pathlib
 import random
 import statistics
 
@@ -99,7 +104,7 @@ def plot(data, path):
     axes.set_xlabel("ours / stock (less is better)")
     axes.legend()
     fig.tight_layout()
-    fig.savefig(path, dpi=120)
+    fig.savefig(path, dpi=80)
     return f"plot in {path}"
 
 
@@ -112,3 +117,75 @@ def write(data, directory):
     print(text)
     print(plot(data, directory / "bench.png"))
     print(f"table in {directory}/bench.md, everything in {directory}/bench.json")
+
+
+def rst_table(header, table):
+    """A list-table: cells may be of any width."""
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for cells in [header, *table]:
+        lines += [f"   {'*' if i == 0 else ' '} - {c}".rstrip() for i, c in enumerate(cells)]
+    return "\n".join(lines) + "\n"
+
+
+def overload_plot(data, path):
+    try:
+        import matplotlib
+    except ImportError:
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    fig, axes = pyplot.subplots(figsize=(6, 4))
+    for driver, colour in (("stock", "#999999"), ("ours", "#3b6ea5")):
+        at = [o for o in data["overload"] if o["driver"] == driver]
+        axes.plot([o["offered"] / 1e6 for o in at], [o["delivered"] / 1e6 for o in at], "o-",
+                  color=colour, label=driver)
+    axes.set_xlabel("offered, Mframes/s")
+    axes.set_ylabel("delivered, Mframes/s")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    fig.tight_layout()
+    fig.savefig(path, dpi=80)
+
+
+def document(data, directory):
+    """What doc/performance.rst includes, from one run."""
+    m = data["machine"]
+    table = [[r["row"], r["unit"], cell(r["stock"]), cell(r["ours"]),
+              f"{r['ratio']:.2f} ({r['ratio_95'][0]:.2f}..{r['ratio_95'][1]:.2f})"
+              if "ratio" in r else "", cell(r.get("floor")),
+              f"{r['of_floor']:.2f}" if "of_floor" in r else ""] for r in summary(data)]
+    text = [
+        "..  SPDX-License-Identifier: BSD-3-Clause",
+        "..  Made by bench/report.py", "",
+        f"{m['cpu']}, {m['cpus']} CPUs, Linux {m['kernel']}, DPDK {m['dpdk']}, commit "
+        f"{m['commit']}. hv-host on CPU {m['host_cpu']}, the guest on CPU {m['guest_cpu']}; a "
+        f"cache line went there and back in {min(data['ping_cycles']):.0f} to "
+        f"{max(data['ping_cycles']):.0f} cycles. Load before the run {m['load']:.2f}. "
+        f"{data['rounds']} interleaved rounds of {data['seconds']} s a measurement: medians "
+        "(least..most).", "",
+        rst_table(["", "unit", "stock", "ours", "ours / stock (95 %)", "floor", "ours / floor"],
+                  table)]
+    if data.get("instructions"):
+        text += ["Instructions per packet in the burst calls, counted in the same set-up:", "",
+                 rst_table(["", "stock", "ours", "ratio"],
+                           [[name, f"{c['stock']:.0f}", f"{c['ours']:.0f}",
+                             f"{c['ours'] / c['stock']:.2f}"]
+                            for name, c in data["instructions"].items()])]
+    text += [".. image:: performance.png", ""]
+    if data.get("overload"):
+        text += ["Overload, 8 frames a message:", "",
+                 rst_table(["offered, frames/s", "driver", "delivered", "dropped by the driver"],
+                           [[f"{o['offered']} ({o['factor']} x)", o["driver"],
+                             f"{o['delivered']:.0f}", f"{o['driver_dropped']:.0f}"]
+                            for o in data["overload"]]),
+                 ".. image:: overload.png", ""]
+        overload_plot(data, directory / "overload.png")
+    plot(data, directory / "performance.png")
+    (directory / "performance_run.inc").write_text("\n".join(text))
+
+
+if __name__ == "__main__":
+    import sys
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    document(json.loads(pathlib.Path(sys.argv[1]).read_text()), pathlib.Path(sys.argv[2]))
