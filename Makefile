@@ -10,7 +10,7 @@ export HV_BUILD = $(abspath $(BUILD))
 
 stamp = build/.setup-done
 
-.PHONY: all setup demo test unit-test e2e-test bench install lint format clean help doc \
+.PHONY: all setup demo test unit-test e2e-test bench bench-doc install lint format clean help doc \
 	guest-test guest-smoke guest-asan guest-instructions guest-shell guest-setup
 .DEFAULT_GOAL := all
 
@@ -72,6 +72,10 @@ guest-setup:
 ## bench: the stock driver and ours side by side, about 15 min; ROUNDS=7
 bench: all
 	$(PYTHON) bench/run.py --rounds $(ROUNDS) --output build/bench
+
+## bench-doc: the same, and its tables and plots into doc/performance.rst
+bench-doc: bench
+	$(PYTHON) bench/report.py build/bench/bench.json doc
 
 ## install: the plug-ins where EAL finds them, the programs into $(PREFIX)
 install: all
