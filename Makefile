@@ -10,8 +10,8 @@ export HV_BUILD = $(abspath $(BUILD))
 
 stamp = build/.setup-done
 
-.PHONY: all setup demo test unit-test e2e-test bench bench-doc install lint format clean help doc \
-	guest-test guest-smoke guest-asan guest-instructions guest-shell guest-setup
+.PHONY: all setup demo failover test unit-test e2e-test bench bench-doc install lint format clean \
+	help doc guest-test guest-smoke guest-asan guest-instructions guest-shell guest-setup
 .DEFAULT_GOAL := all
 
 ## all: build everything into $(BUILD)
@@ -30,9 +30,14 @@ $(stamp): scripts/setup.sh scripts/packages.txt scripts/sdk-headers.sh
 $(BUILD)/build.ninja: | $(stamp)
 	meson setup $(BUILD) --prefix $(PREFIX)
 
-## demo: forward real traffic through the software host and the driver, about 20 s
+## demo: forward real traffic through the software host and the driver, over to a VF and back, about 25 s
 demo: all
 	@scripts/demo.sh
+
+## failover: 1000 switches to the VF and back under traffic, then 200 surprise removals
+failover: all
+	$(PYTHON) bench/vf_flaps.py
+	$(PYTHON) bench/vf_flaps.py --surprise --flaps 200
 
 ## test: unit tests and end-to-end tests
 test: unit-test e2e-test

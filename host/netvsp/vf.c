@@ -8,6 +8,7 @@
 #define TID_ASSOC  UINT64_C(0x8000000000000000)
 #define TID_SWITCH UINT64_C(0x8000000000000001)
 #define MS	   UINT64_C(1000000)
+#define ASKED_NS   (20 * MS)
 
 #define VF_SWITCHED	 0u /* a notice's type: the completion of the guest's switch */
 #define VF_NOTICES_EVENT 3u /* completion, synthetic path, VF gone */
@@ -106,6 +107,9 @@ finish_switch(struct nic *nic)
 	if (!to_vf && nic->path_vf) {
 		nic->path_vf = false;
 		vf_leg_poll(nic);
+		/* It may ask because its VF has gone, and never make room there. */
+		if (nic->leg_patience > ASKED_NS)
+			nic->leg_patience = ASKED_NS;
 	}
 	if (!to_vf && vf_leg_settling(nic))
 		return;

@@ -42,10 +42,10 @@ typedef int (*hv_vmbus_probe_t)(struct hv_vmbus_driver *drv, struct hv_vmbus_dev
 /* Give a device up: stop using it and close it. */
 typedef int (*hv_vmbus_remove_t)(struct hv_vmbus_device *dev);
 /*
- * The host took the device away (rescind, host death). Called once, from the interrupt
- * thread, neither before probe() has ended nor beside remove() or after it, before any memory goes: the driver must see that no lcore touches a ring any more
- * (hv_vmbus_device_gone() is already true) and tell its application. It must not call
- * hv_vmbus_close() from here.
+ * The host took the device away (rescind, host death). Called once, from the interrupt thread,
+ * before any memory goes, and neither before probe() has ended nor beside remove() or after it.
+ * The driver must see that no lcore touches a ring any more (hv_vmbus_device_gone() is already
+ * true) and tell its application. It must not call hv_vmbus_close() from here.
  */
 typedef void (*hv_vmbus_gone_t)(struct hv_vmbus_device *dev);
 

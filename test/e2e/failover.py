@@ -5,10 +5,10 @@ The generator's frames go to the application, which sends them back: each crosse
 and hv-host knows by flow and number what was lost, came twice or out of order, whichever path it
 took.
 """
+import vf
 from hv import Host, until
 
 DEVICE = "hv_vmbus:68766e00-6574-4e76-8000-00155d000001"
-MAC = "00:15:5d:00:00:01"
 RATE = "4k,burst=16"  # what waits while a busy machine does not run us must fit the rings
 BAD = ("lost", "duplicated", "reordered", "damaged", "late", "outstanding")
 
@@ -20,10 +20,10 @@ def memif(sock, role):
 class VfHost(Host):
     """hv-host with a NIC whose VF is a memif."""
 
-    def __init__(self, tmp, *args, queues=1, vf="vf=1", rate=RATE, port="", **more):
+    def __init__(self, tmp, *args, queues=1, assoc="vf=1", rate=RATE, port="", **more):
         self.wire = tmp / "vf.sock"
         nic = ",".join(o for o in (
-            f"queues={queues}", vf, f"vf-leg=(dpdk:{memif(self.wire, 'server')})",
+            f"queues={queues}", assoc, f"vf-leg=(dpdk:{memif(self.wire, 'server')})",
             f"port=gen:rate={rate},flows=64,start=command,verify=count{port}") if o)
         super().__init__(tmp, *args, nics=[nic], **more)
 
@@ -32,10 +32,15 @@ class VfHost(Host):
         """What an application allows, for EAL."""
         return ["-a", f"{DEVICE},vf={memif(self.wire, 'client')}"]
 
+    def removable(self, tmp):
+        """The same in front of a VF that can vanish; EAL's arguments, and the VF."""
+        one = vf.Vf(tmp, inner=memif(self.wire, "client").translate({44: "+", 61: ":"}))
+        return one.by_driver(), one
+
     def nic(self):
         return self.stats()["nics"][0]
 
-    def vf(self, action, **args):
+    def assoc(self, action, **args):
         answer = self.command("vf", nic=0, action=action, **args)
         assert answer["ok"], answer
 

@@ -139,6 +139,9 @@ vf_close(struct rte_eth_dev *dev)
 		return 0;
 	rc = testvf_of(dev)->fail[OP_CLOSE];
 	testvf_ctl_close(dev);
+	if (testvf_of(dev)->made[0] != '\0')
+		rte_eal_hotplug_remove("vdev", testvf_of(dev)->made);
+	testvf_of(dev)->made[0] = '\0';
 	dev->data->mac_addrs = NULL;
 	return rc;
 }
@@ -321,7 +324,12 @@ vf_link(struct rte_eth_dev *dev, int wait)
 	const struct testvf *vf = testvf_of(dev);
 
 	(void)wait;
-	link.link_status = vf->gone || vf->link_down ? RTE_ETH_LINK_DOWN : RTE_ETH_LINK_UP;
+	link.link_status = vf->gone || vf->link_down ||
+					   (vf->has_inner &&
+					    rte_eth_devices[vf->inner].data->dev_link.link_status ==
+						    RTE_ETH_LINK_DOWN)
+				   ? RTE_ETH_LINK_DOWN
+				   : RTE_ETH_LINK_UP;
 	return rte_eth_linkstatus_set(dev, &link);
 }
 
@@ -408,6 +416,35 @@ number_arg(struct rte_kvargs *args, const char *key, uint64_t none)
 	return text_arg(args, key, text, "")[0] == '\0' ? none : strtoull(text, NULL, 0);
 }
 
+/* Applications see the outer port only. */
+static int
+own_inner(const struct testvf *vf)
+{
+	struct rte_eth_dev_owner owner = { .name = "net_hvtestvf" };
+	int rc = rte_eth_dev_owner_new(&owner.id);
+
+	return rc != 0 ? rc : rte_eth_dev_owner_set(vf->inner, &owner);
+}
+
+static int
+find_inner(struct testvf *vf, const char *text)
+{
+	size_t len = strcspn(text, "+");
+	char args[128];
+	int rc;
+
+	if (text[len] == '\0')
+		return rte_eth_dev_get_port_by_name(text, &vf->inner);
+	snprintf(args, sizeof(args), "%s", text + len + 1);
+	for (char *p = args; *p != '\0'; p++)
+		*p = *p == '+' ? ',' : *p == ':' ? '=' : *p;
+	snprintf(vf->made, sizeof(vf->made), "%.*s", (int)len, text);
+	rc = rte_eal_hotplug_add("vdev", vf->made, args);
+	if (rc == 0)
+		rc = rte_eth_dev_get_port_by_name(vf->made, &vf->inner);
+	return rc != 0 ? rc : own_inner(vf);
+}
+
 static int
 set_up(struct rte_eth_dev *dev, struct rte_kvargs *args, const char *mac_key)
 {
@@ -421,7 +458,7 @@ set_up(struct rte_eth_dev *dev, struct rte_kvargs *args, const char *mac_key)
 	vf->max_queues = (uint16_t)number_arg(args, "queues", 64);
 	vf->max_mtu = (uint16_t)number_arg(args, "mtu", 9600);
 	vf->has_inner = text_arg(args, "inner", text, "")[0] != '\0';
-	if (vf->has_inner && rte_eth_dev_get_port_by_name(text, &vf->inner) != 0) {
+	if (vf->has_inner && find_inner(vf, text) != 0) {
 		fprintf(stderr, "net_hvtestvf: inner=%s is no port\n", text);
 		return -ENODEV;
 	}

@@ -3,7 +3,8 @@
  * net_hvtestvf: what a VF's driver does and a software device cannot be made to do: a MAC address
  * of its choice, a removal interrupt, RSS and flow rules, failures on command. Device arguments:
  *
- *   inner=NAME   a port probed before, which moves the packets (net_memif0); without: what is
+ *   inner=NAME   a port probed before, which moves the packets (net_memif0); or the arguments of a
+ *                virtual device that is made for this one, with + for comma and : for =; without: what is
  *                sent is counted and freed, nothing is received
  *   mac=, mac2=  address of the port, and of a second port on the same device
  *   ctl=PATH     Unix datagram socket for commands, see hv_testvf_ctl.c
@@ -59,6 +60,7 @@ struct testvf {
 	struct rte_eth_dev_data *data;
 	bool has_inner;
 	uint16_t inner;
+	char made[64]; /* the inner device, if it was made for this one */
 	/* what it can */
 	uint16_t max_queues, max_mtu, reta_size;
 	bool rmv, has_rss;

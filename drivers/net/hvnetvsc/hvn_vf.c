@@ -19,7 +19,7 @@
 #define NS_PER_MS    UINT64_C(1000000)
 #define ACTIONS_MAX  64	  /* in one run: more than the longest way from path to path */
 #define QUIESCE_MS   200  /* a burst that is not over by then: tried again later */
-#define DRAIN_MS     200  /* for frames in the VF's receive queues: an application that polls */
+#define DRAIN_MS     1000 /* for frames in the VF's receive queues: an application that polls */
 #define LEAVE_MS     2	  /* for what the VF was given to send */
 #define FOREIGN_MS   2000 /* another process's burst that is not over by then never will be */
 #define CLOSE_MS     5000

@@ -352,6 +352,12 @@ hvn_vf_attach(struct hvn_vf *vf)
 	for (unsigned int i = 0; i < RTE_DIM(watched); i++)
 		rte_eth_dev_callback_register(port, watched[i], on_event, vf->p);
 	HVN_LOG(NOTICE, "port %u: VF is port %u, %s", vf->p->port_id, port, name);
+	/* Word for word what net_netvsc says: test suites wait for it. */
+	if (probed)
+		rte_log(RTE_LOG_NOTICE, (uint32_t)hvn_logtype,
+			"HN_DRIVER: netvsc_hotplug_retry(): Found matching MAC address, adding "
+			"device %s\n",
+			name);
 	return 0;
 }
 
