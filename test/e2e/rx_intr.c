@@ -4,7 +4,7 @@
  * It ends when so many frames were received, or when it slept LONG_MS for nothing: then a wake-up
  * was lost, or the frames were. Prints both and how often it slept; how often the condition that
  * ethdev gives for umwait held before it slept, and after it woke; and how many frames had a packet
- * type, of which it has asked ethdev only with the last argument.
+ * type, of which it has asked ethdev only with the last argument, and how many had a hash.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -19,7 +19,7 @@
 #define BURST	32
 
 static struct rte_mbuf *pkts[BURST];
-static uint64_t typed;
+static uint64_t typed, hashed;
 
 static void
 die(const char *what, int rc)
@@ -31,8 +31,8 @@ static void
 set_up(uint16_t queues)
 {
 	struct rte_eth_conf conf = {
-		.rxmode.mq_mode = queues > 1 ? RTE_ETH_MQ_RX_RSS : RTE_ETH_MQ_RX_NONE,
-		.rx_adv_conf.rss_conf.rss_hf = queues > 1 ? RTE_ETH_RSS_IPV4 : 0,
+		.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS, /* with one queue too: for the hash */
+		.rx_adv_conf.rss_conf.rss_hf = RTE_ETH_RSS_IPV4,
 		.intr_conf.rxq = 1,
 	};
 	struct rte_mempool *pool;
@@ -92,8 +92,10 @@ poll_all(uint16_t queues)
 	for (uint16_t q = 0; q < queues; q++) {
 		uint16_t n = rte_eth_rx_burst(0, q, pkts, BURST);
 
-		for (uint16_t i = 0; i < n; i++)
+		for (uint16_t i = 0; i < n; i++) {
 			typed += pkts[i]->packet_type != 0;
+			hashed += (pkts[i]->ol_flags & RTE_MBUF_F_RX_RSS_HASH) != 0;
+		}
 		rte_pktmbuf_free_bulk(pkts, n);
 		got += n;
 	}
@@ -150,8 +152,8 @@ main(int argc, char **argv)
 		}
 	}
 	printf("frames %" PRIu64 " sleeps %" PRIu64 " early %d news %" PRIu64 " typed %" PRIu64
-	       "%s\n",
-	       got, sleeps, early, news, typed, awake ? "" : ", the last in vain");
+	       " hashed %" PRIu64 "%s\n",
+	       got, sleeps, early, news, typed, hashed, awake ? "" : ", the last in vain");
 	rte_eth_dev_stop(0);
 	rte_eth_dev_close(0);
 	rte_eal_cleanup();

@@ -46,6 +46,7 @@ def test_no_wakeup_is_lost(run, host_args, queues, rate, burst, count):
     # What umwait would look at: nothing before there was a frame, news with almost each.
     assert found["early"] == 0 and 0 < found["news"] <= found["sleeps"]
     assert found["typed"] == 0
+    assert found["hashed"] == count
     host.end()
 
 
