@@ -35,7 +35,11 @@ class Rig:
     def __init__(self, tmp, run, *nics, bus=None, args=(), cls=hv.Testpmd, name="second", **more):
         self.host = SecondHost(tmp / f"{name}.sock", *nics, bus=bus)
         self.host.__enter__()
-        self.program = run(cls, self.host.socket, *args, **more)
+        try:
+            self.program = run(cls, self.host, *args, **more)
+        except BaseException:
+            self.host.__exit__()
+            raise
 
     @property
     def nic(self):

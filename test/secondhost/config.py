@@ -51,6 +51,11 @@ class NicConfig:
     order: str = "up"  # of the slots of a packet: up, down, random
     offload: bytes = None  # NDIS_OFFLOAD
     vf: int = None  # serial of a VF
+    # Hostile hosts: other packets than the right completion, by NVSP type: f(id) -> packets
+    replies: dict = dataclasses.field(default_factory=dict)
+    # other RNDIS answers, by OID (INITIALIZE: None): f(request id) -> messages
+    answers: dict = dataclasses.field(default_factory=dict)
+    on_open: object = None  # f(bus, channel) instead of an answer to OPENCHANNEL
 
     def monitor_id(self, index):
         return None if self.first_monitor is None else self.first_monitor + index

@@ -300,6 +300,9 @@ class Bus:
             return
         if channel.rescinded:
             return  # no answer at all
+        if channel.device.config.on_open is not None:
+            channel.device.config.on_open(self, channel)
+            return
         gpadl = self.gpadls.get(gpadl_id)
         rules.zero(data[28:148], f"{channel.name}: user data of OPENCHANNEL")
         rules.check(vp < self.partition.vps or vp == 0xFFFFFFFF, f"{channel.name}: VP {vp}")

@@ -15,7 +15,7 @@ from .transmit import Parser
  SUBCHANNEL, TABLE) = (1, 2, 100, 101, 102, 103, 104, 105, 106, 107, 108, 125, 128, 129, 133, 134)
 NO_SECTION = 0xFFFFFFFF
 RECV_ID = 0xCAFE
-RSC = 1 << 7
+SRIOV, RSC = 1 << 2, 1 << 7
 
 
 class Session:
@@ -39,6 +39,8 @@ class Session:
         self.sub_asked = None
         self.table = None  # RSS
         self.data_path = 0
+        self.switches = []
+        self.switching = None  # (channel, id) of a switch that is not completed
         self.control = None
 
 
@@ -60,8 +62,11 @@ class Nic:
         self.groups = []  # frames in each message
         self.backlog = collections.deque()
         self.hold = False
+        self.hold_switch = False
+        self.associated = False
         self.held = []  # (channel, id, snapshot)
         self.tx_status = 1
+        self.last_tx = None
         self.layout = rndis.OPENVMM
         self.rx_status = collections.Counter()
 
@@ -181,6 +186,10 @@ class Nic:
 
     def reply(self, channel, ident, *fields, size=None):
         """A completion with an NVSP message, or empty."""
+        if fields and fields[0] in self.config.replies:
+            for packet in self.config.replies[fields[0]](ident):
+                self.put(channel, packet)
+            return
         body = struct.pack(f"<{len(fields)}I", *fields)
         body = body.ljust(size or self.config.reply_bytes, b"\0") if fields else b""
         self.put(channel, ring.encode(ring.COMPLETION, ident, body))
@@ -320,9 +329,22 @@ class Nic:
         self.rules.check(path in (0, 1), f"SWITCH_DATA_PATH {path}")
         self.rules.zero(data[8:], "end of SWITCH_DATA_PATH")
         self.rules.check(self.session.version >= V4, "SWITCH_DATA_PATH before NVSP 4")
-        if self.config.vf is not None or path == 0:
-            self.session.data_path = path
-        self.reply(channel, packet.id)
+        session = self.session
+        self.rules.check(session.capabilities & SRIOV, "SWITCH_DATA_PATH without the capability")
+        self.rules.check(session.switching is None, "SWITCH_DATA_PATH while one is pending")
+        session.switches.append(path)
+        session.switching = channel, packet.id, path
+        if not self.hold_switch:
+            self.switched()
+
+    def switched(self):
+        """A switch is done: empty, whatever came of it."""
+        session = self.session
+        channel, ident, path = session.switching
+        session.switching = None
+        if self.associated or path == 0:
+            session.data_path = path
+        self.reply(channel, ident)
 
     def send_table(self, entries, offset=None):
         at = offset or self.config.table_offset
@@ -331,6 +353,9 @@ class Nic:
         self.put(self.channels[0], ring.encode(ring.INBAND, 0, body))
 
     def vf_association(self, allocated, serial):
+        self.associated = allocated
+        if not allocated:
+            self.session.data_path = 0
         self.notify(VF_ASSOC, int(allocated), serial, ident=1 << 63, completion=True)
 
     # Transmitted messages
@@ -414,6 +439,7 @@ class Nic:
     def complete(self, done, status=None, channel=None):
         """The host is done with a message; until now the guest left it alone."""
         where, ident, places, content = done
+        self.last_tx = ident
         if self.session is None or self.session.tx_ids.pop((where.relid, ident), None) is None:
             return
         self.rules.check(b"".join(self._bytes(places)) == content,

@@ -4,6 +4,8 @@ import struct
 
 from . import objects, rndis
 
+SRIOV = 1 << 2
+
 
 class Control:
     def __init__(self, nic, session):
@@ -16,7 +18,6 @@ class Control:
         self.requests = []  # (type, oid)
         self.offload = None  # parameters set
         self.slots = []
-        self.answer = None  # a test's own answer: f(kind, request, oid, data) -> bytes or None
 
     def request(self, done, content):
         rules = self.rules
@@ -34,13 +35,16 @@ class Control:
         if not rules.check(handler is not None, f"RNDIS type {kind:#x}"):
             self.nic.complete(done, 2)
             return
-        reply, after = handler(request, content)
+        replies = handler(request, content)
         if not self.nic.config.reply_first:
             self.nic.complete(done, 1)
-        for raw in ([] if reply is None else [reply]) + after:
+        for raw in replies:
             self.send(raw)
         if self.nic.config.reply_first:
             self.nic.complete(done, 1)
+        session, vf = self.session, self.nic.config.vf
+        if kind == rndis.INITIALIZE and vf is not None and session.capabilities & SRIOV:
+            self.nic.vf_association(True, vf)
 
     def send(self, raw, length=None):
         """A control message to the guest."""
@@ -53,13 +57,10 @@ class Control:
                           [(len(raw) if length is None else length, slot * session.slot)],
                           control=1)
 
-    def _own(self, kind, request, oid, data, reply):
+    def _own(self, kind, request, oid, reply, after=()):
         self.requests.append((kind, oid))
-        if self.answer is not None:
-            own = self.answer(kind, request, oid, data)
-            if own is not None:
-                return own or None
-        return reply
+        own = self.nic.config.answers.get(oid)
+        return [reply, *after] if own is None else own(request)
 
     def _initialize(self, request, content):
         major, minor, transfer = struct.unpack_from("<III", content, 12)
@@ -69,17 +70,15 @@ class Control:
         config = self.nic.config
         reply = rndis.initialize_reply(request, 0, config.max_packets, config.max_transfer,
                                        config.alignment)
-        if config.vf is not None:
-            self.nic.vf_wanted = True
-        return self._own(rndis.INITIALIZE, request, None, b"", reply), []
+        return self._own(rndis.INITIALIZE, request, None, reply)
 
     def _halt(self, _, content):
         self.rules.equal(len(content), 12, "size of HALT")
         self.halted = True
-        return None, []
+        return []
 
     def _keepalive(self, request, _):
-        return rndis.message(rndis.KEEPALIVE | rndis.REPLY, struct.pack("<II", request, 0)), []
+        return [rndis.message(rndis.KEEPALIVE | rndis.REPLY, struct.pack("<II", request, 0))]
 
     def _body(self, name, content):
         oid, size, offset, handle = struct.unpack_from("<IIII", content.ljust(28, b"\0"), 12)
@@ -108,7 +107,7 @@ class Control:
             answer = None
         reply = rndis.query_reply(request, rndis.SUCCESS if answer else rndis.NOT_SUPPORTED,
                                   answer or b"")
-        return self._own(rndis.QUERY, request, oid, data, reply), []
+        return self._own(rndis.QUERY, request, oid, reply)
 
     def _set(self, request, content):
         oid, data = self._body("SET", content)
@@ -129,4 +128,4 @@ class Control:
         elif oid not in (rndis.CONFIG_PARAMETER, rndis.ENCAPSULATION):
             rules.check(False, f"SET of OID {oid:#x}")
             status = rndis.NOT_SUPPORTED
-        return self._own(rndis.SET, request, oid, data, rndis.set_reply(request, status)), after
+        return self._own(rndis.SET, request, oid, rndis.set_reply(request, status), after)
