@@ -99,12 +99,13 @@ def test_failed_messages(rig):
     r.host.verdict()
 
 
-@pytest.mark.parametrize("back_end", ["monitor", "event"])
-def test_signals(rig, back_end):
+@pytest.mark.parametrize("doorbell", ["monitor", "eventfd", "datagram"])
+def test_signals(rig, doorbell):
     """One doorbell for each time the host finds its ring empty, and not one more; a polling
     driver is not interrupted."""
-    monitor = 6 if back_end == "monitor" else None
-    r = rig(second.NicConfig(first_monitor=monitor)).up()
+    monitor = 6 if doorbell == "monitor" else None
+    bus = second.BusConfig(second.VERSIONS, features=2 if doorbell == "datagram" else 3)
+    r = rig(second.NicConfig(first_monitor=monitor), bus=bus).up()
     channel = r.nic.channels[0]
     with r.host.lock:
         before = r.host.partition.interrupts.get(channel.relid, 0)
@@ -115,6 +116,11 @@ def test_signals(rig, back_end):
     with r.host.lock:
         assert r.host.partition.interrupts.get(channel.relid, 0) == before
         assert 0 < channel.inbound.signals <= channel.inbound.allowed
+        by_datagram = r.host.partition.signals
+        if doorbell == "eventfd":  # but those before it had one
+            assert by_datagram <= 1
+        else:
+            assert (by_datagram > 1) == (doorbell == "datagram")
     r.end()
 
 

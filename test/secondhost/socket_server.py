@@ -37,6 +37,7 @@ class Partition:
         self.event_fds = {}  # (vp, flag): the eventfd that interrupts it
         self.interrupts = {}  # flag: how often
         self.log = []
+        self.signals = 0  # doorbells that came as datagrams
         self.seq = 0
 
     def receive(self):
@@ -107,7 +108,7 @@ class Partition:
         self.rules.check(b"\0" in name, "HELLO: name without end")
         self.vps = vps
         self.features = features & self.offered
-        self.send(HELLO_ACK, struct.pack("<IIIIQ64s", 1, self.offered, vps, 0, 0, b"second host"))
+        self.send(HELLO_ACK, struct.pack("<IIIIQ64s", 1, self.offered, 0, 0, 0, b"second host"))
         return 0
 
     def _mem_add(self, body, fds):
@@ -136,8 +137,9 @@ class Partition:
         return self.bus.message(connection, body[16:16 + size])
 
     def _signal(self, body, _):
-        connection, flag = struct.unpack("<II", body)
-        self.rules.equal(flag, 0, "SIGNAL_EVENT: flag")
+        connection, flag, reserved = struct.unpack("<IHH", body)
+        self.rules.equal((flag, reserved), (0, 0), "SIGNAL_EVENT: flag, reserved")
+        self.signals += 1
         return self.bus.doorbell(connection, 1)
 
     def _reset(self, *_):
@@ -158,12 +160,12 @@ class Partition:
         if not self.features & SIGNAL_FDS:
             return None
         fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.send(SIGNAL_FD, struct.pack("<I", connection), [fd])
+        self.send(SIGNAL_FD, struct.pack("<IHH", connection, 0, 0), [fd])
         return fd
 
     def no_signal_fd(self, connection, fd):
         if fd is not None:
-            self.send(SIGNAL_FD, struct.pack("<I", connection))
+            self.send(SIGNAL_FD, struct.pack("<IHH", connection, 0, 0))
             os.close(fd)
 
     def event_fd(self, vp, flag):
