@@ -25,7 +25,7 @@ class NicHost:
         self.ctl.settimeout(30)
 
     def connect(self):
-        assert nicguest.until(self.connected, 10)
+        assert nicguest.until(self.connected, 30)
         self.lines = self.ctl.makefile("rb")
 
     def connected(self):
