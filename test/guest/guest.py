@@ -20,8 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
 # hv-host may be that of another build, one with sanitizers, whose drivers do not run in a guest.
 HOST_BUILD = pathlib.Path(os.environ.get("HV_HOST_BUILD", BUILD))
-BOOT_TIMEOUT = 180    # s; a loaded machine without KVM
-RUN_TIMEOUT = 60
+BOOT_TIMEOUT = 600    # s; 4 to 7 s of CPU time, which a loaded machine may not give for long
+RUN_TIMEOUT = 180
 TROUBLE = ("BUG:", "WARNING:", "Oops", "Call Trace", "blocked for more than", "Kernel panic",
            "detected stall")
 

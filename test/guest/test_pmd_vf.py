@@ -7,7 +7,7 @@ from pmd import KERNELS, LOG, dpdk_testpmd, port, stop, wait_open
 
 CARD = f"0000:00:{v.SLOT:02x}.0"
 RATE = 1000    # frames per second, of each size
-BAD = ("lost", "duplicated", "damaged", "late", "other")
+BAD = ("lost", "duplicated", "reordered", "damaged", "late", "other")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def all_back(host):
     """The generator stops: everything it sent is back, once and undamaged."""
     host.command("stop", nic=0)
     g.wait_for("the last frames", lambda: port(host)["received"] == port(host)["sent"],
-               timeout=20)
+               timeout=60)
     got = port(host)
     assert [got[k] for k in BAD] == [0] * len(BAD), got
 
@@ -54,7 +54,7 @@ def all_back(host):
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("model", ["virtio-net-pci", "vmxnet3"])
 def test_switch(forwarder, kernel, model):
-    """Found by its serial, confirmed by its MAC address, used, given back; twice, no frame lost."""
+    """Found by its serial, confirmed by its MAC address, used, given back; twice; all in order."""
     vf, host, guest = forwarder(kernel, model)
     for times in (1, 2):
         passed(host)
@@ -75,7 +75,7 @@ def test_switch(forwarder, kernel, model):
         assert after["synthetic_tx"] - used["synthetic_tx"] >= 500
     all_back(host)
     total, sent = vf.counts(host), port(host)["sent"]
-    print(f"{sent} frames, {port(host)['reordered']} out of order; {total}")
+    print(f"{sent} frames; {total}")
     for way in ("rx", "tx"):
         assert total[f"vf_{way}"] + total[f"synthetic_{way}"] == sent
     stop(guest)
