@@ -21,7 +21,7 @@ class Host:
         self.proc = subprocess.Popen([BUILD / "host" / "hv-host-echo", "--socket", self.path,
                                       "--json", self.json, "--nic", "x", *args],
                                      env=dict(os.environ, **(env or {})))
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not pathlib.Path(f"{self.path}.ctl").exists():
             assert self.proc.poll() is None and time.monotonic() < end
             time.sleep(0.01)
