@@ -30,7 +30,7 @@ $(stamp): scripts/setup.sh scripts/packages.txt scripts/sdk-headers.sh
 $(BUILD)/build.ninja: | $(stamp)
 	meson setup $(BUILD) --prefix $(PREFIX)
 
-## demo: forward real traffic through the software host and the driver, over to a VF and back, about 25 s
+## demo: forward real traffic through hv-host and the driver, over to a VF and back, 25 s
 demo: all
 	@scripts/demo.sh
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Forward mixed traffic through hv-host, the driver and testpmd-hv, over to a VF and back twice, once
-# by surprise, and account for every packet.
+# Forward mixed traffic through hv-host, the driver and testpmd-hv, over to a VF and back twice,
+# once by surprise, and account for every packet.
 # Settings: DEMO_SECONDS (20), DEMO_RATE in packets a second (300000), DEMO_QUEUES (1).
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -51,11 +51,11 @@ all_back() {
 # TCP and UDP, IPv4 and IPv6, 256 flows, frames of 60, 590 and 1514 bytes as 7 : 4 : 1. Each has
 # a sequence number and checksums, which hv-host verifies when it comes back.
 mix="rate=$rate,count=$((rate * seconds)),imix,proto=mix,ipv6=25,flows=256"
-wire="socket-abstract=no,socket=$dir/vf.sock"
+leg="dpdk:net_memif0,role=server,socket-abstract=no,socket=$dir/vf.sock"
 cpu=$(taskset -cp $$ | sed 's/.*: *//; s/[-,].*//') # the application mostly sleeps on this one
 touch "$dir/host.err"
 "$build/host/hv-host" --socket "$dir/hv.sock" --json "$dir/host.json" --cpu "$cpu" \
-	--nic "queues=$queues,vf-leg=(dpdk:net_memif0,role=server,$wire),port=gen:$mix,start=command,expect=return" \
+	--nic "queues=$queues,vf-leg=($leg),port=gen:$mix,start=command,expect=return" \
 	>"$dir/host.out" 2>"$dir/host.err" &
 host=$!
 wait_for 10 test -S "$dir/hv.sock.ctl" || fail "hv-host did not start"
@@ -65,7 +65,8 @@ vf="net_hvtestvf0,mac=00:15:5d:00:00:01,ctl=$dir/vf.ctl,inner=net_memif0+role:cl
 vf="$vf+socket-abstract:no+socket:$dir/vf.sock"
 HV_VMBUS_SOCKET=$dir/hv.sock "$build/app/testpmd-hv/testpmd-hv" --no-huge -m 512 --no-shconf \
 	--no-pci --no-telemetry -d "$build/test/vf/librte_net_hvtestvf.so" \
-	-a "hv_vmbus:68766e00-6574-4e76-8000-00155d000001,vf=$vf" -- --forward-mode macswap --rxq "$queues" --txq "$queues" \
+	-a "hv_vmbus:68766e00-6574-4e76-8000-00155d000001,vf=$vf" \
+	-- --forward-mode macswap --rxq "$queues" --txq "$queues" \
 	--tx-retries 100000 --json "$dir/app.json" >"$dir/app.out" 2>&1 &
 app=$!
 wait_for 20 grep -q '^Forwarding' "$dir/app.out" || fail "testpmd-hv did not start forwarding"
@@ -84,7 +85,8 @@ kill -TERM "$host" 2>/dev/null
 wait "$host"
 host_status=$?
 host=
-/usr/bin/python3 scripts/demo_report.py "$dir/host.json" "$dir/app.json" "$dir/failover.json" "$rate"
+/usr/bin/python3 scripts/demo_report.py "$dir/host.json" "$dir/app.json" "$dir/failover.json" \
+	"$rate"
 case $?,$app_status,$host_status in
 0,0,0 | 0,0,4) echo "demo: nothing was lost, but what the VF held when it vanished" ;;
 *) fail "not every packet came back as it must, or a program failed: testpmd-hv ended with" \

@@ -311,6 +311,20 @@ host_xfer(uint64_t tid, uint32_t n, const uint64_t *ranges)
 	return host_put(VMBUS_PKT_XFER_PAGES, tid, ext, 8 + n * 8, nvsp_data, sizeof(nvsp_data));
 }
 
+/* A piece of a coalesced frame: flags of the packet id, bytes `at`.. of frame id. */
+static inline uint64_t
+host_piece(uint32_t slot, uint8_t pkt_flags, uint32_t id, uint32_t at, uint32_t len)
+{
+	const uint32_t ppi[1][2] = { { RNDIS_PPI_PACKET_ID,
+				       1u | (RNDIS_PKTID_SUBALLOC | (uint32_t)pkt_flags) << 8 } };
+	uint64_t range = host_slot(slot, id, len, 1, ppi);
+	uint8_t frame[4096];
+
+	make_frame(frame, id, 4096);
+	memcpy(fx.recv + slot * SLOT_SIZE + 256, frame + at, len);
+	return range;
+}
+
 /* n frames of len bytes: ids and slots from first on. */
 static inline bool
 host_frames(uint64_t tid, uint32_t first, uint32_t n, uint32_t len)
