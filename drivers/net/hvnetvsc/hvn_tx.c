@@ -289,6 +289,12 @@ tx_synthetic(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 	}
 	t->ring_left = 0;
 	sent = tx_pack(q, pkts, n);
+	/*
+	 * Whatever is missing, the host may be waiting too: for room in the ring where its completions
+	 * stand unread.
+	 */
+	if (unlikely(sent != n))
+		t->reclaim_at = 0;
 	signal = vmbus_ring_tx_publish(&ch->vc->tx);
 	hvn_lock_release(&ch->out_lock);
 	hvn_txd_leave(t);
