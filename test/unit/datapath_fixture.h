@@ -76,7 +76,7 @@ hv_vmbus_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 {
 	RTE_SET_USED(dev);
 	RTE_SET_USED(chan);
-	fx.signals++;
+	__atomic_add_fetch(&fx.signals, 1, __ATOMIC_RELAXED);
 }
 
 void

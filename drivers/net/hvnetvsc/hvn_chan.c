@@ -96,11 +96,10 @@ hvn_chan_send(struct hvn_chan *ch, uint16_t type, uint16_t flags, uint64_t tid, 
 	rc = vmbus_ring_tx_put(&ch->vc->tx, type, flags, tid, ext, ext_len, payload, payload_len);
 	if (rc == 0)
 		signal = vmbus_ring_tx_publish(&ch->vc->tx);
+	ch->out_signals += signal;
 	hvn_lock_release(&ch->out_lock);
-	if (signal) {
-		ch->out_signals++;
+	if (signal)
 		hv_vmbus_signal(hvn_vdev(ch->port), ch->vc);
-	}
 	return rc;
 }
 
@@ -172,11 +171,10 @@ hvn_chan_pay(struct hvn_chan *ch)
 	if (unlikely(!pay_together(ch, tx)))
 		pay_some(ch, tx);
 	signal = vmbus_ring_tx_publish(tx);
+	ch->out_signals += signal;
 	hvn_lock_release(&ch->out_lock);
-	if (signal) {
-		ch->out_signals++;
+	if (signal)
 		hv_vmbus_signal(hvn_vdev(ch->port), ch->vc);
-	}
 	return ch->n_acks == 0;
 }
 

@@ -296,12 +296,11 @@ tx_synthetic(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 	if (unlikely(sent != n))
 		t->reclaim_at = 0;
 	signal = vmbus_ring_tx_publish(&ch->vc->tx);
+	ch->out_signals += signal;
 	hvn_lock_release(&ch->out_lock);
 	hvn_txd_leave(t);
-	if (signal) {
-		ch->out_signals++;
+	if (signal)
 		hv_vmbus_signal(hvn_vdev(q->port), ch->vc);
-	}
 	return sent;
 }
 
