@@ -27,7 +27,6 @@ OPS = {
     "Basic stats": "stats_get stats_reset",
     "Extended stats": "xstats_get xstats_get_names xstats_reset",
     "FW version": "fw_version_get",
-    "Flow API": "flow_ops_get",
     "Timesync": "timesync_enable timesync_disable",
     "Module EEPROM dump": "get_module_info get_module_eeprom",
     "Traffic manager": "tm_ops_get",
@@ -38,7 +37,7 @@ OPS = {
 PLAIN = """dev_configure dev_start dev_stop dev_close dev_reset is_removed dev_set_link_up
     dev_set_link_down mac_addr_set dev_infos_get rx_queue_setup rx_queue_release
     vlan_offload_set tx_queue_setup tx_queue_release
-    rxq_info_get txq_info_get eth_dev_priv_dump""".split()
+    rxq_info_get txq_info_get eth_dev_priv_dump flow_ops_get""".split()
 OFFLOADS = {
     "Scattered Rx": "SCATTER",
     "TSO": "TCP_TSO",
