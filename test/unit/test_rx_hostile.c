@@ -160,6 +160,40 @@ garbage(void **state)
 	assert_int_equal(fx.vc.rx.error, 0);
 }
 
+/*
+ * The host takes no completion, and sends what has to be completed at once behind a message that is
+ * half delivered: the completions owed stay within their bounds.
+ */
+static void
+owed(void **state)
+{
+	const uint64_t ext[2] = { 0x1234 | UINT64_C(1) << 32, SLOT_SIZE };
+	const uint32_t nvsp[10] = { NVSP_RNDIS };
+	struct rte_mbuf *m[BURST];
+	uint32_t tid = 1;
+
+	RTE_SET_USED(state);
+	while (fx.ch->n_acks < HVN_ACKS_MAX - 2) {
+		assert_true(host_frames(tid, tid, 1, 60));
+		tid++;
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, 1), 1);
+		rte_pktmbuf_free(m[0]);
+	}
+	assert_true(host_frames(tid++, 500, 2, 60));
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, 1), 1);
+	rte_pktmbuf_free(m[0]);
+	for (uint32_t i = 0; i < 4; i++)
+		assert_true(host_put(VMBUS_PKT_XFER_PAGES, tid++, ext, sizeof(ext), nvsp,
+				     sizeof(nvsp)));
+	assert_true(hvn_lock_try(&fx.ch->in_lock));
+	hvn_chan_scan_locked(fx.ch);
+	hvn_lock_release(&fx.ch->in_lock);
+	assert_in_range(fx.ch->n_acks, HVN_ACKS_MAX - 2, HVN_ACKS_MAX - 1);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
+	rte_pktmbuf_free(m[0]);
+	assert_true(fx.ch->n_acks <= HVN_ACKS_MAX);
+}
+
 int
 main(void)
 {
@@ -167,6 +201,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(bad_messages, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(bad_ranges, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(corrupt_ring, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(owed, fx_tiny, fx_close),
 		cmocka_unit_test_setup_teardown(garbage, fx_big, fx_close),
 	};
 

@@ -603,6 +603,25 @@ dead_sender(void **state)
 	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 0);
 }
 
+/* Sections are full just where the packets begin to be of another pool: each goes back to its own. */
+static void
+two_pools(void **state)
+{
+	const uint32_t n = fx.port.caps.max_packets;
+	struct rte_mbuf *m[BURST];
+
+	RTE_SET_USED(state);
+	for (uint32_t i = 0; i < 2 * n; i++) {
+		m[i] = rte_pktmbuf_alloc(i < n ? fx.pool : fx.small);
+		make_frame((uint8_t *)rte_pktmbuf_append(m[i], 60), i, 60);
+	}
+	assert_int_equal(hvn_tx_burst(fx.txq, m, (uint16_t)(2 * n)), 2 * n);
+	assert_int_equal(rte_mempool_avail_count(fx.small), POOL_SIZE);
+	while (take(&s))
+		assert_true(host_complete(s.tid, NVSP_STATUS_SUCCESS));
+	hvn_tx_done_cleanup(fx.txq, 0);
+}
+
 /*
  * With many descriptors few of them are in flight when the ring is full. The completions must be
  * looked for nevertheless, though nobody receives on this channel: the host may wait for that.
@@ -637,6 +656,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(aggregate, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(direct, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(ring_full, fx_tiny, fx_close),
+		cmocka_unit_test_setup_teardown(two_pools, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(nobody_receives, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(bad_completions, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(foreign, fx_big, fx_close),

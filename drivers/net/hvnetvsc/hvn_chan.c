@@ -338,7 +338,9 @@ scan_ahead(struct hvn_chan *ch)
 
 	ahead.index = vmbus_ring_wrap(rx, rx->index + ch->scanned);
 	while (n < SCAN_MAX) {
-		if (ch->n_acks == HVN_ACKS_MAX && !hvn_chan_pay(ch))
+		/* Room for one more stays, for the current message. */
+		if (ch->n_acks >= HVN_ACKS_MAX - 1 && !hvn_chan_pay(ch) &&
+		    ch->n_acks >= HVN_ACKS_MAX - 1)
 			break;
 		rc = vmbus_ring_rx_peek(&ahead, &pkt, ch->scratch, sizeof(ch->scratch));
 		if (rc == 0 || rc == -EIO)

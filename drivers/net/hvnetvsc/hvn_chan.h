@@ -94,7 +94,7 @@ hvn_chan_next(struct hvn_chan *ch)
 	int rc;
 
 	for (budget = 512; budget != 0; budget--) {
-		if (unlikely(ch->n_acks == HVN_ACKS_MAX) && !hvn_chan_pay(ch))
+		if (unlikely(ch->n_acks >= HVN_ACKS_MAX) && !hvn_chan_pay(ch))
 			return -EAGAIN;
 		rc = vmbus_ring_rx_peek(&ch->vc->rx, &ch->msg, ch->scratch, sizeof(ch->scratch));
 		if (rc == 0)

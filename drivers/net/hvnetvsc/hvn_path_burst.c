@@ -150,6 +150,9 @@ rx_vf_first(struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
 		h->n = hvn_rx_poll(q, h->pkts, HVN_RX_HOLD);
 		h->left = VF_QUEUE_MAX;
 	}
+	/* The VF has delivered all that it may have held: were it polled first, it might fill the burst. */
+	if (h->n != 0 && h->left == 0)
+		return rx_release(q, pkts, n);
 	got = rx_vf(q, vf, pkts, n);
 	if (h->n == 0)
 		return got;
@@ -214,10 +217,11 @@ tx_ring_done(struct hvn_txq *q)
 static bool
 tx_vf_done(uint16_t vf, uint16_t queue)
 {
-	struct rte_eth_fp_ops *ops = &rte_eth_fp_ops[vf];
+	/* Not ethdev's copy, which may be older in a secondary than the queues. */
+	const struct rte_eth_dev *dev = &rte_eth_devices[vf];
 
-	return ops->tx_descriptor_status == NULL ||
-	       ops->tx_descriptor_status(ops->txq.data[queue], 0) != RTE_ETH_TX_DESC_FULL;
+	return dev->state != RTE_ETH_DEV_ATTACHED || dev->tx_descriptor_status == NULL ||
+	       dev->tx_descriptor_status(dev->data->tx_queues[queue], 0) != RTE_ETH_TX_DESC_FULL;
 }
 
 /* Turn, unless the control thread has decided otherwise; the path in force. */

@@ -208,9 +208,13 @@ rx_stop(const struct vmbus_ring *rx)
 static __rte_always_inline void
 rx_learn(struct hvn_rxq *q, const uint8_t *range)
 {
-	const uint8_t *slot = q->recv_buf + hv_load32(range + 4);
+	/* The host may have changed it since it was checked. */
+	const uint64_t off = hv_load32(range + 4);
 
-	q->data_off = hv_load32(slot + offsetof(struct rndis_packet, data_off)) + RNDIS_OFFSET_BASE;
+	if (likely(off <= q->slot_max))
+		q->data_off =
+			hv_load32(q->recv_buf + off + offsetof(struct rndis_packet, data_off)) +
+			RNDIS_OFFSET_BASE;
 }
 
 /* Messages up to pkt are done: their completions are in acks[] up to ack. */

@@ -235,7 +235,7 @@ hvn_tx_special(struct hvn_txq *q, struct hvn_txd *t, struct rte_mbuf *m, uint64_
 		return true;
 	}
 	total = t->head_len + f.n_ppi * RNDIS_PPI_U32_SIZE + f.len;
-	fits = total <= t->agg_limit && t->send_buf != NULL;
+	fits = total <= t->agg_limit && t->sect_count != 0;
 	copied = fits && f.len <= t->copybreak && (t->agg_base != NULL || t->n_sect != 0);
 	/* A message of its own, read in place; also for want of a section. */
 	if (!copied)

@@ -63,10 +63,9 @@ enum tx_stop {
  * back what the last one has.
  */
 static __rte_always_inline struct rte_mbuf **
-tx_fill(struct hvn_txd *t, struct rte_mbuf **pkts, struct rte_mbuf **const end, uint64_t *bytes,
-	enum tx_stop *why, const uint64_t head_len)
+tx_fill(struct hvn_txd *t, const struct rte_mempool *const pool, struct rte_mbuf **pkts,
+	struct rte_mbuf **const end, uint64_t *bytes, enum tx_stop *why, const uint64_t head_len)
 {
-	const struct rte_mempool *const pool = (*pkts)->pool;
 	const uint64_t align = t->agg_align;
 	uint8_t *at = t->agg_base + ((t->agg_end + align) & ~align), *behind;
 	uint8_t *const limit = t->agg_base + t->agg_limit;
@@ -122,10 +121,12 @@ tx_sections(struct hvn_txq *q, struct hvn_txd *t, struct rte_mbuf **next,
 	    struct rte_mbuf **const end, uint64_t *bytes, enum tx_stop *stop,
 	    const uint64_t head_len)
 {
+	/* All of them go back to this one together. */
+	const struct rte_mempool *const pool = (*next)->pool;
 	enum tx_stop why = TX_NO_ROOM;
 
 	while (t->agg_base != NULL || likely(hvn_tx_open(q, t))) {
-		next = tx_fill(t, next, end, bytes, &why, head_len);
+		next = tx_fill(t, pool, next, end, bytes, &why, head_len);
 		if (why != TX_FULL)
 			break;
 		hvn_tx_send_section(q, t);

@@ -41,10 +41,13 @@ hvn_tx_prepare(void *txq, struct rte_mbuf **pkts, uint16_t n)
 	uint16_t i, vf = hvn_path_enter(&q->path);
 	int rc;
 
-	if (unlikely(vf != RTE_MAX_ETHPORTS)) {
-		struct rte_eth_fp_ops *ops = &rte_eth_fp_ops[vf];
+	/* Also while the queue is about to turn: it may by the time these packets are sent. */
+	vf &= (uint16_t) ~(HVN_TX_TO_VF | HVN_TX_BACK);
+	if (unlikely(vf < RTE_MAX_ETHPORTS)) {
+		const struct rte_eth_dev *dev = &rte_eth_devices[vf];
 
-		n = ops->tx_pkt_prepare(ops->txq.data[q->queue_id], pkts, n);
+		if (dev->state == RTE_ETH_DEV_ATTACHED && dev->tx_pkt_prepare != NULL)
+			n = dev->tx_pkt_prepare(dev->data->tx_queues[q->queue_id], pkts, n);
 	}
 	hvn_path_leave(&q->path);
 	for (i = 0; i < n; i++) {

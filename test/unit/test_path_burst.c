@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Bursts of a queue that uses a VF, of which the test plays the data path. */
+#include "datapath_fixture.h"
+#include "hvn_path_inline.h"
+#include "hvn_rx.h"
+
+#define VF 3u
+
+static uint32_t vf_frames; /* the VF delivers so many more */
+static void *vf_queues[1];
+
+static uint16_t
+vf_receive(void *rxq, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t i;
+
+	RTE_SET_USED(rxq);
+	for (i = 0; i < n && vf_frames != 0; i++, vf_frames--) {
+		pkts[i] = rte_pktmbuf_alloc(fx.small);
+		assert_non_null(pkts[i]);
+		rte_pktmbuf_append(pkts[i], 60);
+	}
+	return i;
+}
+
+static uint16_t
+vf_prepare(void *txq, struct rte_mbuf **pkts, uint16_t n)
+{
+	RTE_SET_USED(txq);
+	RTE_SET_USED(pkts);
+	return n - 1;
+}
+
+static int
+open_vf(void **state)
+{
+	static struct rte_eth_dev_data data;
+	struct rte_eth_dev *vf = &rte_eth_devices[VF];
+
+	fx_big(state);
+	data.rx_queues = data.tx_queues = vf_queues;
+	vf->data = &data;
+	vf->state = RTE_ETH_DEV_ATTACHED;
+	vf->rx_pkt_burst = vf_receive;
+	vf->tx_pkt_prepare = NULL;
+	return 0;
+}
+
+static int
+close_vf(void **state)
+{
+	memset(&rte_eth_devices[VF], 0, sizeof(rte_eth_devices[VF]));
+	fx.rxq->path.vf_port = RTE_MAX_ETHPORTS;
+	return fx_close(state);
+}
+
+/* A VF that fills every burst does not keep a frame of the ring back for ever. */
+static void
+ring_beside_a_busy_vf(void **state)
+{
+	struct rte_mbuf *m[8];
+	uint32_t polls, of_vf = 0;
+	bool seen = false;
+
+	RTE_SET_USED(state);
+	fx.rxq->path.vf_port = VF;
+	fx.rxq->path.ring_first = HVN_RING_LAST;
+	vf_frames = UINT32_MAX;
+	assert_true(host_frames(1, 1, 1, 100));
+	for (polls = 0; polls < 2 * HVN_DESC_MAX / RTE_DIM(m) && !seen; polls++) {
+		uint16_t n = hvn_rx_burst(fx.rxq, m, RTE_DIM(m));
+
+		for (uint16_t i = 0; i < n; i++) {
+			seen |= m[i]->pkt_len == 100;
+			of_vf += m[i]->pkt_len == 60;
+			assert_int_equal(m[i]->port, fx.rxq->port_id);
+		}
+		rte_pktmbuf_free_bulk(m, n);
+	}
+	assert_true(seen);
+	assert_true(of_vf != 0);
+	vf_frames = 0;
+}
+
+/* Packets are prepared for both paths, also while the queue turns; a VF need not prepare any. */
+static void
+prepare(void **state)
+{
+	static const uint16_t paths[] = { VF, VF | HVN_TX_TO_VF, VF | HVN_TX_BACK };
+	struct rte_mbuf *m[2] = { rte_pktmbuf_alloc(fx.pool), rte_pktmbuf_alloc(fx.pool) };
+
+	RTE_SET_USED(state);
+	rte_pktmbuf_append(m[0], 60);
+	rte_pktmbuf_append(m[1], 60);
+	for (uint32_t i = 0; i < RTE_DIM(paths); i++) {
+		fx.txq->path.vf_port = paths[i];
+		rte_eth_devices[VF].tx_pkt_prepare = NULL;
+		assert_int_equal(hvn_tx_prepare(fx.txq, m, 2), 2);
+		rte_eth_devices[VF].tx_pkt_prepare = vf_prepare;
+		assert_int_equal(hvn_tx_prepare(fx.txq, m, 2), 1);
+	}
+	fx.txq->path.vf_port = RTE_MAX_ETHPORTS;
+	rte_pktmbuf_free_bulk(m, 2);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(ring_beside_a_busy_vf, open_vf, close_vf),
+		cmocka_unit_test_setup_teardown(prepare, open_vf, close_vf),
+	};
+
+	if (fx_eal() != 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
