@@ -139,7 +139,8 @@ drain(struct nic_queue *q)
 		if (!vf_leg_drain(q->nic))
 			return 0;
 	}
-	while (n < NIC_BURST && tx_room(q) && rx->index != end) {
+	/* A corrupt ring is never ready, and is looked at to be found so. */
+	while (n < NIC_BURST && tx_room(q) && (rx->index != end || rx->error != 0)) {
 		rc = vmbus_ring_rx_peek(rx, &pkt, scratch, sizeof(scratch));
 		if (rc == 0)
 			break;

@@ -167,8 +167,10 @@ garbage(void **state)
 static void
 owed(void **state)
 {
-	const uint64_t ext[2] = { 0x1234 | UINT64_C(1) << 32, SLOT_SIZE };
-	const uint32_t nvsp[10] = { NVSP_RNDIS };
+	/* Control messages, outside the buffer: completed at once. */
+	const uint64_t ext[2] = { NVSP_RECV_BUF_ID | UINT64_C(1) << 32,
+				  SLOT_SIZE | UINT64_C(0xFFFFFF00) << 32 };
+	const uint32_t nvsp[10] = { NVSP_RNDIS, NVSP_CHANNEL_CONTROL };
 	struct rte_mbuf *m[BURST];
 	uint32_t tid = 1;
 

@@ -486,8 +486,12 @@ probe_secondary(struct hv_vmbus_device *vdev)
 	if (dev == NULL)
 		return -ENODEV;
 	init_process(dev, vdev);
-	hvn_lock_init_process(hvn_port(dev)->world);
-	rc = hvn_mp_join(dev);
+	/* The primary may be about to make it. */
+	rc = hvn_port(dev) == NULL ? -ENODEV : 0;
+	if (rc == 0) {
+		hvn_lock_init_process(hvn_port(dev)->world);
+		rc = hvn_mp_join(dev);
+	}
 	if (rc != 0) {
 		rte_eth_dev_release_port(dev);
 		return rc;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -25,12 +28,33 @@ hvn_lock_init_process(uint64_t world)
 	return st.st_ino;
 }
 
+/* Dead, but its parent has not asked for it yet: that may take for ever. */
+static bool
+is_zombie(uint32_t pid)
+{
+	char path[32], text[256];
+	const char *state;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	/* Behind the name, which is in parentheses and may hold any byte. */
+	state = strrchr(text, ')');
+	return state != NULL && state[1] == ' ' && (state[2] == 'Z' || state[2] == 'X');
+}
+
 bool
 hvn_process_gone(uint32_t mark)
 {
 	if (mark == 0 || mark == hvn_lock_self || ((mark | hvn_lock_self) & HVN_LOCK_ALIEN) != 0)
 		return false;
-	return kill((pid_t)mark, 0) != 0 && errno == ESRCH;
+	return kill((pid_t)mark, 0) != 0 ? errno == ESRCH : is_zombie(mark);
 }
 
 bool

@@ -23,6 +23,7 @@
 #define LEAVE_MS     2	  /* for what the VF was given to send */
 #define FOREIGN_MS   2000 /* another process's burst that is not over by then never will be */
 #define CLOSE_MS     5000
+#define STATS_MS     1000
 #define LOOK_MS	     100 /* between two looks for a device */
 #define LINK_MS	     5	 /* ... and at the link of a VF that carries traffic */
 #define RETRY_MIN_MS 50
@@ -359,21 +360,26 @@ hvn_vf_stats_add(struct hvn_port *p, struct rte_eth_stats *stats)
 	struct hvn_vf *vf = p->vf;
 	struct rte_eth_stats s;
 
-	if (vf == NULL)
+	/* The VF must not go while it is asked; not even a process that was stopped is waited for long. */
+	if (vf == NULL || hvn_lock_wait(&vf->stats_lock, STATS_MS) == HVN_LOCK_NO)
 		return;
 	add(stats, &vf->past, &none);
 	if (vf->counting && rte_eth_stats_get(vf->port, &s) == 0)
 		add(stats, &s, &vf->base);
+	hvn_lock_release(&vf->stats_lock);
 }
 
 static void
 stats_end(struct hvn_vf *vf)
 {
-	struct rte_eth_stats past = { 0 };
+	struct rte_eth_stats s;
+	bool locked = hvn_lock_wait(&vf->stats_lock, STATS_MS) != HVN_LOCK_NO;
 
-	hvn_vf_stats_add(vf->p, &past);
-	vf->past = past;
+	if (vf->counting && rte_eth_stats_get(vf->port, &s) == 0)
+		add(&vf->past, &s, &vf->base);
 	vf->counting = false;
+	if (locked)
+		hvn_lock_release(&vf->stats_lock);
 }
 
 void
@@ -381,11 +387,12 @@ hvn_vf_stats_reset(struct hvn_port *p)
 {
 	struct hvn_vf *vf = p->vf;
 
-	if (vf == NULL)
+	if (vf == NULL || hvn_lock_wait(&vf->stats_lock, STATS_MS) == HVN_LOCK_NO)
 		return;
 	memset(&vf->past, 0, sizeof(vf->past));
 	if (vf->counting)
 		rte_eth_stats_get(vf->port, &vf->base);
+	hvn_lock_release(&vf->stats_lock);
 }
 
 /* --- actions -------------------------------------------------------------------------------------- */

@@ -45,6 +45,8 @@ struct hvn_vf {
 	char refusal[128]; /* why a VF is not used */
 	bool told;	   /* something was logged that would be repeated */
 	bool counting;	   /* the VF runs, and its counters count from base */
+	struct hvn_lock stats_lock;	   /* for counting, base and past */
+	char device[RTE_DEV_NAME_MAX_LEN]; /* of the VF's port, in use: hvn_vf_port.c */
 	struct rte_eth_stats base;
 	struct rte_eth_stats past; /* of those before it */
 	struct hvn_vf_counters count;

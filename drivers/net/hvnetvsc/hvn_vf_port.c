@@ -347,6 +347,7 @@ hvn_vf_attach(struct hvn_vf *vf)
 	if (own(vf, port) != 0)
 		return hvn_vf_refuse(vf, -EBUSY, "its port has another owner");
 	device_use(name, probed);
+	snprintf(vf->device, sizeof(vf->device), "%s", name);
 	vf->port = port;
 	vf->told = false;
 	for (unsigned int i = 0; i < RTE_DIM(watched); i++)
@@ -372,9 +373,10 @@ hvn_vf_detach(struct hvn_vf *vf)
 	hvn_vf_unwatch(vf);
 	HVN_LOG(NOTICE, "port %u: VF %u is given up", vf->p->port_id, port);
 	vf->port = RTE_MAX_ETHPORTS;
+	/* By the name it had: somebody else may have closed the port. */
+	probed = device_unuse(vf->device, &last);
 	if (dev == NULL)
 		return;
-	probed = device_unuse(rte_dev_name(dev), &last);
 	/*
 	 * A device that is gone, or that we brought in, goes, with its last port. What the application
 	 * brought in stays, and stays ours: it would be in the way as a port of its own.
