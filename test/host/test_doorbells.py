@@ -75,8 +75,8 @@ def test_superfluous_doorbells(nichost, mode):
     time.sleep(0.1)
     for _ in range(3):
         g.g.signal(g.relid)
+    assert ng.until(lambda: h.stats()["queues"][0]["superfluous"] >= 2)
     assert ng.until(lambda: h.violations())
-    assert h.stats()["queues"][0]["superfluous"] >= 2
     h.end("ring.signal-superfluous")
 
 
@@ -88,8 +88,8 @@ def test_superfluous_while_the_host_waits_for_room(nichost):
     assert ng.until(lambda: g.ch.words[g.ch.inn // 4 + 3])
     for _ in range(30):
         g.g.signal(g.relid)
+    assert ng.until(lambda: h.stats()["queues"][0]["superfluous"] >= 20)
     assert ng.until(lambda: h.violations())
-    assert h.stats()["queues"][0]["superfluous"] >= 20
     h.end("ring.signal-superfluous")
 
 
@@ -100,7 +100,7 @@ def test_eventfd_counts_every_signal(host):  # noqa: F811
     assert g.gpadl(1, 0x10, SCATTERED) == 0 and g.open(1, 0x10, 32) == 0
     with open(g.fds[0], "wb", buffering=0) as bell:
         bell.write(struct.pack("<Q", 5))
-    time.sleep(0.1)
+    time.sleep(0.5)
     h.end("ring.signal-superfluous")
 
 
