@@ -309,6 +309,8 @@ uint32_t oid_query(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t in
 		   uint32_t room, uint32_t *out_len);
 uint32_t oid_set(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t len);
 
+/* The answer to a query, if it has room: the n bytes at data. Returns the RNDIS status. */
+uint32_t oid_give(uint8_t *out, uint32_t room, uint32_t *len, const void *data, uint32_t n);
 /* oid_more.c: NOT_SUPPORTED for what it does not know either. */
 uint32_t oid_query_more(const struct nic *nic, uint32_t oid, uint32_t in_len, uint8_t *out,
 			uint32_t room, uint32_t *out_len);

@@ -118,8 +118,8 @@ query_u32(const struct nic *nic, uint32_t oid, uint32_t *v)
 	}
 }
 
-static uint32_t
-give(uint8_t *out, uint32_t room, uint32_t *len, const void *data, uint32_t n)
+uint32_t
+oid_give(uint8_t *out, uint32_t room, uint32_t *len, const void *data, uint32_t n)
 {
 	if (n > room)
 		return RNDIS_STATUS_BUFFER_OVERFLOW;
@@ -137,7 +137,7 @@ query_link_state(const struct nic *nic, uint8_t *out, uint32_t room, uint32_t *l
 				      .tx_speed = nic->speed,
 				      .rx_speed = nic->speed };
 
-	return give(out, room, len, &st, sizeof(st));
+	return oid_give(out, room, len, &st, sizeof(st));
 }
 
 static uint32_t
@@ -149,7 +149,7 @@ query_offload(const struct nic *nic, bool current, uint8_t *out, uint32_t room, 
 		offload_current(nic, &o);
 	else
 		offload_caps(nic, &o);
-	return give(out, room, len, &o, offload_object_size(nic, &o));
+	return oid_give(out, room, len, &o, offload_object_size(nic, &o));
 }
 
 uint32_t
@@ -166,21 +166,21 @@ oid_query(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t in_len, uin
 	(void)in;
 	*out_len = 0;
 	if (query_u32(nic, oid, &v))
-		return give(out, room, out_len, &v, sizeof(v));
+		return oid_give(out, room, out_len, &v, sizeof(v));
 	switch (oid) {
 	case RNDIS_OID_GEN_SUPPORTED_LIST:
 		return supported_list(nic, out, room, out_len);
 	case RNDIS_OID_GEN_VENDOR_DESCRIPTION:
-		return give(out, room, out_len, vendor, sizeof(vendor));
+		return oid_give(out, room, out_len, vendor, sizeof(vendor));
 	case RNDIS_OID_GEN_DRIVER_VERSION:
 	case RNDIS_OID_GEN_VENDOR_DRIVER_VERSION:
-		return give(out, room, out_len, &driver_version, sizeof(driver_version));
+		return oid_give(out, room, out_len, &driver_version, sizeof(driver_version));
 	case RNDIS_OID_802_3_PERMANENT_ADDRESS:
-		return give(out, room, out_len, nic->opt.mac, sizeof(nic->opt.mac));
+		return oid_give(out, room, out_len, nic->opt.mac, sizeof(nic->opt.mac));
 	case RNDIS_OID_802_3_CURRENT_ADDRESS:
-		return give(out, room, out_len, nic->mac, sizeof(nic->mac));
+		return oid_give(out, room, out_len, nic->mac, sizeof(nic->mac));
 	case RNDIS_OID_GEN_MAX_LINK_SPEED:
-		return give(out, room, out_len, speeds, sizeof(speeds));
+		return oid_give(out, room, out_len, speeds, sizeof(speeds));
 	case RNDIS_OID_GEN_LINK_STATE:
 		return query_link_state(nic, out, room, out_len);
 	case RNDIS_OID_TCP_OFFLOAD_CURRENT_CONFIG:
@@ -189,7 +189,7 @@ oid_query(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t in_len, uin
 		return query_offload(nic, false, out, room, out_len);
 	case RNDIS_OID_GEN_RSS_CAPABILITIES:
 		rss_caps(nic, &caps);
-		return give(out, room, out_len, &caps, sizeof(caps));
+		return oid_give(out, room, out_len, &caps, sizeof(caps));
 	default:
 		return nic->opt.oids_all ? oid_query_more(nic, oid, in_len, out, room, out_len)
 					 : RNDIS_STATUS_NOT_SUPPORTED;

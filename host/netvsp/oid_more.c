@@ -25,16 +25,6 @@
 #define OID_8023_ERR_MORE   0x01020201u /* 7 more */
 
 static uint32_t
-give(uint8_t *out, uint32_t room, uint32_t *len, const void *data, uint32_t n)
-{
-	if (n > room)
-		return RNDIS_STATUS_BUFFER_OVERFLOW;
-	memcpy(out, data, n);
-	*len = n;
-	return RNDIS_STATUS_SUCCESS;
-}
-
-static uint32_t
 give_name(uint8_t *out, uint32_t room, uint32_t *len, const char *name)
 {
 	uint8_t wide[NAME_BYTES] = { 0 };
@@ -44,7 +34,7 @@ give_name(uint8_t *out, uint32_t room, uint32_t *len, const char *name)
 		wide[2 * n] = (uint8_t)name[n];
 		n++;
 	}
-	return give(out, room, len, wide, 2 * n);
+	return oid_give(out, room, len, wide, 2 * n);
 }
 
 static uint64_t
@@ -126,24 +116,24 @@ oid_query_more(const struct nic *nic, uint32_t oid, uint32_t in_len, uint8_t *ou
 
 	/* NDIS: 32 bits for who has no room for 64. */
 	if (counter(nic, oid, &v))
-		return give(out, room, out_len, &v, in_len >= 4 && in_len < 8 ? 4 : 8);
+		return oid_give(out, room, out_len, &v, in_len >= 4 && in_len < 8 ? 4 : 8);
 	switch (oid) {
 	case RNDIS_OID_GEN_FRIENDLY_NAME:
 		return give_name(out, room, out_len, "Network Adapter");
 	case OID_MACHINE_NAME:
 		return give_name(out, room, out_len, "hv-host");
 	case RNDIS_OID_GEN_VLAN_ID:
-		return give(out, room, out_len, &vlan, sizeof(vlan));
+		return oid_give(out, room, out_len, &vlan, sizeof(vlan));
 	case OID_8023_MAC_OPT:
-		return give(out, room, out_len, &none, sizeof(none));
+		return oid_give(out, room, out_len, &none, sizeof(none));
 	case OID_INTR_MODERATION:
-		return give(out, room, out_len, &moderation, sizeof(moderation));
+		return oid_give(out, room, out_len, &moderation, sizeof(moderation));
 	case OID_RSC_STATISTICS:
-		return give(out, room, out_len, &rsc, sizeof(rsc));
+		return oid_give(out, room, out_len, &rsc, sizeof(rsc));
 	case RNDIS_OID_802_3_MULTICAST_LIST:
 		return nic->opt.mcast_list == 0
 			       ? RNDIS_STATUS_NOT_SUPPORTED
-			       : give(out, room, out_len, nic->mcast, 6 * nic->n_mcast);
+			       : oid_give(out, room, out_len, nic->mcast, 6 * nic->n_mcast);
 	default:
 		return RNDIS_STATUS_NOT_SUPPORTED;
 	}
