@@ -10,28 +10,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <ftw.h>
 
 #include <cmocka.h>
 
 #include "hvn_vf_find.h"
+#include "tree_fixture.h"
 
 static const uint8_t mac[6] = { 0x00, 0x15, 0x5d, 0x01, 0x02, 0x03 };
 #define OUR_MAC	  "00:15:5d:01:02:03"
 #define OTHER_MAC "00:15:5d:01:02:04"
 #define DEV(addr) "bus/pci/devices/" addr
-
-static char root[64];
-
-static void
-make_path(char *path)
-{
-	for (char *s = path + 1; (s = strchr(s, '/')) != NULL; s++) {
-		*s = '\0';
-		mkdir(path, 0755);
-		*s = '/';
-	}
-}
 
 static void
 file(const char *name, const char *content)
@@ -40,7 +28,7 @@ file(const char *name, const char *content)
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/%s", root, name);
-	make_path(path);
+	tree_make_path(path);
 	f = fopen(path, "w");
 	assert_non_null(f);
 	assert_true(fputs(content, f) >= 0);
@@ -53,32 +41,8 @@ link_to(const char *name, const char *target)
 	char path[256];
 
 	snprintf(path, sizeof(path), "%s/%s", root, name);
-	make_path(path);
+	tree_make_path(path);
 	assert_int_equal(symlink(target, path), 0);
-}
-
-static int
-setup(void **state)
-{
-	(void)state;
-	strcpy(root, "/tmp/hvn_vf_find_XXXXXX");
-	return mkdtemp(root) == NULL;
-}
-
-static int
-remove_entry(const char *path, const struct stat *sb, int flag, struct FTW *ftw)
-{
-	(void)sb;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	return nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static void
@@ -196,13 +160,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_serial_and_mac, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_serial_zero, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_shared_function, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_mac_fallback, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_slot_name_taken, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_not_ready, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_nothing_there, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_serial_and_mac, tree_setup, tree_teardown),
+		cmocka_unit_test_setup_teardown(test_serial_zero, tree_setup, tree_teardown),
+		cmocka_unit_test_setup_teardown(test_shared_function, tree_setup, tree_teardown),
+		cmocka_unit_test_setup_teardown(test_mac_fallback, tree_setup, tree_teardown),
+		cmocka_unit_test_setup_teardown(test_slot_name_taken, tree_setup, tree_teardown),
+		cmocka_unit_test_setup_teardown(test_not_ready, tree_setup, tree_teardown),
+		cmocka_unit_test_setup_teardown(test_nothing_there, tree_setup, tree_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

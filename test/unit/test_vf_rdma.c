@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Waiting for the RDMA device of a VF, in a sysfs tree and with a libibverbs of the test's. */
 #include <errno.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,10 +14,10 @@
 #include <cmocka.h>
 
 #include "hvn_vf_rdma.h"
+#include "tree_fixture.h"
 
 #define ADDR "7870:00:00.0"
 
-static char root[64];
 static char asked[HVN_RDMA_NAME];
 static int answer;
 
@@ -35,38 +34,16 @@ dir(const char *below)
 	char path[256];
 
 	snprintf(path, sizeof(path), "%s/bus/pci/devices/" ADDR "/%s", root, below);
-	for (char *s = path + 1; (s = strchr(s, '/')) != NULL; s++) {
-		*s = '\0';
-		mkdir(path, 0755);
-		*s = '/';
-	}
+	tree_make_path(path);
 	assert_int_equal(mkdir(path, 0755), 0);
 }
 
 static int
 setup(void **state)
 {
-	(void)state;
-	strcpy(root, "/tmp/hvn_vf_rdma_XXXXXX");
 	asked[0] = '\0';
 	answer = 0;
-	return mkdtemp(root) == NULL;
-}
-
-static int
-remove_entry(const char *path, const struct stat *sb, int flag, struct FTW *ftw)
-{
-	(void)sb;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	return nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	return tree_setup(state);
 }
 
 /* The function, its driver, the RDMA device in sysfs, in libibverbs, and at last open. */
@@ -145,10 +122,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_it_takes_its_time, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_who_needs_it, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_other_function, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_library, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_it_takes_its_time, setup, tree_teardown),
+		cmocka_unit_test_setup_teardown(test_who_needs_it, setup, tree_teardown),
+		cmocka_unit_test_setup_teardown(test_other_function, setup, tree_teardown),
+		cmocka_unit_test_setup_teardown(test_no_library, setup, tree_teardown),
 		cmocka_unit_test(test_libibverbs),
 	};
 
