@@ -56,6 +56,18 @@ on_removal(uint16_t id, enum rte_eth_event_type event, void *arg, void *ret)
 	return 0;
 }
 
+/* Of a port that has two of them; else an empty text. */
+static const char *
+data_path(uint16_t port)
+{
+	uint64_t id, vf;
+
+	if (rte_eth_xstats_get_id_by_name(port, "path_is_vf", &id) != 0 ||
+	    rte_eth_xstats_get_by_id(port, &id, &vf, 1) != 1)
+		return "";
+	return vf != 0 ? ", data path VF" : ", data path synthetic";
+}
+
 static int
 on_link(uint16_t id, enum rte_eth_event_type event, void *arg, void *ret)
 {
@@ -65,8 +77,8 @@ on_link(uint16_t id, enum rte_eth_event_type event, void *arg, void *ret)
 	RTE_SET_USED(arg);
 	RTE_SET_USED(ret);
 	if (rte_eth_link_get_nowait(id, &link) == 0) {
-		printf("\nPort %u: link state change event: %s\n", id,
-		       link.link_status ? "up" : "down");
+		printf("\nPort %u: link state change event: %s%s\n", id,
+		       link.link_status ? "up" : "down", data_path(id));
 		fflush(stdout);
 	}
 	return 0;

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The data path between the synthetic NIC and a VF, under traffic."""
+import re
+
 import pytest
 
+import vf
 from console import Console
 from failover import NOTHING, VfHost
 from hv import CPUS, Testpmd, TestpmdHv
 
+EVENT = "Port 0: link state change event"
 APPS = [Testpmd, TestpmdHv]
 FLAPS = 20
 VF_RINGS = 2 * 1024  # frames: a memif has this many slots each way
@@ -38,7 +42,7 @@ def finish(host, app):
 @pytest.mark.parametrize("queues", [1, 4])
 @pytest.mark.parametrize("app", APPS, ids=["dpdk-testpmd", "testpmd-hv"])
 def test_planned(start, app, queues):
-    """Both ways and back: no frame is lost, none comes twice, each flow stays in order."""
+    """Both ways and back: no frame is lost, none comes twice, in order; the program is told."""
     host, program = start(app, queues)
     for serial in (2, 3):
         host.wait_on_vf()
@@ -46,6 +50,11 @@ def test_planned(start, app, queues):
         host.wait_on_synthetic()
         host.assoc("add", serial=serial)
     host.wait_on_vf()
+    vf.said(program, "link state change event: up" if app is TestpmdHv else EVENT, 5)
+    assert program.text.count(EVENT) == 5
+    if app is TestpmdHv:
+        assert re.findall("data path (VF|synthetic)$", program.text.replace("\r", ""), re.M) == \
+            ["VF", "synthetic", "VF", "synthetic", "VF"]
     finish(host, program)
 
 

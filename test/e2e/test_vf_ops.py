@@ -8,6 +8,7 @@ import vf
 from console import Console
 from hv import Host, until
 
+EVENT = "Port 0: link state change event"
 # The operation, and why the VF is left alone; or None: it is used all the same.
 FAILING = [
     ("info", "it does not describe itself"),
@@ -67,6 +68,34 @@ def test_every_operation(pair):
         vf.to_vf(host, serial=100 + n)
         vf.remove(host, app)
     assert "RX-packets" in app.do("show port stats 0")
+
+
+def test_told(pair):
+    """One link event for each switch, whoever wanted it; the link stays up."""
+    host, app, one = pair
+    for n in range(3):
+        vf.to_vf(host, n)
+        vf.said(app, EVENT, 4 * n + 1)
+        one.do("recovering")
+        vf.said(app, EVENT, 4 * n + 2)
+        one.do("recovered")
+        vf.said(app, EVENT, 4 * n + 3)
+        assert app.info()["Link status"] == "up"
+        vf.remove(host, app)
+        vf.said(app, EVENT, 4 * n + 4)
+    assert app.text.count(EVENT) == 12
+
+
+def test_not_told(run, tmp):
+    """An application that wants no link events gets none of a switch either."""
+    host = run(Host, nics=["port=sink"])
+    app = run(Console, host, "--no-lsc-interrupt", eal=vf.Vf(tmp).by_driver())
+    vf.to_vf(host)
+    vf.remove(host, app)
+    app.info()
+    assert EVENT not in app.text
+    app.quit()
+    host.end()
 
 
 def test_what_it_lacks(run, tmp):

@@ -64,6 +64,7 @@ struct hvn_ctrl {
 	bool tell_removed;
 	bool channel_gone; /* to be looked for */
 	bool tell_reset;
+	bool tell_path;
 	uint64_t next_tid;
 	uint32_t next_rndis_id;
 	uint64_t late;
@@ -479,6 +480,10 @@ dispatch(struct hvn_ctrl *c)
 		rte_eth_dev_callback_process(&rte_eth_devices[c->p->port_id],
 					     RTE_ETH_EVENT_INTR_RESET, NULL);
 	}
+	if (!c->stop && c->tell_path) {
+		c->tell_path = false;
+		hvn_link_path_changed(c->p);
+	}
 }
 
 /* Nobody may be polling: completions and notifications must not wait for that. */
@@ -500,11 +505,12 @@ look_around(struct hvn_ctrl *c)
 			hvn_chan_rescue(p->chan[i]);
 	}
 	vf = hvn_vf_run(p);
+	c->tell_path |= hvn_vf_changed(p);
 	hvn_ctrl_unlock(p);
 	if (vf != 0 && vf < again)
 		again = vf;
 	/* Without the lock, by dispatch(). */
-	return c->tell_reset ? 0 : again;
+	return c->tell_reset || c->tell_path ? 0 : again;
 }
 
 static void

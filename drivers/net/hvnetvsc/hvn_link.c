@@ -52,6 +52,14 @@ hvn_link_update(struct rte_eth_dev *dev, int wait)
 	return rte_eth_linkstatus_set(dev, &link);
 }
 
+static void
+raise_event(struct hvn_port *p)
+{
+	if (p->data->dev_conf.intr_conf.lsc != 0)
+		rte_eth_dev_callback_process(&rte_eth_devices[p->port_id], RTE_ETH_EVENT_INTR_LSC,
+					     NULL);
+}
+
 /* Tell the application if there is news. */
 static void
 tell(struct hvn_port *p)
@@ -63,10 +71,14 @@ tell(struct hvn_port *p)
 	hvn_link_update(dev, 0);
 	rte_eth_linkstatus_get(dev, &now);
 	/* A change of speed alone is news as well. */
-	if (before.link_status == now.link_status && before.link_speed == now.link_speed)
-		return;
-	if (p->data->dev_conf.intr_conf.lsc != 0)
-		rte_eth_dev_callback_process(dev, RTE_ETH_EVENT_INTR_LSC, NULL);
+	if (before.link_status != now.link_status || before.link_speed != now.link_speed)
+		raise_event(p);
+}
+
+void
+hvn_link_path_changed(struct hvn_port *p)
+{
+	raise_event(p);
 }
 
 /* The host moved the NIC to another network: down and up makes applications announce themselves. */

@@ -11,6 +11,13 @@ int hvn_link_query(struct hvn_port *p);
 /* An INDICATE message. Control thread, without ctrl_lock: link events call the application. */
 void hvn_link_indicate(struct hvn_port *p, const void *msg, uint32_t len);
 
+/*
+ * The data path is another one: raise INTR_LSC. Of ethdev's events it is the one that asks for nothing
+ * but a look at the port; others mean a reset, a device that is gone, or a port that must not be
+ * configured meanwhile. The link is as before. Control thread, without ctrl_lock.
+ */
+void hvn_link_path_changed(struct hvn_port *p);
+
 /* ethdev operations. link_update never asks the host. */
 int hvn_link_update(struct rte_eth_dev *dev, int wait);
 int hvn_link_set_up(struct rte_eth_dev *dev);

@@ -501,9 +501,11 @@ execute(struct hvn_vf *vf, enum hvn_path_action act)
 	case HVN_ACT_TX_ON:
 		set_order(vf->p, HVN_RING_TURNED);
 		set_tx(vf->p, vf->port | HVN_TX_TO_VF);
+		vf->changed = true;
 		break;
 	case HVN_ACT_TX_OFF:
 		turn_tx_off(vf);
+		vf->changed = true;
 		break;
 	case HVN_ACT_RX_OFF:
 		/* A device that its driver resets is not to be asked for anything. */
@@ -649,6 +651,16 @@ hvn_vf_run(struct hvn_port *p)
 		execute(vf, act);
 	}
 	return next_run(vf);
+}
+
+bool
+hvn_vf_changed(struct hvn_port *p)
+{
+	bool changed = p->vf != NULL && p->vf->changed;
+
+	if (changed)
+		p->vf->changed = false;
+	return changed;
 }
 
 void

@@ -45,6 +45,7 @@ struct hvn_vf {
 	char refusal[128]; /* why a VF is not used */
 	bool told;	   /* something was logged that would be repeated */
 	bool counting;	   /* the VF runs, and its counters count from base */
+	bool changed;	   /* the application has not been told that the data path is another */
 	struct hvn_lock stats_lock;	   /* for counting, base and past */
 	char device[RTE_DEV_NAME_MAX_LEN]; /* of the VF's port, in use: hvn_vf_port.c */
 	struct rte_eth_stats base;
@@ -74,6 +75,12 @@ void hvn_vf_assoc(struct hvn_port *p, bool allocated, uint32_t serial);
  * be waited for. Caller holds ctrl_lock. Returns after how many ms to run again, 0 = when woken.
  */
 uint32_t hvn_vf_run(struct hvn_port *p);
+
+/*
+ * Has the data path changed since this was asked last? Then the application is to be told. Caller
+ * holds ctrl_lock.
+ */
+bool hvn_vf_changed(struct hvn_port *p);
 
 /* Before the port is closed: leave the VF for good, bounded in time. Caller holds ctrl_lock. */
 void hvn_vf_close(struct hvn_port *p);
