@@ -10,8 +10,9 @@ export HV_BUILD = $(abspath $(BUILD))
 
 stamp = build/.setup-done
 
-.PHONY: all setup demo failover test unit-test e2e-test bench bench-doc install lint format clean \
-	help doc guest-test guest-smoke guest-asan guest-instructions guest-shell guest-setup
+.PHONY: all setup demo failover failover-asan test unit-test e2e-test bench bench-doc install \
+	lint format clean help doc guest-test guest-smoke guest-asan guest-instructions \
+	guest-shell guest-setup
 .DEFAULT_GOAL := all
 
 ## all: build everything into $(BUILD)
@@ -38,6 +39,13 @@ demo: all
 failover: all
 	$(PYTHON) bench/vf_flaps.py
 	$(PYTHON) bench/vf_flaps.py --surprise --flaps 200
+
+## failover-asan: the same with sanitizers, with fewer packets
+failover-asan: | $(stamp)
+	[ -d build/asan ] || meson setup build/asan -Db_sanitize=address,undefined -Db_lundef=false
+	ninja -C build/asan -j $(JOBS)
+	HV_BUILD=$(abspath build/asan) $(PYTHON) bench/vf_flaps.py --rate 5000
+	HV_BUILD=$(abspath build/asan) $(PYTHON) bench/vf_flaps.py --rate 5000 --surprise --flaps 200
 
 ## test: unit tests and end-to-end tests
 test: unit-test e2e-test

@@ -337,7 +337,8 @@ add_plugins(const char *dir, int argc, char **argv, char **extra, int *n)
 int
 embedded_host_prepare(int *argc, char ***argv)
 {
-	char dir[DIR_LEN], *extra[EXTRA_ARGS_MAX], **args;
+	static char **args; /* EAL keeps pointers to it; for good, as a leak check sees */
+	char dir[DIR_LEN], *extra[EXTRA_ARGS_MAX];
 	int n = 0, rc = own_dir(dir, sizeof(dir));
 
 	if (rc == 0)
@@ -345,7 +346,7 @@ embedded_host_prepare(int *argc, char ***argv)
 	if (rc != 0)
 		return rc;
 	add_plugins(dir, *argc, *argv, extra, &n);
-	args = calloc((size_t)(*argc + n + 1), sizeof(*args)); /* EAL keeps pointers to it */
+	args = calloc((size_t)(*argc + n + 1), sizeof(*args));
 	if (args == NULL) {
 		embedded_host_stop();
 		return -ENOMEM;

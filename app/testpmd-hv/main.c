@@ -157,7 +157,8 @@ main(int argc, char **argv)
 	}
 	rc = run();
 	forward_stop();
-	ports_fini();
+	if (ports_fini() != 0)
+		rc = -ENOMEM;
 	rte_eal_cleanup();
 	embedded_host_stop();
 	return rc == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

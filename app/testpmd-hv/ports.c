@@ -333,11 +333,18 @@ ports_removed(void)
 	return false;
 }
 
-void
+int
 ports_fini(void)
 {
+	unsigned int missing;
+
 	for (unsigned int i = 0; i < tp_n_ports; i++)
 		port_close(&tp_ports[i]);
+	missing = pool != NULL ? rte_mempool_in_use_count(pool) : 0;
+	if (missing != 0)
+		fprintf(stderr, TP_NAME ": %u mbufs did not come back when the ports were closed\n",
+			missing);
 	rte_mempool_free(pool);
 	pool = NULL;
+	return missing == 0 ? 0 : -ENOMEM;
 }

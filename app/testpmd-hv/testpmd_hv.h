@@ -92,8 +92,8 @@ int ports_init(void); /* find, configure and start all */
 int port_start(struct tp_port *port);
 int port_stop(struct tp_port *port);
 void port_close(struct tp_port *port); /* also one that was removed */
-void ports_fini(void);
-void ports_wait_link(void); /* bounded */
+int ports_fini(void);		       /* close all; -ENOMEM: mbufs are missing */
+void ports_wait_link(void);	       /* bounded */
 unsigned int ports_usable(void);
 bool ports_removed(void); /* has a port gone that is not closed yet? */
 struct tp_port *port_find(uint16_t id);

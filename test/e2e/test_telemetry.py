@@ -1,34 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """DPDK's telemetry socket: what a port tells of itself, also while it is taken down and up."""
-import json
-import socket
 import threading
 
 from console import Console, cycle, queues_of
 from hv import Host, until
+from telemetry import Telemetry
 
 COUNT = 2000
 GEN = f"queues=64,port=gen:count={COUNT},rate=100k,flows=64,start=command,expect=return"
 ON = {"telemetry": True, "memory": ["--no-huge", "-m", "256"]}
-
-
-class Telemetry:
-    """A client of the socket, as dpdk-telemetry.py is one."""
-
-    def __init__(self, app):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket.settimeout(20)
-        self.socket.connect(f"/var/run/dpdk/{app.prefix}/dpdk_telemetry.v2")
-        self.ask_raw(None)
-
-    def ask_raw(self, command):
-        if command is not None:
-            self.socket.send(command.encode())
-        return json.loads(self.socket.recv(1 << 17))
-
-    def ask(self, command):
-        (value,) = self.ask_raw(command).values()
-        return value
 
 
 def test_answers(run):

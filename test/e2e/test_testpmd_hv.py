@@ -8,6 +8,7 @@ import signal
 import pytest
 
 import capture
+import vf
 from hv import TESTPMD_HV, Host, Program, TestpmdHv, until
 
 PEER = bytes.fromhex("020000000000")
@@ -163,3 +164,16 @@ def test_two_nics_forward_to_each_other(run, tmp):
     host.end()
     ports = json.loads((tmp / "j").read_text())["ports"]
     assert [p["received"] for p in ports] == [3000, 0]
+
+
+def test_missing_mbufs(run, tmp):
+    """A driver that keeps what it was to send is found out."""
+    host = run(Host, nics=["port=sink"])
+    one = vf.Vf(tmp)
+    app = run(TestpmdHv, host, "--forward-mode=txonly", eal=one.by_driver())
+    vf.to_vf(host)
+    one.do("leak")
+    until(lambda: one.state()["leaked"] != "0", "mbufs that are kept")
+    app.end(status=1)
+    assert re.search(r"testpmd-hv: [1-9]\d* mbufs did not come back", app.text)
+    host.end()

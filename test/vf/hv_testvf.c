@@ -72,6 +72,8 @@ vf_tx(void *queue, struct rte_mbuf **pkts, uint16_t n)
 	if (vf->has_inner) {
 		sent = rte_eth_tx_burst(q->inner, q->id, pkts, n);
 		all -= bytes_of(pkts + sent, n - sent);
+	} else if (unlikely(__atomic_load_n(&vf->leak, __ATOMIC_RELAXED))) {
+		__atomic_fetch_add(&vf->leaked, n, __ATOMIC_RELAXED);
 	} else {
 		rte_pktmbuf_free_bulk(pkts, n);
 	}
@@ -130,6 +132,20 @@ vf_stop(struct rte_eth_dev *dev)
 	return vf->has_inner ? rte_eth_dev_stop(vf->inner) : 0;
 }
 
+static void
+vf_rxq_release(struct rte_eth_dev *dev, uint16_t id)
+{
+	rte_free(dev->data->rx_queues[id]);
+	dev->data->rx_queues[id] = NULL;
+}
+
+static void
+vf_txq_release(struct rte_eth_dev *dev, uint16_t id)
+{
+	rte_free(dev->data->tx_queues[id]);
+	dev->data->tx_queues[id] = NULL;
+}
+
 static int
 vf_close(struct rte_eth_dev *dev)
 {
@@ -138,6 +154,10 @@ vf_close(struct rte_eth_dev *dev)
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
 		return 0;
 	rc = testvf_of(dev)->fail[OP_CLOSE];
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
+		vf_rxq_release(dev, i);
+	for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++)
+		vf_txq_release(dev, i);
 	testvf_ctl_close(dev);
 	if (testvf_of(dev)->made[0] != '\0')
 		rte_eal_hotplug_remove("vdev", testvf_of(dev)->made);
@@ -192,18 +212,6 @@ vf_txq_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb, unsigned int soc
 	if (rc == 0 && vf->has_inner)
 		rc = rte_eth_tx_queue_setup(vf->inner, id, nb, socket, NULL);
 	return rc != 0 ? rc : make_queue(dev, id, &dev->data->tx_queues[id]);
-}
-
-static void
-vf_rxq_release(struct rte_eth_dev *dev, uint16_t id)
-{
-	rte_free(dev->data->rx_queues[id]);
-}
-
-static void
-vf_txq_release(struct rte_eth_dev *dev, uint16_t id)
-{
-	rte_free(dev->data->tx_queues[id]);
 }
 
 /* --- configuration ------------------------------------------------------------------------------- */

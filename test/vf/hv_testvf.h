@@ -80,6 +80,8 @@ struct testvf {
 	bool hold; /* its stop does not end while this is set */
 	bool hang; /* transmit bursts do not end while this is set */
 	bool hung; /* one is there */
+	bool leak; /* what is sent is forgotten, and not freed */
+	uint32_t leaked;
 	int fail[OP_COUNT];
 	uint32_t secondary_tx; /* packets sent by other processes */
 	/* private to the primary */

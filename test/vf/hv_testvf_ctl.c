@@ -8,6 +8,7 @@
  *   link up, link down
  *   hang, go     the next transmit burst does not end until "go"
  *   hold, release   a stop does not end until "release"
+ *   leak         mbufs that are sent are never freed, if there is no inner port
  *   fail OP ERRNO   the next calls fail; ERRNO 0 ends it
  *   state        what it was configured to, one "key=value" a line
  */
@@ -89,7 +90,8 @@ put_state(struct text *t, const struct testvf *vf)
 	}
 	TAILQ_FOREACH (f, &vf->flows, next)
 		flows++;
-	put(t, "\nflows=%u\nsecondary_tx=%u\nhung=%d\n", flows, vf->secondary_tx, vf->hung);
+	put(t, "\nflows=%u\nsecondary_tx=%u\nhung=%d\nleaked=%u\n", flows, vf->secondary_tx,
+	    vf->hung, vf->leaked);
 }
 
 /* --- commands ------------------------------------------------------------------------------------- */
@@ -114,6 +116,8 @@ command(struct rte_eth_dev *dev, const char *text, struct text *answer)
 		__atomic_store_n(&vf->hang, text[0] == 'h', __ATOMIC_RELEASE);
 	else if (strcmp(text, "hold") == 0 || strcmp(text, "release") == 0)
 		__atomic_store_n(&vf->hold, text[0] == 'h', __ATOMIC_RELEASE);
+	else if (is(text, "leak"))
+		__atomic_store_n(&vf->leak, true, __ATOMIC_RELAXED);
 	else if (is(text, "rmv"))
 		event = RTE_ETH_EVENT_INTR_RMV;
 	else if (is(text, "recovering"))
