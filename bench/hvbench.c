@@ -34,6 +34,7 @@ usage(FILE *f)
 		"  --port N         ethdev port (default: the first)\n"
 		"  --size BYTES     frame without FCS, for tx and latency (default 64)\n"
 		"  --burst N        packets a burst (default 32)\n"
+		"  --queues N       of which the first is used (default 1)\n"
 		"  --rxd N, --txd N descriptors (default: the driver's)\n"
 		"  --mbufs N        in the pool (default 16384)\n"
 		"  --seconds S      of measurement (default 2; 0 with --packets)\n"
@@ -80,6 +81,7 @@ parse(int argc, char **argv, struct hvb_options *opt)
 		{ "port", required_argument, NULL, 'p' },
 		{ "size", required_argument, NULL, 's' },
 		{ "burst", required_argument, NULL, 'b' },
+		{ "queues", required_argument, NULL, 'q' },
 		{ "rxd", required_argument, NULL, 'r' },
 		{ "txd", required_argument, NULL, 't' },
 		{ "mbufs", required_argument, NULL, 'n' },
@@ -107,6 +109,9 @@ parse(int argc, char **argv, struct hvb_options *opt)
 			break;
 		case 'b':
 			opt->burst = (uint16_t)number("burst", optarg, 1, HVB_BURST_MAX);
+			break;
+		case 'q':
+			opt->queues = (uint16_t)number("queues", optarg, 1, 64);
 			break;
 		case 'r':
 			opt->rxd = (uint16_t)number("rxd", optarg, 1, 65535);
@@ -195,7 +200,7 @@ start_port(struct hvb_options *opt, struct rte_mempool *mp)
 	if (opt->size + RTE_ETHER_CRC_LEN > RTE_ETHER_MAX_LEN)
 		conf.rxmode.mtu = opt->size - RTE_ETHER_HDR_LEN;
 	conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
-	rc = rte_eth_dev_configure(opt->port, 1, 1, &conf);
+	rc = rte_eth_dev_configure(opt->port, opt->queues, opt->queues, &conf);
 	if (rc != 0)
 		return fail("configure", rc);
 	if (opt->rxd == 0)
@@ -208,14 +213,17 @@ start_port(struct hvb_options *opt, struct rte_mempool *mp)
 	if (rc != 0)
 		return fail("descriptors", rc);
 	info.default_txconf.offloads = conf.txmode.offloads;
-	rc = rte_eth_rx_queue_setup(opt->port, 0, opt->rxd, rte_eth_dev_socket_id(opt->port),
-				    &info.default_rxconf, mp);
-	if (rc != 0)
-		return fail("receive queue", rc);
-	rc = rte_eth_tx_queue_setup(opt->port, 0, opt->txd, rte_eth_dev_socket_id(opt->port),
-				    &info.default_txconf);
-	if (rc != 0)
-		return fail("transmit queue", rc);
+	for (uint16_t i = 0; i < opt->queues; i++) {
+		rc = rte_eth_rx_queue_setup(opt->port, i, opt->rxd,
+					    rte_eth_dev_socket_id(opt->port), &info.default_rxconf,
+					    mp);
+		if (rc != 0)
+			return fail("receive queue", rc);
+		rc = rte_eth_tx_queue_setup(opt->port, i, opt->txd,
+					    rte_eth_dev_socket_id(opt->port), &info.default_txconf);
+		if (rc != 0)
+			return fail("transmit queue", rc);
+	}
 	rc = rte_eth_dev_start(opt->port);
 	if (rc != 0)
 		return fail("start", rc);
@@ -277,6 +285,7 @@ main(int argc, char **argv)
 		.port = UINT16_MAX,
 		.size = 64,
 		.burst = 32,
+		.queues = 1,
 		.mbufs = 16384,
 		.seconds = 2,
 		.warmup = 0.2,

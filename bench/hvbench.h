@@ -25,6 +25,7 @@ struct hvb_options {
 	uint16_t port;
 	uint16_t size; /* frame bytes without FCS, transmit and latency modes */
 	uint16_t burst;
+	uint16_t queues; /* set up; only the first is polled */
 	uint16_t rxd, txd;
 	uint32_t mbufs;
 	double seconds; /* of measurement; 0 = until packets */
@@ -54,7 +55,7 @@ struct hvb_result {
 	double seconds;
 	uint64_t lost; /* latency mode: sent and not seen again */
 	uint64_t hist[HVB_HIST_SLOTS];
-	double stop_ms, start_ms, close_ms, probe_ms; /* restart mode */
+	double stop_ms, start_ms, probe_ms; /* restart mode */
 	uint64_t heap_bytes; /* DPDK memory the started port took, mempool excluded */
 };
 

@@ -29,8 +29,7 @@
 #include "rndis_build.h"
 #include "vmbus.h"
 
-#define BUF_SIZE   2176 /* an mbuf's room */
-#define BUF_COUNT  8192
+#define BUF_COUNT  64 /* the same ones again soon, as a mempool's cache gives them */
 #define BURST	   32
 #define SCRATCH	   8192
 #define TIMEOUT_MS 2000
@@ -46,6 +45,8 @@ struct floor {
 	uint32_t sections;
 	uint32_t max_packets;
 	uint8_t *bufs;
+	uint32_t buf_size;
+	uint32_t frame_max;
 	uint32_t next_buf;
 	uint8_t scratch[SCRATCH];
 	uint32_t free_sections[16384];
@@ -159,7 +160,7 @@ static int
 bring_up(struct floor *f)
 {
 	struct nvsp_init init = { NVSP_INIT, NVSP_VERSION_5, NVSP_VERSION_5 };
-	struct nvsp_ndis_config config = { NVSP_NDIS_CONFIG, 1514, 0, NVSP_CAP_8021Q };
+	struct nvsp_ndis_config config = { NVSP_NDIS_CONFIG, f->frame_max, 0, NVSP_CAP_8021Q };
 	struct nvsp_ndis_version version = { NVSP_NDIS_VERSION, 6, 30 };
 	struct nvsp_buf rbuf = { NVSP_RECV_BUF, hv_vmbus_recv_buf(f->dev)->gpadl, NVSP_RECV_BUF_ID,
 				 0 };
@@ -198,7 +199,7 @@ static inline uint8_t *
 next_buf(struct floor *f)
 {
 	f->next_buf = (f->next_buf + 1) % BUF_COUNT;
-	return f->bufs + (size_t)f->next_buf * BUF_SIZE;
+	return f->bufs + (size_t)f->next_buf * f->buf_size;
 }
 
 /* Copy the frames of one transfer-page packet; its layout is taken on trust. */
@@ -215,7 +216,7 @@ take_frames(struct floor *f, const struct vmbus_ring_pkt *pkt)
 		if (i + 4 < n)
 			rte_prefetch0(f->recv + range[i + 4].off);
 		rte_memcpy(next_buf(f), (const uint8_t *)msg + RNDIS_OFFSET_BASE + msg->data_off,
-			   RTE_MIN(msg->data_len, (uint32_t)BUF_SIZE));
+			   RTE_MIN(msg->data_len, f->buf_size));
 	}
 	return n;
 }
@@ -350,7 +351,10 @@ main(int argc, char **argv)
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
 	f->dev = found;
-	f->bufs = rte_zmalloc("floor bufs", (size_t)BUF_SIZE * BUF_COUNT, 64);
+	f->frame_max = RTE_MAX((uint32_t)atoi(argv[2]), 1514u);
+	/* An mbuf with that room. */
+	f->buf_size = RTE_ALIGN(RTE_MAX(f->frame_max, 2048u) + 128, 64u);
+	f->bufs = rte_zmalloc("floor bufs", (size_t)f->buf_size * BUF_COUNT, 64);
 	f->max_packets = (uint32_t)RTE_MAX(atoi(argv[4]), 1);
 	rc = f->bufs == NULL ? -ENOMEM : hv_vmbus_open(f->dev, &params, &f->chan);
 	if (rc == 0) {

@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""What bench/run.py measured, as JSON, as a table and as a plot.
+"""What bench/run.py measured, as JSON, as a table and as plots.
 
     bench/report.py BENCH.JSON DIRECTORY    the tables and plots of doc/performance.rst
+
+Instructions are taken from instructions.json beside BENCH.JSON, where there is one.
 """
 import json
 import pathlib
@@ -25,22 +27,22 @@ def interval(pairs):
 
 
 def summary(data):
-    """One dictionary a row."""
+    """One dictionary a row; what was not measured is not there."""
     out = []
     for name, by_driver in data["values"].items():
         row = {"row": name, "unit": data["units"][name]}
         for driver, values in by_driver.items():
-            row[driver] = {"median": statistics.median(values), "min": min(values),
-                           "max": max(values)}
-        stock, ours = by_driver["stock"], by_driver["ours"]
-        if row["stock"]["median"]:
+            got = [v for v in values if v is not None]
+            if got:
+                row[driver] = {"median": statistics.median(got), "min": min(got),
+                               "max": max(got)}
+        if "ours" in row and row.get("stock", {}).get("median"):
             row["ratio"] = row["ours"]["median"] / row["stock"]["median"]
-            row["ratio_95"] = interval(list(zip(ours, stock)))
-        if "floor" in row and row["floor"]["median"]:
+            pairs = [p for p in zip(by_driver["ours"], by_driver["stock"]) if None not in p]
+            if pairs:
+                row["ratio_95"] = interval(pairs)
+        if "ours" in row and row.get("floor", {}).get("median"):
             row["of_floor"] = row["ours"]["median"] / row["floor"]["median"]
-        count = data["instructions"].get(name)
-        if count:
-            row["instructions"] = dict(count, ratio=count["ours"] / count["stock"])
         out.append(row)
     return out
 
@@ -49,143 +51,178 @@ def cell(m):
     return f"{m['median']:.4g} ({m['min']:.4g}..{m['max']:.4g})" if m else ""
 
 
+def ratio(r):
+    if "ratio" not in r:
+        return ""
+    spread = f" ({r['ratio_95'][0]:.2f}..{r['ratio_95'][1]:.2f})" if "ratio_95" in r else ""
+    return f"{r['ratio']:.2f}{spread}"
+
+
+def failures(data, name):
+    """How often a measurement of the row went wrong, by driver: "stock 2"."""
+    count = {}
+    for i in data.get("incidents", []):
+        if i["row"] == name:
+            count[i["driver"]] = count.get(i["driver"], 0) + 1
+    return ", ".join(f"{d} {n}" for d, n in count.items())
+
+
+HEADER = ["", "unit", "stock", "ours", "ours / stock (95 %)", "floor", "ours / floor",
+          "did not end"]
+
+
+def table(data):
+    return [[r["row"], r["unit"], cell(r.get("stock")), cell(r.get("ours")), ratio(r),
+             cell(r.get("floor")), f"{r['of_floor']:.2f}" if "of_floor" in r else "",
+             failures(data, r["row"])] for r in summary(data)]
+
+
+OVERLOAD_HEADER = ["offered, frames/s", "driver", "delivered/s", "dropped by the driver/s",
+                   "found no room at the host/s"]
+
+
+def overload_table(data):
+    return [[f"{o['offered']} ({o['factor']} x)", o["driver"], f"{o['delivered']:.0f}",
+             f"{o['driver_dropped']:.0f}", f"{o['host_kept']:.0f}"]
+            for o in data.get("overload", [])]
+
+
+def conditions(data):
+    m, pings = data["machine"], data["ping_cycles"] or [float("nan")]
+    return (f"{m['cpu']}, {m['cpus']} CPUs, Linux {m['kernel']}, DPDK {m['dpdk']}, commit "
+            f"{m['commit']}. hv-host on CPU {m['host_cpu']}, the guest on CPU {m['guest_cpu']}; a "
+            f"cache line went there and back in {min(pings):.0f} to {max(pings):.0f} cycles. Load "
+            f"before the run {m['load']:.2f}. {data['rounds']} interleaved rounds of "
+            f"{data['seconds']} s a measurement, {data.get('took', 0):.0f} s in all: medians "
+            "(least..most).")
+
+
+def markdown_table(header, lines):
+    return ["| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines]]
+
+
 def markdown(data):
-    m = data["machine"]
-    lines = [
-        "# Drivers side by side", "",
-        f"{m['cpu']}, {m['cpus']} CPUs, Linux {m['kernel']}, DPDK {m['dpdk']}, {m['commit']}.",
-        f"hv-host on CPU {m['host_cpu']}, guest on CPU {m['guest_cpu']}; a cache line goes there "
-        f"and back in {min(data['ping_cycles']):.0f}..{max(data['ping_cycles']):.0f} cycles "
-        f"(per round). Load of the machine at the start: {m['load']:.2f}.",
-        f"{data['rounds']} interleaved rounds of {data['seconds']} s; median (min..max). Cycles "
-        "and instructions are per packet, inside the burst calls; for the idle poll, per call.",
-        "", "| | unit | stock | ours | ours / stock (95 %) | floor | ours / floor "
-        "| instructions stock | ours | ratio |", "|---|---|---|---|---|---|---|---|---|---|"]
-    for r in summary(data):
-        ratio = f"{r['ratio']:.2f} ({r['ratio_95'][0]:.2f}..{r['ratio_95'][1]:.2f})" \
-            if "ratio" in r else ""
-        count = r.get("instructions")
-        lines.append(
-            f"| {r['row']} | {r['unit']} | {cell(r['stock'])} | {cell(r['ours'])} | {ratio} | "
-            f"{cell(r.get('floor'))} | {r.get('of_floor', 0):.2f} | " +
-            (f"{count['stock']:.0f} | {count['ours']:.0f} | {count['ratio']:.2f} |"
-             if count else " | | |"))
-    if "overload" in data:
-        lines += ["", "| offered, frames/s | driver | delivered | dropped by the driver |",
-                  "|---|---|---|---|"]
-        lines += [f"| {o['offered']} ({o['factor']} x) | {o['driver']} | {o['delivered']:.0f} | "
-                  f"{o['driver_dropped']:.0f} |" for o in data["overload"]]
+    lines = ["# Drivers side by side", "", conditions(data), "Cycles are per packet, inside the "
+             "burst calls; for the idle poll, per call.", "",
+             *markdown_table(HEADER, table(data))]
+    if data.get("overload"):
+        lines += ["", *markdown_table(OVERLOAD_HEADER, overload_table(data))]
+    if data.get("incidents"):
+        lines += ["", "What went wrong:", ""]
+        lines += [f"* round {i.get('round', '?')}, {i['row']}, {i['driver']}: "
+                  f"{i['what'].strip().splitlines()[0][:200]}" for i in data["incidents"]]
     return "\n".join(lines) + "\n"
+
+
+def pyplot():
+    """None without matplotlib: the plots are left out."""
+    try:
+        import matplotlib
+    except ImportError:
+        return None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    return plt
 
 
 def plot(data, path):
     """Bars: cost of each row in parts of the stock driver's."""
-    try:
-        import matplotlib
-    except ImportError:
-        return "python3-matplotlib is not installed: no plot"
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    table = [r for r in summary(data) if "ratio" in r]
-    fig, axes = pyplot.subplots(figsize=(9, 0.4 * len(table) + 1.5))
-    at = range(len(table))
-    axes.barh(at, [r["ratio"] for r in table], color="#3b6ea5", label="cycles or time")
-    axes.errorbar([r["ratio"] for r in table], at, fmt="none", ecolor="black",
-                  xerr=[[max(0, r["ratio"] - r["ratio_95"][0]) for r in table],
-                        [max(0, r["ratio_95"][1] - r["ratio"]) for r in table]])
-    counted = [(i, r["instructions"]["ratio"]) for i, r in enumerate(table) if
-               "instructions" in r]
-    if counted:
-        axes.scatter([v for _, v in counted], [i for i, _ in counted], color="#c44e52", zorder=3,
-                     label="instructions")
+    plt = pyplot()
+    rows = [r for r in summary(data) if "ratio_95" in r]
+    if plt is None or not rows:
+        return
+    fig, axes = plt.subplots(figsize=(9, 0.3 * len(rows) + 1.5))
+    at = range(len(rows))
+    axes.barh(at, [r["ratio"] for r in rows], color="#3b6ea5")
+    axes.errorbar([r["ratio"] for r in rows], at, fmt="none", ecolor="black",
+                  xerr=[[max(0, r["ratio"] - r["ratio_95"][0]) for r in rows],
+                        [max(0, r["ratio_95"][1] - r["ratio"]) for r in rows]])
     axes.axvline(1, color="grey", linewidth=0.8)
-    axes.set_yticks(list(at), [r["row"] for r in table])
+    axes.set_yticks(list(at), [r["row"] for r in rows])
     axes.invert_yaxis()
-    axes.set_xlabel("ours / stock (less is better)")
-    axes.legend()
+    axes.set_xlabel("ours / stock: cycles, time, memory (less is better)")
     fig.tight_layout()
     fig.savefig(path, dpi=80)
-    return f"plot in {path}"
-
-
-def write(data, directory):
-    directory.mkdir(parents=True, exist_ok=True)
-    data["summary"] = summary(data)
-    (directory / "bench.json").write_text(json.dumps(data, indent=1))
-    text = markdown(data)
-    (directory / "bench.md").write_text(text)
-    print(text)
-    print(plot(data, directory / "bench.png"))
-    print(f"table in {directory}/bench.md, everything in {directory}/bench.json")
-
-
-def rst_table(header, table):
-    """A list-table: cells may be of any width."""
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for cells in [header, *table]:
-        lines += [f"   {'*' if i == 0 else ' '} - {c}".rstrip() for i, c in enumerate(cells)]
-    return "\n".join(lines) + "\n"
+    plt.close(fig)
 
 
 def overload_plot(data, path):
-    try:
-        import matplotlib
-    except ImportError:
+    plt = pyplot()
+    if plt is None or not data.get("overload"):
         return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    fig, axes = pyplot.subplots(figsize=(6, 4))
+    fig, axes = plt.subplots(figsize=(6, 4))
     for driver, colour in (("stock", "#999999"), ("ours", "#3b6ea5")):
         at = [o for o in data["overload"] if o["driver"] == driver]
-        axes.plot([o["offered"] / 1e6 for o in at], [o["delivered"] / 1e6 for o in at], "o-",
-                  color=colour, label=driver)
+        offered = [o["offered"] / 1e6 for o in at]
+        axes.plot(offered, [o["delivered"] / 1e6 for o in at], "o-", color=colour,
+                  label=f"{driver}: delivered")
+        axes.plot(offered, [o["driver_dropped"] / 1e6 for o in at], "x--", color=colour,
+                  label=f"{driver}: dropped by the driver")
     axes.set_xlabel("offered, Mframes/s")
-    axes.set_ylabel("delivered, Mframes/s")
+    axes.set_ylabel("Mframes/s")
     axes.set_ylim(bottom=0)
     axes.legend()
     fig.tight_layout()
     fig.savefig(path, dpi=80)
+    plt.close(fig)
 
 
-def document(data, directory):
+def write(data, directory):
+    """bench.json first: the rest can be made from it."""
+    part = directory / "bench.json.part"
+    part.write_text(json.dumps(data, indent=1))
+    part.replace(directory / "bench.json")
+    (directory / "bench.md").write_text(markdown(data))
+    plot(data, directory / "bench.png")
+    overload_plot(data, directory / "overload.png")
+
+
+def rst_table(header, lines):
+    """A list-table: cells may be of any width."""
+    out = [".. list-table::", "   :header-rows: 1", ""]
+    for cells in [header, *lines]:
+        out += [f"   {'*' if i == 0 else ' '} - {c}".rstrip() for i, c in enumerate(cells)]
+    return "\n".join(out) + "\n"
+
+
+def instructions(path):
+    """What run.py --instructions counted, as a table."""
+    lines = []
+    for name, by_driver in json.loads(path.read_text()).items():
+        stock, ours = (by_driver.get(d) for d in ("stock", "ours"))
+        for what, key in (("", "packet"), (", without ethdev's call", "inside")):
+            if ours is None or (key == "inside" and name != "idle poll"):
+                continue
+            lines.append([name + what, f"{stock[key]:.0f}" if stock else "", f"{ours[key]:.0f}",
+                          f"{ours[key] / stock[key]:.3f}" if stock else ""])
+    return rst_table(["", "stock", "ours", "ours / stock"], lines)
+
+
+LICENCE = "..  SPDX-License-Identifier: BSD-3-Clause\n..  Made by bench/report.py\n\n"
+
+
+def document(data, directory, counted):
     """What doc/performance.rst includes, from one run."""
-    m = data["machine"]
-    table = [[r["row"], r["unit"], cell(r["stock"]), cell(r["ours"]),
-              f"{r['ratio']:.2f} ({r['ratio_95'][0]:.2f}..{r['ratio_95'][1]:.2f})"
-              if "ratio" in r else "", cell(r.get("floor")),
-              f"{r['of_floor']:.2f}" if "of_floor" in r else ""] for r in summary(data)]
-    text = [
-        "..  SPDX-License-Identifier: BSD-3-Clause",
-        "..  Made by bench/report.py", "",
-        f"{m['cpu']}, {m['cpus']} CPUs, Linux {m['kernel']}, DPDK {m['dpdk']}, commit "
-        f"{m['commit']}. hv-host on CPU {m['host_cpu']}, the guest on CPU {m['guest_cpu']}; a "
-        f"cache line went there and back in {min(data['ping_cycles']):.0f} to "
-        f"{max(data['ping_cycles']):.0f} cycles. Load before the run {m['load']:.2f}. "
-        f"{data['rounds']} interleaved rounds of {data['seconds']} s a measurement: medians "
-        "(least..most).", "",
-        rst_table(["", "unit", "stock", "ours", "ours / stock (95 %)", "floor", "ours / floor"],
-                  table)]
-    if data.get("instructions"):
-        text += ["Instructions per packet in the burst calls, counted in the same set-up:", "",
-                 rst_table(["", "stock", "ours", "ratio"],
-                           [[name, f"{c['stock']:.0f}", f"{c['ours']:.0f}",
-                             f"{c['ours'] / c['stock']:.2f}"]
-                            for name, c in data["instructions"].items()])]
-    text += [".. image:: performance.png", ""]
+    text = [conditions(data), "", rst_table(HEADER, table(data)), ".. image:: performance.png", ""]
     if data.get("overload"):
         text += ["Overload, 8 frames a message:", "",
-                 rst_table(["offered, frames/s", "driver", "delivered", "dropped by the driver"],
-                           [[f"{o['offered']} ({o['factor']} x)", o["driver"],
-                             f"{o['delivered']:.0f}", f"{o['driver_dropped']:.0f}"]
-                            for o in data["overload"]]),
-                 ".. image:: overload.png", ""]
+                 rst_table(OVERLOAD_HEADER, overload_table(data)), ".. image:: overload.png", ""]
         overload_plot(data, directory / "overload.png")
+    if data.get("incidents"):
+        text += ["What went wrong:", ""]
+        text += [f"* round {i.get('round', '?')}, {i['row']}, {i['driver']}: ``" +
+                 i["what"].strip().splitlines()[0][:80].replace("`", "'") + "``"
+                 for i in data["incidents"]] + [""]
     plot(data, directory / "performance.png")
-    (directory / "performance_run.inc").write_text("\n".join(text))
+    (directory / "performance_run.inc").write_text(LICENCE + "\n".join(text))
+    if counted.exists():
+        (directory / "performance_instructions.inc").write_text(LICENCE + instructions(counted))
 
 
 if __name__ == "__main__":
     import sys
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    document(json.loads(pathlib.Path(sys.argv[1]).read_text()), pathlib.Path(sys.argv[2]))
+    source = pathlib.Path(sys.argv[1])
+    document(json.loads(source.read_text()), pathlib.Path(sys.argv[2]),
+             source.with_name("instructions.json"))

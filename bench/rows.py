@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is measured: one Row for each line of the table."""
+
+MEMORY_QUEUES = 4
+
+
+class Row:
+    """One kind of traffic. nic: what the host does; args: what the guest does."""
+
+    def __init__(self, name, nic, args, side, floor=None, value="cycles_per_packet",
+                 unit="cycles", seconds=None, stock=True):
+        self.name, self.nic, self.args, self.side, self.floor = name, nic, args, side, floor
+        self.value, self.unit, self.seconds = value, unit, seconds
+        self.drivers = (["stock"] if stock else []) + ["ours"] + (["floor"] if floor else [])
+
+    def of(self, result):
+        """This row's value in what hvbench or hvfloor measured; None: nothing happened."""
+        if self.side == "heap":
+            return result["heap_bytes"] / 1024
+        if self.side in ("latency", "restart"):
+            return result["latency_ns" if self.side == "latency" else "restart_ms"][self.value]
+        if "rx" not in result:  # the floor
+            return result["cycles_per_packet"] or None
+        if self.side == "both":
+            sides = [result[s][self.value] for s in ("rx", "tx")]
+            return sum(sides) if all(sides) else None
+        return result[self.side][self.value] or None
+
+
+IDLE = Row("idle poll", "port=sink", ["--mode", "idle"], "rx", value="cycles_per_empty_poll")
+
+
+def rx(size, ranges, **more):
+    exact = f"ranges-exact={ranges},flush-us=1000" if ranges > 1 else "ranges=1"
+    mode = ["--mode", "rx"] + (["--size", str(size)] if size > 1514 else [])
+    return Row(f"rx {size} B, {ranges} ranges", f"{exact},port=gen:size={size},verify=no", mode,
+               "rx", ["rx", str(size)], **more)
+
+
+def forward(size, **more):
+    mode = ["--mode", "fwd"] + (["--size", str(size)] if size > 1514 else [])
+    return Row(f"forward {size} B", "ranges-exact=8,flush-us=1000,"
+               f"port=gen:size={size},verify=no", mode, "both", **more)
+
+
+def tx(size, **more):
+    return Row(f"tx {size} B", "port=sink:verify=no", ["--mode", "tx", "--size", str(size)], "tx",
+               **more)
+
+
+def rows():
+    sizes = (60, 128, 512, 1514)
+    out = [rx(size, ranges) for size in sizes for ranges in (1, 8, 32)]
+    # net_netvsc of DPDK 22.11 has no MTU above 1500; a section has no room for such a frame, so
+    # there is nothing to copy that a floor of transmit would be made of.
+    out += [rx(9014, ranges, stock=False) for ranges in (1, 8)]
+    out += [tx(size, floor=["tx", str(size)]) for size in sizes] + [tx(9014, stock=False)]
+    out += [forward(60), forward(1514), forward(9014, stock=False), IDLE]
+    for p in ("p50", "p99", "p9999"):
+        out.append(Row(f"latency {p}", "port=echo",
+                       ["--mode", "latency", "--size", "128", "--rate", "20000"], "latency",
+                       value=p, unit="ns", seconds=1))
+    for queues in (1, MEMORY_QUEUES):
+        args = ["--mode", "restart", "--queues", str(queues)]
+        out.append(Row(f"memory, queues: {queues}", "port=sink", args, "heap", unit="KiB"))
+        if queues == 1:
+            out += [Row(f"restart: {what}", "port=sink", args, "restart", value=what, unit="ms")
+                    for what in ("probe", "stop", "start")]
+    return out
