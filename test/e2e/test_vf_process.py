@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A VF under a secondary process: it follows the path; dead or stopped, it holds up nobody."""
 import os
+import pathlib
 import signal
 
 import pytest
@@ -62,6 +63,12 @@ def test_follows(both):
     assert other.wait() == 0
 
 
+def stopped(pid):
+    """A signal is sent before it is taken."""
+    tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(t.read_text().rpartition(")")[2].split()[0] == "T" for t in tasks)
+
+
 @pytest.mark.parametrize("sig, word", [(signal.SIGKILL, "ended"), (signal.SIGSTOP, "stopped")])
 def test_does_not_block(both, sig, word):
     """It ends, or stops for long, in the middle of a burst."""
@@ -72,6 +79,8 @@ def test_does_not_block(both, sig, word):
     os.kill(other.proc.pid, sig)
     if sig == signal.SIGKILL:
         other.wait()
+    else:
+        until(lambda: stopped(other.proc.pid), "every thread is stopped")
     one.do("go")
     host.command("vf", nic=0, action="remove")
     app.expect(f"process {other.proc.pid} {word} in a burst on the VF")

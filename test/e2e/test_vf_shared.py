@@ -33,14 +33,42 @@ def test_two_on_one_device(run, tmp):
     host.end()
 
 
-def test_not_the_neighbours(run, tmp):
+@pytest.mark.parametrize("how", ["by_application", "by_driver"])
+def test_not_the_neighbours(run, tmp, how):
     """A device with the address of another of our NICs is that one's, whatever vf= says here."""
     host = run(Host, nics=["port=sink", "port=sink"])
     one = vf.Vf(tmp, nic=1, mac=vf.MAC.format(2))  # named by NIC 0, address of NIC 1
-    app = run(Console, host, eal=[*one.by_application(), "-a", vf.NIC.format(2)])
-    vf.add(host)
-    app.expect("is not used: its device has no port with this MAC address|cannot be probed yet")
-    assert vf.path(host) == "synthetic"
+    app = run(Console, host, eal=[*getattr(one, how)(), "-a", vf.NIC.format(2)])
+    for serial in range(2):
+        vf.add(host, serial)
+        app.expect("is not used: its device has no port with this MAC address")
+        assert vf.path(host) == "synthetic"
+        # What was probed for nothing is removed again.
+        until(lambda: one.path.exists() == (how == "by_application"), "the device is as before")
+        host.command("vf", nic=0, action="remove")
+        app.expect("withdraws")
+    app.quit()
+    host.end()
+
+
+@pytest.mark.parametrize("event", ["rmv", "gone"])
+def test_gone_behind_a_withdrawal(run, tmp, event):
+    """As hosts do it: the association goes, then the function that EAL had probed; both return."""
+    host = run(Host, nics=["port=sink"])
+    one = vf.Vf(tmp)
+    app = run(Console, host, "--no-rmv-interrupt", eal=one.by_application())
+    for serial in range(1, 4):
+        vf.to_vf(host, serial)
+        vf.remove(host, app)
+        one.do(event)
+        if event == "gone":
+            vf.add(host, 100 + serial)  # told by nobody, it finds out itself
+        app.expect(r"VF port \d+ has gone")
+        until(lambda: not one.path.exists(), "the device is removed")
+        app.do(f"port attach {one.devargs()}")
+        if event == "gone":
+            vf.wait_path(host, "vf")
+            vf.remove(host, app)
     app.quit()
     host.end()
 

@@ -121,7 +121,10 @@ bus_share(void *addr, uint64_t bytes, uint64_t offset, int fd)
 
 	if (client == NULL)
 		return;
-	bytes = (bytes + HV_PAGE_MASK) & ~(uint64_t)HV_PAGE_MASK;
+	/* Whole pages of the file: what a device is given is in one, and a host refuses what is behind. */
+	bytes &= ~(uint64_t)HV_PAGE_MASK;
+	if (bytes == 0)
+		return;
 	rc = vmbus_client_mem_add(client, gpa, bytes, offset, fd);
 	if (rc != 0) {
 		peer_log("cannot share %p, %llu bytes: %s", addr, (unsigned long long)bytes,

@@ -55,6 +55,7 @@ hvn_vf_create(struct hvn_port *p)
 		return -ENOMEM;
 	vf->p = p;
 	vf->port = RTE_MAX_ETHPORTS;
+	vf->gone = RTE_MAX_ETHPORTS;
 	rte_spinlock_init(&vf->lock);
 	hvn_path_init(&vf->path);
 	TAILQ_INIT(&vf->flows);
@@ -637,6 +638,7 @@ hvn_vf_run(struct hvn_port *p)
 		vf->retry_at = 0;
 		hvn_path_event(&vf->path, HVN_EV_RETRY);
 	}
+	hvn_vf_clear(vf);
 	for (unsigned int i = 0; i < ACTIONS_MAX; i++) {
 		take_events(vf);
 		look_around(vf);

@@ -32,6 +32,7 @@ struct hvn_vf {
 	bool fresh; /* the session has not said yet what the host's path is */
 	uint32_t serial;
 	uint16_t port;		/* RTE_MAX_ETHPORTS: none attached */
+	uint16_t gone;		/* one that vanished while it was not attached; or the same */
 	bool polled;		/* it has no removal interrupt: it is asked whether it is there */
 	uint64_t foreign_since; /* ns: another process seems to be inside the VF since then */
 	uint64_t owner;
@@ -110,6 +111,8 @@ int hvn_vf_look(struct hvn_vf *vf);
 /* Find or probe the port and take it. 0, -EAGAIN, or why it cannot be used. */
 int hvn_vf_attach(struct hvn_vf *vf);
 void hvn_vf_detach(struct hvn_vf *vf);
+/* Let go of a port that vanished while it was not attached. */
+void hvn_vf_clear(struct hvn_vf *vf);
 /* No event of the attached port comes any more. */
 void hvn_vf_unwatch(struct hvn_vf *vf);
 /* Note the reason why a VF is not used; returns rc. */

@@ -84,6 +84,17 @@ device_unuse(const char *name, bool *last)
 	return probed;
 }
 
+static bool
+device_used(const char *name)
+{
+	bool used;
+
+	rte_spinlock_lock(&devices_lock);
+	used = device_entry(name) != NULL;
+	rte_spinlock_unlock(&devices_lock);
+	return used;
+}
+
 /* --- which port ------------------------------------------------------------------------------- */
 
 /* Its device; also of a port that is being announced, which is not valid yet. NULL: no port. */
@@ -146,6 +157,16 @@ named_device(const struct hvn_vf *vf, char name[RTE_DEV_NAME_MAX_LEN])
 	snprintf(name, RTE_DEV_NAME_MAX_LEN, "%.*s", (int)strcspn(devargs, ","), devargs);
 }
 
+/* The next port of a device, whoever's it is. */
+static uint16_t
+next_of(const char *device, uint16_t port)
+{
+	for (; port < RTE_MAX_ETHPORTS; port++)
+		if (device_of(port) != NULL && strcmp(rte_dev_name(device_of(port)), device) == 0)
+			break;
+	return port;
+}
+
 /* The port of a device; one with our address before others. */
 static uint16_t
 port_of(const struct hvn_vf *vf, const char *device)
@@ -154,9 +175,9 @@ port_of(const struct hvn_vf *vf, const char *device)
 	uint16_t found = RTE_MAX_ETHPORTS;
 
 	named_device(vf, named);
-	for (uint16_t port = 0; port < RTE_MAX_ETHPORTS; port++) {
-		if (!is_meant(vf, port, named) ||
-		    strcmp(rte_dev_name(device_of(port)), device) != 0)
+	for (uint16_t port = next_of(device, 0); port < RTE_MAX_ETHPORTS;
+	     port = next_of(device, port + 1)) {
+		if (!is_meant(vf, port, named))
 			continue;
 		if (has_mac(port, &vf->mac))
 			return port;
@@ -168,12 +189,21 @@ port_of(const struct hvn_vf *vf, const char *device)
 
 /* --- ownership ---------------------------------------------------------------------------------- */
 
+static bool
+is_own(const struct hvn_vf *vf, uint16_t port)
+{
+	struct rte_eth_dev_owner owner = { 0 };
+
+	return device_of(port) != NULL && rte_eth_dev_owner_get(port, &owner) == 0 &&
+	       owner.id == vf->owner;
+}
+
 static int
 own(const struct hvn_vf *vf, uint16_t port)
 {
 	struct rte_eth_dev_owner owner = { 0 };
 
-	if (rte_eth_dev_owner_get(port, &owner) == 0 && owner.id == vf->owner)
+	if (is_own(vf, port))
 		return 0;
 	owner.id = vf->owner;
 	snprintf(owner.name, sizeof(owner.name), "hvnetvsc port %u", vf->p->port_id);
@@ -200,6 +230,24 @@ on_new(uint16_t port, enum rte_eth_event_type type, void *arg, void *ret)
 	return 0;
 }
 
+/*
+ * A device that the application brought in stays with us when its VF is given up. It may vanish
+ * then: as a rule a host first withdraws a VF and removes its function behind that.
+ */
+static int
+on_gone(uint16_t port, enum rte_eth_event_type type, void *arg, void *ret)
+{
+	struct hvn_vf *vf = arg;
+
+	RTE_SET_USED(type);
+	RTE_SET_USED(ret);
+	if (port != vf->port && is_own(vf, port)) {
+		__atomic_store_n(&vf->gone, port, __ATOMIC_RELEASE);
+		hvn_ctrl_kick(vf->p);
+	}
+	return 0;
+}
+
 static void
 unregister(uint16_t port, enum rte_eth_event_type type, rte_eth_dev_cb_fn fn, void *arg)
 {
@@ -217,6 +265,7 @@ hvn_vf_claim(struct hvn_vf *vf)
 
 	named_device(vf, named);
 	rte_eth_dev_callback_register(RTE_ETH_ALL, RTE_ETH_EVENT_NEW, on_new, vf);
+	rte_eth_dev_callback_register(RTE_ETH_ALL, RTE_ETH_EVENT_INTR_RMV, on_gone, vf);
 	for (uint16_t port = 0; port < RTE_MAX_ETHPORTS; port++)
 		if (is_meant(vf, port, named))
 			own(vf, port);
@@ -225,13 +274,61 @@ hvn_vf_claim(struct hvn_vf *vf)
 void
 hvn_vf_unclaim(struct hvn_vf *vf)
 {
-	struct rte_eth_dev_owner owner;
-
+	unregister(RTE_ETH_ALL, RTE_ETH_EVENT_INTR_RMV, on_gone, vf);
 	unregister(RTE_ETH_ALL, RTE_ETH_EVENT_NEW, on_new, vf);
 	for (uint16_t port = 0; port < RTE_MAX_ETHPORTS; port++)
-		if (device_of(port) != NULL && rte_eth_dev_owner_get(port, &owner) == 0 &&
-		    owner.id == vf->owner)
+		if (is_own(vf, port))
 			rte_eth_dev_owner_unset(port, vf->owner);
+}
+
+/* --- devices that go ---------------------------------------------------------------------------- */
+
+static void
+remove_device(const struct hvn_vf *vf, uint16_t port, struct rte_device *dev)
+{
+	int rc = rte_dev_remove(dev);
+
+	if (rc != 0)
+		HVN_LOG(WARNING, "port %u: VF port %u was closed but not removed: %s",
+			vf->p->port_id, port, rte_strerror(-rc));
+}
+
+/* A port of ours that is not in use, whose device is gone; the device goes with its last user. */
+static void
+forget(const struct hvn_vf *vf, uint16_t port)
+{
+	struct rte_device *dev = rte_eth_devices[port].device;
+	bool used = device_used(rte_dev_name(dev));
+
+	HVN_LOG(NOTICE, "port %u: VF port %u has gone", vf->p->port_id, port);
+	rte_eth_dev_close(port);
+	if (!used)
+		remove_device(vf, port, dev);
+}
+
+void
+hvn_vf_clear(struct hvn_vf *vf)
+{
+	uint16_t port = __atomic_exchange_n(&vf->gone, RTE_MAX_ETHPORTS, __ATOMIC_ACQ_REL);
+
+	if (port != RTE_MAX_ETHPORTS && port != vf->port && is_own(vf, port))
+		forget(vf, port);
+}
+
+/* A device that was probed for us and has no port of ours; unless it has ports of others. */
+static void
+put_back(const struct hvn_vf *vf, const char *name)
+{
+	struct rte_eth_dev_owner owner;
+	uint16_t port, any = RTE_MAX_ETHPORTS;
+
+	for (port = next_of(name, 0); port < RTE_MAX_ETHPORTS; port = next_of(name, port + 1)) {
+		if (rte_eth_dev_owner_get(port, &owner) != 0 || owner.id != RTE_ETH_DEV_NO_OWNER)
+			return;
+		any = port;
+	}
+	if (any != RTE_MAX_ETHPORTS)
+		remove_device(vf, any, rte_eth_devices[any].device);
 }
 
 /* --- attach and detach ------------------------------------------------------------------------ */
@@ -333,17 +430,30 @@ hvn_vf_attach(struct hvn_vf *vf)
 	if (rc != 0)
 		return rc;
 	port = port_of(vf, name);
+	/* Gone while nobody looked, and perhaps come back: it is another device then. */
+	if (port != RTE_MAX_ETHPORTS && rte_eth_dev_is_removed(port) != 0) {
+		if (own(vf, port) != 0 || device_used(name))
+			return -EAGAIN;
+		forget(vf, port);
+		port = RTE_MAX_ETHPORTS;
+	}
 	if (port == RTE_MAX_ETHPORTS) {
+		/* That there is one already is no error for EAL. */
+		bool known = next_of(name, 0) != RTE_MAX_ETHPORTS;
+
 		rc = rte_dev_probe(devargs);
 		if (rc != 0 && rc != -EEXIST) {
 			not_yet(vf, name, rte_strerror(-rc));
 			return -EAGAIN;
 		}
-		probed = rc == 0;
+		probed = rc == 0 && !known;
 		port = port_of(vf, name);
 	}
-	if (port == RTE_MAX_ETHPORTS)
+	if (port == RTE_MAX_ETHPORTS) {
+		if (probed)
+			put_back(vf, name);
 		return hvn_vf_refuse(vf, -ENODEV, "its device has no port with this MAC address");
+	}
 	if (own(vf, port) != 0)
 		return hvn_vf_refuse(vf, -EBUSY, "its port has another owner");
 	device_use(name, probed);
@@ -368,7 +478,6 @@ hvn_vf_detach(struct hvn_vf *vf)
 	uint16_t port = vf->port;
 	struct rte_device *dev = rte_eth_devices[port].device;
 	bool probed, last, there = vf->path.present && !vf->path.stale;
-	int rc;
 
 	hvn_vf_unwatch(vf);
 	HVN_LOG(NOTICE, "port %u: VF %u is given up", vf->p->port_id, port);
@@ -384,10 +493,6 @@ hvn_vf_detach(struct hvn_vf *vf)
 	if (there && (!probed || !last))
 		return;
 	rte_eth_dev_close(port);
-	if (!last)
-		return;
-	rc = rte_dev_remove(dev);
-	if (rc != 0)
-		HVN_LOG(WARNING, "port %u: VF port %u was closed but not removed: %s",
-			vf->p->port_id, port, rte_strerror(-rc));
+	if (last)
+		remove_device(vf, port, dev);
 }
