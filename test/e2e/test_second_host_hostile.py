@@ -7,7 +7,7 @@ import pytest
 
 import second
 from console import Console
-from secondhost import frames, hostile_packets, hostile_start
+from secondhost import frames, hostile_packets, hostile_start, netvsp
 from second import rig  # noqa: F401 (a fixture)
 
 
@@ -73,6 +73,15 @@ def test_start(rig, group):
     r.program.do("stop")
     leave(r)
     assert result == [], r.program.text
+    assert r.host.error is None, r.host.error
+
+
+def test_more_granted(rig):
+    """T26: more sub-channels than were asked for; the port does not come up with queues it lacks."""
+    granted = {netvsp.SUBCHANNEL: hostile_start.completes(netvsp.SUBCHANNEL, 1, 9)}
+    r = start(rig, [{"queues": 4, "replies": granted}], "--rxq=4", "--txq=4")
+    assert "grants 9 sub-channels where 3 were asked for" in r.program.text
+    leave(r)
     assert r.host.error is None, r.host.error
 
 

@@ -179,7 +179,7 @@ def test_indications_of_any_kind(nichost):
     ("tx", "write", 0), ("tx", "read", 1), ("tx", "pending", 3), ("rx", "write", 0),
     ("rx", "read", 1), ("rx", "mask", 2), ("rx", "pending", 3), ("rx", "feature", 16)])
 def test_ring_words(nichost, ring, word, at):
-    """T11, T12, T19, T20 of the hardening list: any value in any word."""
+    """T11, T12, T19, T20 of doc/hostile_inputs.rst: any value in any word."""
     h = nichost("queues=8", "--wait", "poll", "--no-strict")
     g = h.guest()
     base = g.ch.out if ring == "tx" else g.ch.inn

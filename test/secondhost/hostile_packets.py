@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a hostile host sends to a running driver: T1 to T58 of the hardening list.
+"""What a hostile host sends to a running driver: T1 to T58 of doc/hostile_inputs.rst.
 
 Each is (name, f(attacker), what counts it, status of its completions). The driver must go on.
 A counter is an extended statistic that must rise; None: nothing has to be counted.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Hosts that answer a driver's start wrongly: T10 and T21 to T60 of the hardening list.
+"""Hosts that answer a driver's start wrongly: T10 and T21 to T60 of doc/hostile_inputs.rst.
 
 Each is (name, settings of a NIC, verdict): the driver must refuse the device ("fails"), run it
 ("up"), or may do either; it must survive all.

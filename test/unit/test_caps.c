@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a host says of itself, honest and hostile: T24, T25, T28, T54, T55, T56 of the hardening list. */
+/* What a host says of itself, honest and hostile: T24, T25, T28, T54, T55, T56. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -213,7 +213,7 @@ test_pending_ignores_mask(void **state)
 	assert_int_equal(signals, 1);
 }
 
-/* What we write is a multiple of 8 that an empty ring has (G4). */
+/* What we write is a multiple of 8 that an empty ring has. */
 static void
 test_pending_is_sane(void **state)
 {
@@ -227,7 +227,7 @@ test_pending_is_sane(void **state)
 	assert_int_equal(f->hdr->pending_send, 4088);
 }
 
-/* Odd and oversized requests of the other side (G4, T19): one signal, when it is meant. */
+/* Odd and oversized requests of the other side (T19): one signal, when it is meant. */
 static void
 test_pending_odd_values(void **state)
 {

@@ -128,7 +128,7 @@ test_truncated(void **state)
 	full = m.len;
 	for (m.len = 0; m.len < full; m.len++)
 		expect(&m, m.len < 44 ? RNDIS_PARSE_SHORT : RNDIS_PARSE_LENGTH);
-	m.len = full + 8; /* G77, G78: slack behind the message is normal */
+	m.len = full + 8; /* slack behind the message is normal */
 	expect(&m, RNDIS_PARSE_OK);
 }
 
@@ -498,7 +498,7 @@ test_request(void **state)
 	assert_int_equal(size, 0);
 }
 
-/* T53, G64: the buffer counts against the range, not against the message length. */
+/* T53: the buffer counts against the range, not against the message length. */
 static void
 test_indicate(void **state)
 {

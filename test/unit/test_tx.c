@@ -466,7 +466,7 @@ two_tags(void **state)
 	}
 }
 
-/* G54, G56: datagrams too long, or hosts too old, are summed here; TCP is not. */
+/* Datagrams too long, or hosts too old, are summed here; TCP is not. */
 static void
 untrusted_udp(void **state)
 {

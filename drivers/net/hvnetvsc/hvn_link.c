@@ -21,7 +21,7 @@ hvn_link_query(struct hvn_port *p)
 	uint32_t status = 0, speed = 0;
 	int rc;
 
-	/* Some hosts always say connected here (G69): indications correct it. */
+	/* Some hosts always say connected here: indications correct it. */
 	rc = hvn_rndis_query_u32(p, RNDIS_OID_GEN_MEDIA_CONNECT_STATUS, &status);
 	if (rc == -ENODEV || rc == -ETIMEDOUT || rc == -EIO)
 		return rc;

@@ -30,7 +30,7 @@ hvn_nvsp_negotiate(struct hvn_port *p)
 				rte_strerror(-rc));
 			return rc;
 		}
-		/* A refusal may be any other status (G22); the version in the answer is noise. */
+		/* A refusal may be any other status; the version in the answer is noise. */
 		if (done.status == NVSP_STATUS_SUCCESS) {
 			p->caps.nvsp_version = versions[i];
 			return 0;
@@ -208,7 +208,7 @@ on_vf_assoc(struct hvn_port *p, const void *msg, uint32_t len)
 	hvn_vf_assoc(p, m.allocated != 0, m.serial);
 }
 
-/* The host took the data path back on its own (G32). */
+/* The host took the data path back on its own. */
 static void
 on_switch(struct hvn_port *p, const void *msg, uint32_t len)
 {

@@ -20,10 +20,10 @@ int hvn_nvsp_recv_buf(struct hvn_port *p);
 /* Give the send buffer to the host: caps.section_*; without one, transmit is direct only. */
 int hvn_nvsp_send_buf(struct hvn_port *p);
 
-/* Ask for sub-channels, once in a session (G96). Sets *granted <= want, 0 if refused. */
+/* Ask for sub-channels, once in a session. Sets *granted <= want, 0 if refused. */
 int hvn_nvsp_subchannels(struct hvn_port *p, uint16_t want, uint16_t *granted);
 
-/* Take both buffers back. The host stops reading the channel at the first (G46). */
+/* Take both buffers back. The host stops reading the channel at the first. */
 void hvn_nvsp_revoke(struct hvn_port *p);
 
 /* Ask the host to deliver by NVSP_PATH_*, and wait for its completion. */

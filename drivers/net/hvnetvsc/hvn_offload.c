@@ -156,14 +156,14 @@ hvn_offload_setup(struct hvn_port *p)
 			rte_strerror(-rc));
 		return fatal(rc) ? rc : 0;
 	}
-	/* Hosts mask silently what they do not like (G58): what is in force is what counts. */
+	/* Hosts mask silently what they do not like: what is in force is what counts. */
 	rc = query(p, RNDIS_OID_TCP_OFFLOAD_CURRENT_CONFIG, &now);
 	if (fatal(rc))
 		return rc;
 	p->caps.offload = rc == 0 ? now : hw;
 	p->caps.rsc = rsc(p, &hw); /* off now: set() says so */
 	if (p->caps.nvsp_version < NVSP_VERSION_5) {
-		/* No parameter turns UDP on (G56). */
+		/* No parameter turns UDP on. */
 		p->caps.offload.ip4_tx.flags &= ~(3 * NDIS_CSUM_UDP);
 		p->caps.offload.ip6_tx.flags &= ~(3 * NDIS_CSUM_UDP);
 	}

@@ -118,7 +118,7 @@ hvn_path_event(struct hvn_path *p, enum hvn_path_event ev)
 		p->closing = true;
 		break;
 	case HVN_EV_OPEN:
-		/* A host keeps the data path over a re-open: state what is wanted (G47). */
+		/* A host keeps the data path over a re-open: state what is wanted. */
 		p->host_gone = false;
 		p->closing = false;
 		p->in_flight = HVN_ACT_NONE;

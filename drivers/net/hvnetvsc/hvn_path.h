@@ -26,7 +26,7 @@ enum hvn_path_event {
 	HVN_EV_START,	    /* application started the port */
 	HVN_EV_STOP,	    /* ... stopped it */
 	HVN_EV_CLOSE,	    /* ... closes it: nothing may remain */
-	HVN_EV_OPEN,	    /* channel (re)opened: the host's view is unknown (G47) */
+	HVN_EV_OPEN,	    /* channel (re)opened: the host's view is unknown */
 	HVN_EV_ASSOC,	    /* host associates a VF */
 	HVN_EV_ASSOC_OTHER, /* host associates another one without withdrawing the first */
 	HVN_EV_UNASSOC,	    /* host withdraws it */

@@ -202,7 +202,7 @@ hvn_rndis_update_filter(struct hvn_port *p)
 
 	if (p->running && p->want_link_up) {
 		filter = RNDIS_FILTER_DIRECTED | RNDIS_FILTER_BROADCAST;
-		/* Hosts have no multicast list: one address asked for means all of them (G73). */
+		/* Hosts have no multicast list: one address asked for means all of them. */
 		if (p->data->all_multicast || p->n_mc != 0)
 			filter |= RNDIS_FILTER_ALL_MULTICAST;
 		if (p->data->promiscuous)

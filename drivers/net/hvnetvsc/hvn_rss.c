@@ -179,7 +179,7 @@ hvn_rss_apply(struct hvn_port *p)
 
 	if (rc != 0 || rx == 0 || n == 0 || hash_info(p) == 0)
 		return rc;
-	/* Complete, always: hosts do not keep to the "unchanged" flags (G60). */
+	/* Complete, always: hosts do not keep to the "unchanged" flags. */
 	obj.par.hash_info = hash_info(p);
 	obj.par.table_len = (uint16_t)(n * sizeof(uint32_t));
 	obj.par.table_off = sizeof(obj.par);

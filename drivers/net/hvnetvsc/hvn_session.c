@@ -23,7 +23,7 @@
 #define SUBCHANNEL_MS  5000u
 #define DRAIN_SCANS    16
 
-/* The smallest MTU a host takes: what is below is its business no more than ours (G25). */
+/* The smallest MTU a host takes: what is below is its business no more than ours. */
 static uint16_t
 wire_mtu(uint16_t mtu)
 {

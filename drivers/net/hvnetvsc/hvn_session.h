@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A session: from opening the primary channel to closing it. MTU and number of channels are fixed
- * in it, so changing either means another session (G26, G96). Callers hold ctrl_lock; no burst
+ * in it, so changing either means another session. Callers hold ctrl_lock; no burst
  * runs. 0 or a negative errno.
  */
 #ifndef HVN_SESSION_H

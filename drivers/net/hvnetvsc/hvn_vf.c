@@ -155,7 +155,7 @@ hvn_vf_assoc(struct hvn_port *p, bool allocated, uint32_t serial)
 		vf->serial = serial;
 	vf->look_at = 0;
 	vf->told = false;
-	/* It keeps the path over a close, so the old one may be in force (G47). */
+	/* It keeps the path over a close, so the old one may be in force. */
 	if (vf->fresh && allocated)
 		hvn_vf_event(p, HVN_EV_OPEN);
 	vf->fresh = false;
