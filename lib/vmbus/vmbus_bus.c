@@ -334,6 +334,12 @@ bus_scan(void)
 	return 0;
 }
 
+static bool
+is_found(const struct hv_guid *instance_id)
+{
+	return find(instance_id) != NULL;
+}
+
 static int
 bus_probe(void)
 {
@@ -354,6 +360,7 @@ bus_probe(void)
 			failed++;
 		}
 	}
+	vmbus_devargs_tell_unknown(is_found);
 	return failed != 0 ? -1 : 0;
 }
 

@@ -16,6 +16,9 @@ int vmbus_devargs_parse_name(const char *name, void *addr);
 /* The user's choice for a device: may it be probed? Sets dev->pub.device.devargs. */
 bool vmbus_devargs_apply(const struct rte_bus *bus, struct vmbus_dev *dev);
 
+/* Log each device that is allowed by its GUID, and that "known" does not know. */
+void vmbus_devargs_tell_unknown(bool (*known)(const struct hv_guid *instance_id));
+
 /*
  * A socket that the command line or rte_dev_probe() names:
  *   "socket=PATH[,args]", or for a path that EAL finds too long "socket,path=PATH[,args]":

@@ -131,6 +131,25 @@ vmbus_devargs_apply(const struct rte_bus *bus, struct vmbus_dev *dev)
 	return !allow_mode || (dev->found_devargs != NULL && !any_allowed);
 }
 
+void
+vmbus_devargs_tell_unknown(bool (*known)(const struct hv_guid *instance_id))
+{
+	struct rte_devargs *da;
+	struct hv_guid guid;
+
+	for (unsigned int i = 0; i < RTE_DIM(bus_names); i++) {
+		RTE_EAL_DEVARGS_FOREACH (bus_names[i], da) {
+			if (da->policy == RTE_DEV_ALLOWED && !is_socket(da->name) &&
+			    vmbus_devargs_parse_name(da->name, &guid) == 0 && !known(&guid))
+				VMBUS_LOG(
+					WARNING,
+					"-a %s:%s: no such device; is it bound to uio_hv_generic, "
+					"or its host's socket named?",
+					bus_names[i], da->name);
+		}
+	}
+}
+
 const char *
 hv_vmbus_device_args(const struct hv_vmbus_device *dev)
 {

@@ -170,7 +170,8 @@ def test_wrong_devargs(run, program, args, messages):
 def test_unknown_device(run, program):
     """The only device that is allowed does not exist."""
     host = run(Host)
-    fails(run(program, host, eal=["-a", "hv_vmbus:00000000-0000-0000-0000-000000000001"]))
+    name = "hv_vmbus:00000000-0000-0000-0000-000000000001"
+    fails(run(program, host, eal=["-a", name]), f"-a {name}: no such device")
     host.end()
 
 

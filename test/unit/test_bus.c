@@ -162,10 +162,24 @@ vmbus_devargs_apply(const struct rte_bus *b, struct vmbus_dev *dev)
 	return true;
 }
 
+void
+vmbus_devargs_tell_unknown(bool (*known)(const struct hv_guid *instance_id))
+{
+	(void)known;
+}
+
+static bool a_socket_is_named, can_read_physical;
+
 bool
 vmbus_user_wanted(void)
 {
-	return false;
+	return a_socket_is_named;
+}
+
+int
+rte_eal_using_phys_addrs(void)
+{
+	return can_read_physical;
 }
 
 /* --- a driver ------------------------------------------------------------------------------------ */
@@ -423,6 +437,26 @@ unknown_id(void **state)
 	assert_int_equal(fire(), 0);
 }
 
+/* A kernel's host reads physical addresses; a socket's host takes addresses of the process. */
+static void
+iova_class(void **state)
+{
+	struct hv_vmbus_device *dev;
+
+	(void)state;
+	assert_int_equal(bus.get_iommu_class(), RTE_IOVA_DC);
+	a_socket_is_named = true;
+	assert_int_equal(bus.get_iommu_class(), RTE_IOVA_VA);
+	dev = add();
+	assert_int_equal(bus.get_iommu_class(), RTE_IOVA_VA); /* nothing else is possible */
+	can_read_physical = true;
+	assert_int_equal(bus.get_iommu_class(), RTE_IOVA_PA);
+	dev->class_id = (struct hv_guid){ { 9 } };
+	assert_int_equal(bus.get_iommu_class(), RTE_IOVA_VA); /* nobody drives it */
+	a_socket_is_named = can_read_physical = false;
+	go_now(dev);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -437,6 +471,7 @@ main(void)
 		T(goes_after_removal),
 		T(channels_go),
 		T(unknown_id),
+		T(iova_class),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
