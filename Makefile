@@ -97,6 +97,8 @@ bench-instructions: all
 
 ## install: the plug-ins where EAL finds them, the programs into $(PREFIX)
 install: all
+	meson configure $(BUILD) --prefix $(PREFIX)
+	ninja -C $(BUILD) -j $(JOBS)
 	meson install -C $(BUILD) --no-rebuild
 
 ## lint: style, spelling, licences; changes nothing
