@@ -86,7 +86,7 @@ wait "$host"
 host_status=$?
 host=
 /usr/bin/python3 scripts/demo_report.py "$dir/host.json" "$dir/app.json" "$dir/failover.json" \
-	"$rate"
+	"$rate" $((2 * 1024 * queues)) # memif's rings: 1024 packets each way
 case $?,$app_status,$host_status in
 0,0,0 | 0,0,4) echo "demo: nothing was lost, but what the VF held when it vanished" ;;
 *) fail "not every packet came back as it must, or a program failed: testpmd-hv ended with" \
