@@ -77,7 +77,7 @@ def test_start(rig, group):
 
 
 def test_more_granted(rig):
-    """T26: more sub-channels than were asked for; the port does not come up with queues it lacks."""
+    """T26: more sub-channels than were asked for: the port does not start."""
     granted = {netvsp.SUBCHANNEL: hostile_start.completes(netvsp.SUBCHANNEL, 1, 9)}
     r = start(rig, [{"queues": 4, "replies": granted}], "--rxq=4", "--txq=4")
     assert "grants 9 sub-channels where 3 were asked for" in r.program.text
