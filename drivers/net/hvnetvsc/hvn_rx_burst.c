@@ -30,6 +30,28 @@ struct rx_msg {
 	uint32_t len;
 };
 
+/*
+ * Does a word hold this? One that is needed for nothing else may be compared where it lies, which a
+ * volatile load does not allow; whatever it is afterwards does not matter.
+ */
+static __rte_always_inline bool
+rx_holds32(const uint8_t *p, const uint32_t value)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v == value;
+}
+
+static __rte_always_inline bool
+rx_holds64(const uint8_t *p, const uint64_t value)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v == value;
+}
+
 static __rte_always_inline void
 rx_prefetch(const uint8_t *recv_buf, const uint8_t *range, uint32_t data_off)
 {
@@ -112,7 +134,7 @@ rx_one(struct hvn_rxq *q, uint64_t range, struct rte_mbuf *m, uint64_t *bytes, c
 	data_off = hv_load32(slot + offsetof(struct rndis_packet, data_off));
 	data_len = hv_load32(slot + offsetof(struct rndis_packet, data_len));
 	where = hv_load64(slot + offsetof(struct rndis_packet, ppi_off));
-	if (unlikely(hv_load32(slot) != RNDIS_PACKET || msg_len > (uint32_t)range ||
+	if (unlikely(!rx_holds32(slot, RNDIS_PACKET) || msg_len > (uint32_t)range ||
 		     (uint32_t)(data_len - RTE_ETHER_HDR_LEN) > q->data_max ||
 		     data_off + data_len + RNDIS_OFFSET_BASE > msg_len))
 		return false;
@@ -120,7 +142,7 @@ rx_one(struct hvn_rxq *q, uint64_t range, struct rte_mbuf *m, uint64_t *bytes, c
 	value = hv_load64(rec + 8);
 	if (likely(where == (RNDIS_PPI_OFF | (uint64_t)RNDIS_PPI_U32_SIZE << 32) &&
 		   data_off >= RNDIS_PPI_OFF + RNDIS_PPI_U32_SIZE &&
-		   hv_load64(rec) == (RNDIS_PPI_U32_SIZE | (uint64_t)RNDIS_PPI_CHECKSUM << 32) &&
+		   rx_holds64(rec, RNDIS_PPI_U32_SIZE | (uint64_t)RNDIS_PPI_CHECKSUM << 32) &&
 		   (uint32_t)value == sizeof(struct rndis_ppi))) {
 		flags = hvn_rx_csum_flags[(value >> 32) & 63u];
 		hvn_rx_fill(m, q->mbuf_init, flags, data_len, 0);
@@ -259,7 +281,7 @@ rx_single(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **next, uint64
 		if (unlikely(desc > 0x1FFFF || len <= 4))
 			break;
 		len = 8 * len + VMBUS_PKT_TRAILER;
-		if (unlikely(pkt + len > stop || hv_load64(pkt + 32) != NVSP_RNDIS))
+		if (unlikely(pkt + len > stop || !rx_holds64(pkt + 32, NVSP_RNDIS)))
 			break;
 		/* The slot of a message to come, if they are of this one's size. */
 		if (pkt + HVN_RX_AHEAD * len <= stop)
@@ -302,7 +324,7 @@ rx_whole(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **next, uint64_
 		if (unlikely(desc > 0x1FFFF || count + 3 >= len))
 			break;
 		len = 8 * len + VMBUS_PKT_TRAILER;
-		if (unlikely(pkt + len > stop || hv_load64(pkt + 24 + 8 * count) != NVSP_RNDIS))
+		if (unlikely(pkt + len > stop || !rx_holds64(pkt + 24 + 8 * count, NVSP_RNDIS)))
 			break;
 		if (pkt + HVN_RX_AHEAD * len <= stop)
 			rx_prefetch(q->recv_buf, pkt + (HVN_RX_AHEAD - 1) * len + 24, q->data_off);

@@ -20,21 +20,29 @@ static_assert(offsetof(struct rte_mbuf, nb_segs) == offsetof(struct rte_mbuf, re
 static_assert((TX_FLAGS << 32 & RTE_MBUF_F_TX_OFFLOAD_MASK) == RTE_MBUF_F_TX_OFFLOAD_MASK,
 	      "flags of struct rte_mbuf");
 
+/*
+ * In this order, one by one: the compiler then compares most fields where they lie. *data: where the
+ * frame is.
+ */
 static __rte_always_inline bool
 tx_is_plain(const struct hvn_txd *t, const struct rte_mbuf *m, const struct rte_mempool *pool,
-	    const uint8_t *data)
+	    const uint8_t **data)
 {
 	uint32_t alone, flags;
 	uint16_t type;
 
 	memcpy(&alone, &m->refcnt, sizeof(alone));
-	memcpy(&flags, (const uint8_t *)&m->ol_flags + 4 * (RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN),
-	       4);
-	if (unlikely(alone != TX_ALONE || (flags & TX_FLAGS) != 0 ||
-		     (uint32_t)m->data_len - RTE_ETHER_HDR_LEN >= t->plain_max || m->pool != pool))
+	if (unlikely(alone != TX_ALONE))
 		return false;
+	memcpy(&flags, (const uint8_t *)&m->ol_flags + 4 * (RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN),
+	       sizeof(flags));
+	if (unlikely((flags & TX_FLAGS) != 0))
+		return false;
+	if (unlikely((uint32_t)m->data_len - RTE_ETHER_HDR_LEN >= t->plain_max || m->pool != pool))
+		return false;
+	*data = rte_pktmbuf_mtod(m, const uint8_t *);
 	/* A tag in the frame goes beside it. */
-	memcpy(&type, data + 2 * RTE_ETHER_ADDR_LEN, sizeof(type));
+	memcpy(&type, *data + 2 * RTE_ETHER_ADDR_LEN, sizeof(type));
 	return type != RTE_BE16(RTE_ETHER_TYPE_VLAN);
 }
 
@@ -80,8 +88,7 @@ tx_fill(struct hvn_txd *t, const struct rte_mempool *const pool, struct rte_mbuf
 	*why = last == end ? TX_ALL : TX_FULL;
 	for (; next != last; next++) {
 		m = *next;
-		data = (const uint8_t *)m->buf_addr + m->data_off;
-		if (!tx_is_plain(t, m, pool, data)) {
+		if (!tx_is_plain(t, m, pool, &data)) {
 			*why = TX_NOT_PLAIN;
 			break;
 		}
@@ -105,9 +112,12 @@ tx_fill(struct hvn_txd *t, const struct rte_mempool *const pool, struct rte_mbuf
 	}
 	if (unlikely(next == pkts))
 		return next;
-	/* The last message, as it is without padding. */
+	/*
+	 * The last message, as it is without padding. Rounded up as a negative number rounded down:
+	 * head_len + align, if used here too, would be stored once a packet.
+	 */
 	len = next[-1]->data_len;
-	at -= (head_len + len + align) & ~align;
+	at += -(head_len + len) & ~align;
 	t->agg_last = (uint32_t)(at - t->agg_base);
 	t->agg_end = t->agg_last + (uint32_t)(head_len + len);
 	t->agg_pkts += (uint32_t)(next - pkts);
@@ -179,14 +189,14 @@ HVN_WIDE(hvn_tx_pack)(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 	struct rte_mbuf **const end = pkts + n, **next = pkts, **from = pkts;
 	struct hvn_txd *t = q->txd;
 	uint32_t bad = 0, copied = 0;
+	const uint8_t *data;
 	uint64_t bytes = 0;
 	enum tx_stop why;
 
 	/* from..next: copied, not yet freed, of one pool */
 	for (;;) {
 		why = TX_NOT_PLAIN;
-		if (likely(tx_is_plain(t, *next, (*next)->pool,
-				       rte_pktmbuf_mtod(*next, uint8_t *)))) {
+		if (likely(tx_is_plain(t, *next, (*next)->pool, &data))) {
 			if (likely(t->head_len == sizeof(struct rndis_packet)))
 				next = tx_sections_44(q, t, next, end, &bytes, &why);
 			else
