@@ -153,7 +153,7 @@ offload_set(struct nic *nic, const uint8_t *in, uint32_t len)
 	memcpy(&p.hdr, in, sizeof(p.hdr));
 	size = p.hdr.size;
 	if (p.hdr.type != NDIS_OBJECT_DEFAULT || p.hdr.revision < 1 || size < 20 || size > len)
-		return RNDIS_STATUS_INVALID_DATA;
+		return rndis_bad_object(nic, in, len, "no object of offload parameters");
 	memcpy(&p, in, size < sizeof(p) ? size : sizeof(p));
 	if (p.lsov1 == NDIS_PARAM_ON)
 		return RNDIS_STATUS_NOT_SUPPORTED;
@@ -181,12 +181,11 @@ offload_encap(struct nic *nic, const uint8_t *in, uint32_t len)
 {
 	struct ndis_offload_encap e;
 
-	(void)nic;
 	if (len < sizeof(e))
 		return RNDIS_STATUS_FAILURE;
 	memcpy(&e, in, sizeof(e));
 	if (e.hdr.type != NDIS_OBJECT_OFFLOAD_ENCAP || e.hdr.revision < 1)
-		return RNDIS_STATUS_INVALID_DATA;
+		return rndis_bad_object(nic, in, len, "no object of offload encapsulation");
 	if ((e.ip4.enabled == NDIS_PARAM_ON &&
 	     (e.ip4.type != NDIS_ENCAP_8023 || e.ip4.header_size != 14)) ||
 	    (e.ip6.enabled == NDIS_PARAM_ON &&
@@ -246,7 +245,7 @@ offload_config_param(struct nic *nic, const uint8_t *in, uint32_t len)
 	memcpy(&p, in, sizeof(p));
 	if (p.name_off > len || p.name_len > len - p.name_off || p.name_len > 255 ||
 	    p.value_off > len || p.value_len > len - p.value_off || p.value_len > 255)
-		return RNDIS_STATUS_INVALID_DATA;
+		return rndis_bad_object(nic, in, len, "parameter outside its object");
 	narrow(name, sizeof(name), in + p.name_off, p.name_len);
 	narrow(value, sizeof(value), in + p.value_off, p.value_len);
 	host_log(HOST_INFO, "nic %u: configuration parameter %s = %s", nic->index, name, value);

@@ -159,6 +159,14 @@ bad(struct nic_queue *q, const char *rule, const uint8_t *msg, uint32_t len, con
 	return NVSP_STATUS_FAILURE;
 }
 
+/* What a guest sets is no object of its kind: the status of the answer. */
+uint32_t
+rndis_bad_object(struct nic *nic, const void *in, uint32_t len, const char *what)
+{
+	host_violation(nic->queue[0]->chan->part, "rndis.object", in, len, "%s", what);
+	return RNDIS_STATUS_INVALID_DATA;
+}
+
 static uint32_t
 queued(struct nic_queue *q, const void *msg, uint32_t len)
 {

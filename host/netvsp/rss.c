@@ -67,18 +67,18 @@ rss_caps(const struct nic *nic, struct ndis_rss_caps *caps)
 
 /* The object's parts, checked to lie inside it. */
 static uint32_t
-check(const struct ndis_rss_params *p, const uint8_t *in, uint32_t len, unsigned int queues)
+check(struct nic *nic, const struct ndis_rss_params *p, const uint8_t *in, uint32_t len)
 {
 	uint32_t n = p->table_len / 4u;
 
 	if (p->key_off > len || p->key_len > len - p->key_off || p->table_off > len ||
 	    p->table_len > len - p->table_off)
-		return RNDIS_STATUS_INVALID_DATA;
+		return rndis_bad_object(nic, in, len, "RSS: key or table outside the object");
 	if (p->key_len != NDIS_RSS_KEY_SIZE || n == 0 || p->table_len % 4 != 0)
-		return RNDIS_STATUS_INVALID_DATA;
+		return rndis_bad_object(nic, in, len, "RSS: no key of 40 bytes, or no table");
 	for (uint32_t i = 0; i < n; i++)
-		if (hv_load32(in + p->table_off + 4 * i) >= queues)
-			return RNDIS_STATUS_INVALID_DATA;
+		if (hv_load32(in + p->table_off + 4 * i) >= nic->opt.queues)
+			return rndis_bad_object(nic, in, len, "RSS: an entry beyond the queues");
 	return RNDIS_STATUS_SUCCESS;
 }
 
@@ -91,14 +91,16 @@ rss_set(struct nic *nic, const uint8_t *in, uint32_t len)
 	bool closed = false;
 	uint32_t n, st;
 
-	if (len < sizeof(p))
+	if (len < sizeof(p)) {
+		rndis_bad_object(nic, in, len, "RSS: shorter than its fixed part");
 		return RNDIS_STATUS_FAILURE;
+	}
 	memcpy(&p, in, sizeof(p));
 	if ((p.flags & NDIS_RSS_FLAG_DISABLE) != 0 || (p.hash_info & 0xFFu) == 0) {
 		rss->enabled = false;
 		return RNDIS_STATUS_SUCCESS;
 	}
-	st = check(&p, in, len, nic->opt.queues);
+	st = check(nic, &p, in, len);
 	if (st != RNDIS_STATUS_SUCCESS)
 		return st;
 	n = p.table_len / 4u;

@@ -393,6 +393,9 @@ tx_rndis(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct nvs
 			  "channel type does not fit the RNDIS message");
 	if (!is_data)
 		return control(q, &s);
+	if (!q->nic->rndis_ready)
+		tx_broken(q, "rndis.order", pkt->body, pkt->payload_len,
+			  "a frame before INITIALIZE");
 	if (!tx_section_take(q, s.section))
 		tx_broken(q, "tx.section-busy", NULL, 0, "a section is used before its completion");
 	q->tx_count++;

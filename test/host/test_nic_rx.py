@@ -279,7 +279,7 @@ def test_rss_refused(nichost, table, key, status):
     h = nichost("queues=4")
     g = h.guest().up()
     assert g.rss(table, key) == status and not h.cmd("rss")["rss"]["enabled"]
-    h.end()
+    h.end("rndis.object")
 
 
 def test_rss_to_a_closed_channel(nichost):

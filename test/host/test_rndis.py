@@ -56,17 +56,19 @@ def test_offload_objects(nichost, version, rev, size):
     h.end()
 
 
-@pytest.mark.parametrize("params", [
-    struct.pack("<2BH24x", 0x81, 3, 28), struct.pack("<2BH24x", 0x80, 0, 28),
-    struct.pack("<2BH24x", 0x80, 3, 19), struct.pack("<2BH24x", 0x80, 3, 29),
-    struct.pack("<2BHB23x", 0x80, 3, 28, 5), b"\x80\x03\x1c\x00"])
-def test_bad_offload_parameters(nichost, params):
+@pytest.mark.parametrize("params, rules", [
+    *((p, ["rndis.object"]) for p in (
+        struct.pack("<2BH24x", 0x81, 3, 28), struct.pack("<2BH24x", 0x80, 0, 28),
+        struct.pack("<2BH24x", 0x80, 3, 19), struct.pack("<2BH24x", 0x80, 3, 29),
+        b"\x80\x03\x1c\x00")),
+    (struct.pack("<2BHB23x", 0x80, 3, 28, 5), [])])
+def test_bad_offload_parameters(nichost, params, rules):
     h = nichost()
     g = h.guest().up()
     before = g.query(ng.OID_CURRENT)
     assert g.set(ng.OID_OFFLOAD, params) == INVALID_DATA
     assert g.query(ng.OID_CURRENT) == before
-    h.end()
+    h.end(*rules)
 
 
 def test_lsov1_is_not_supported(nichost):
@@ -90,7 +92,7 @@ def test_config_parameter(nichost):
     assert g.set(0x1021B, param("*LsoV2IPv4", "0")) == 0
     assert struct.unpack_from("<I", g.query(ng.OID_CURRENT)[1], 80)[0] == 0
     assert g.set(0x1021B, struct.pack("<5I", 20, 4000, 2, 20, 4)) == INVALID_DATA
-    h.end()
+    h.end("rndis.object")
 
 
 # --- control ----------------------------------------------------------------------------------
