@@ -227,9 +227,8 @@ vmbus_ring_rx_unblocked(struct vmbus_ring *r, uint32_t released)
 
 	/* Some producers ask for odd numbers, "all but one byte" among them. */
 	pending &= ~7u;
-	if (pending > r->size - VMBUS_PKT_TRAILER)
-		pending = r->size - VMBUS_PKT_TRAILER;
-	if (pending == 0)
+	/* More than there ever is comes never true. */
+	if (pending == 0 || pending >= r->size)
 		return false;
 	if (windex != r->peer) {
 		vmbus_ring_rx_refresh(r, windex);

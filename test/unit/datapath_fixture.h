@@ -201,6 +201,7 @@ fx_close(void **state)
 	if (fx.rxq != NULL)
 		hvn_rx_queue_release(&fx.dev, 0);
 	hvn_tx_queue_release(&fx.dev, 0);
+	hvn_txq_free_released(&fx.port, 0, true);
 	hvn_chan_free(fx.ch);
 	fx.rxq = NULL;
 	fx.ch = NULL;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "datapath_fixture.h"
 
+#include "hvn_rx.h"
+
 /* Frames arrive whole and in order, the message is acknowledged once, behind its last frame. */
 static void
 partial_message(void **state)
@@ -233,6 +235,84 @@ deferred(void **state)
 	assert_int_equal(hvn_rx_burst(fx.rxq, m, 8), 1);
 	expect_frame(m[0], 1, 60);
 	expect_ack(22, NVSP_STATUS_SUCCESS);
+}
+
+static unsigned int slow;
+bool __real_hvn_rx_range(struct hvn_rxq *q, struct hvn_chan *ch, struct hvn_rx_room *room,
+			 uint64_t range);
+bool __wrap_hvn_rx_range(struct hvn_rxq *q, struct hvn_chan *ch, struct hvn_rx_room *room,
+			 uint64_t range);
+
+bool
+__wrap_hvn_rx_range(struct hvn_rxq *q, struct hvn_chan *ch, struct hvn_rx_room *room,
+		    uint64_t range)
+{
+	slow++;
+	return __real_hvn_rx_range(q, ch, room, range);
+}
+
+/* What hosts say of a frame once RSS is on is usual: none goes the slow way. */
+static void
+usual(void **state)
+{
+	const uint32_t ppi[3][2] = { { RNDIS_PPI_CHECKSUM, RNDIS_RXCSUM_IP_OK },
+				     { RNDIS_PPI_HASH_INFO, 0x101 },
+				     { RNDIS_PPI_HASH_VALUE, 0xFEEDF00D } };
+	struct rte_mbuf *m[BURST];
+	uint64_t range[4];
+
+	RTE_SET_USED(state);
+	fx.rxq->want_hash = true;
+	slow = 0;
+	for (uint32_t n = 1; n <= 4; n++) {
+		for (uint32_t i = 0; i < n; i++)
+			range[i] = host_slot(i, i, 60 + i, 3, ppi);
+		assert_true(host_xfer(n, n, range));
+		assert_true(host_xfer(n + 8, n, range));
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 2 * n);
+		for (uint32_t i = 0; i < 2 * n; i++) {
+			assert_int_equal(m[i]->hash.rss, 0xFEEDF00D);
+			assert_int_equal(m[i]->ol_flags,
+					 RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_RSS_HASH);
+			expect_frame(m[i], i % n, 60 + i % n);
+		}
+	}
+	assert_int_equal(slow, 0);
+}
+
+/* A message counts once, however many bursts it takes and how often mbufs were short meanwhile. */
+static void
+messages_counted(void **state)
+{
+	struct rte_mbuf *all[POOL_SIZE], *m[BURST];
+
+	RTE_SET_USED(state);
+	assert_true(host_frames(1, 0, 8, 60));
+	assert_int_equal(rte_mempool_get_bulk(fx.pool, (void **)all, POOL_SIZE), 0);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
+	rte_mempool_put_bulk(fx.pool, (void **)all, POOL_SIZE);
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, 2), 2);
+		rte_pktmbuf_free_bulk(m, 2);
+	}
+	assert_int_equal(fx.rxq->stats.messages, 1);
+	/* The burst ends in the middle of the second. */
+	assert_true(host_frames(2, 0, 8, 60));
+	assert_true(host_frames(3, 8, 8, 60));
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, 12), 12);
+	rte_pktmbuf_free_bulk(m, 12);
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, 12), 4);
+	rte_pktmbuf_free_bulk(m, 4);
+	assert_int_equal(fx.rxq->stats.messages, 3);
+	/* The first of one of several frames is usual, the second is not. */
+	const uint32_t ppi[1][2] = { { 77, 0 } };
+	const uint64_t range[2] = { host_slot(0, 0, 60, 0, NULL), host_slot(1, 1, 60, 1, ppi) };
+
+	assert_true(host_xfer(4, 2, range));
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 2);
+	rte_pktmbuf_free_bulk(m, 2);
+	assert_int_equal(fx.rxq->stats.messages, 4);
 }
 
 static void
@@ -516,6 +596,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(flags, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(records, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(deferred, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(usual, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(messages_counted, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(vlan, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(scatter, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(coalesced, fx_big, fx_close),

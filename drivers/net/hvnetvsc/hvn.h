@@ -122,6 +122,7 @@ struct hvn_chan {
 	struct hvn_rxq *rxq; /* who takes the frames; NULL: they are dropped */
 	uint16_t index;	     /* = queue */
 	bool lost;	     /* the host took it away alone: nothing moves in it any more */
+	bool told_corrupt;   /* the log says so, once */
 	struct hvn_lock in_lock;
 	struct hvn_lock out_lock; /* of the outbound ring */
 	bool paying;		  /* completions are being written one by one */
@@ -245,6 +246,7 @@ struct hvn_txq {
 	uint16_t free_thresh;
 	bool started;
 	bool deferred;
+	bool released; /* by ethdev, while the host still held packets */
 	struct hvn_queue_path path;
 	struct hvn_tx_stats stats __rte_cache_aligned;
 	struct hvn_tx_stats base;
@@ -448,6 +450,11 @@ void hvn_rxq_stop(struct hvn_rxq *q);
 int hvn_txq_stop(struct hvn_txq *q, unsigned int timeout_ms);
 /* The channel is closed and the host has let go: free every mbuf still in flight. */
 void hvn_txq_reclaim(struct hvn_txq *q);
+/*
+ * Free transmit queue id if ethdev has released it; unless its channel is closed only if the host
+ * has completed everything. True if it is still there.
+ */
+bool hvn_txq_free_released(struct hvn_port *p, uint16_t id, bool closed);
 
 /* A transmit completion came in on ch, which may not be the queue's own. Caller holds in_lock. */
 void hvn_tx_completed(struct hvn_chan *ch, uint64_t tid, uint32_t status);

@@ -486,6 +486,19 @@ dispatch(struct hvn_ctrl *c)
 	}
 }
 
+/* Bursts see a corrupt ring as an empty or a full one, and may not log. */
+static void
+tell_corrupt(struct hvn_chan *ch)
+{
+	if (ch->told_corrupt || (ch->vc->rx.error == 0 && ch->vc->tx.error == 0))
+		return;
+	ch->told_corrupt = true;
+	HVN_LOG(ERR,
+		"port %u: channel %u: the host wrote nonsense into the ring that it %s: nothing "
+		"moves in it any more; stop the port and reset it",
+		ch->port->port_id, ch->index, ch->vc->rx.error != 0 ? "fills" : "empties");
+}
+
 /* Nobody may be polling: completions and notifications must not wait for that. */
 static uint32_t
 look_around(struct hvn_ctrl *c)
@@ -499,6 +512,8 @@ look_around(struct hvn_ctrl *c)
 		/* A stopped port has no bursts that would return frames to the host. */
 		for (uint16_t i = 0; i < (p->running ? 1 : p->n_chans); i++)
 			hvn_chan_scan(p->chan[i]);
+		for (uint16_t i = 0; i < p->n_chans; i++)
+			tell_corrupt(p->chan[i]);
 		if (__atomic_exchange_n(&c->channel_gone, false, __ATOMIC_ACQ_REL))
 			c->tell_reset = hvn_session_lost(p);
 		for (uint16_t i = 0; p->secondaries && i < p->n_chans; i++)

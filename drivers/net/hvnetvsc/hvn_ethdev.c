@@ -17,6 +17,7 @@
 #include "hvn_rss.h"
 #include "hvn_session.h"
 #include "hvn_stats.h"
+#include "hvn_telemetry.h"
 #include "hvn_vf.h"
 
 RTE_LOG_REGISTER(hvn_logtype, pmd.net.hvnetvsc, NOTICE);
@@ -203,20 +204,23 @@ set_mc_list(struct rte_eth_dev *dev, struct rte_ether_addr *list, uint32_t n)
 {
 	struct hvn_port *p = hvn_port(dev);
 	uint16_t before = p->n_mc;
-	int rc;
+	int rc = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 		if (!rte_is_multicast_ether_addr(&list[i]))
 			return -EINVAL;
 	hvn_ctrl_lock(p);
-	rc = hvn_vf_set_mc(p, list, n);
-	hvn_ctrl_unlock(p);
-	if (rc != 0)
-		return rc;
 	p->n_mc = (uint16_t)RTE_MIN(n, (uint32_t)UINT16_MAX);
-	rc = refilter(dev);
+	if (p->opened && !hvn_removed(p))
+		rc = hvn_rndis_update_filter(p);
+	/* The VF gets the list once the host has accepted that there is one, or keeps what it has. */
+	if (rc == 0)
+		rc = hvn_vf_set_mc(p, list, n);
 	if (rc != 0)
 		p->n_mc = before;
+	else if (p->opened && !hvn_removed(p))
+		hvn_vf_mirror(p);
+	hvn_ctrl_unlock(p);
 	return rc;
 }
 
@@ -272,7 +276,9 @@ rx_queue_release(struct rte_eth_dev *dev, uint16_t id)
 	hvn_ctrl_lock(p);
 	if (p->running)
 		hvn_vf_pause(p);
+	hvn_telemetry_lock();
 	hvn_rx_queue_release(dev, id);
+	hvn_telemetry_unlock();
 	hvn_ctrl_unlock(p);
 }
 
@@ -284,7 +290,9 @@ tx_queue_release(struct rte_eth_dev *dev, uint16_t id)
 	hvn_ctrl_lock(p);
 	if (p->running)
 		hvn_vf_pause(p);
+	hvn_telemetry_lock();
 	hvn_tx_queue_release(dev, id);
+	hvn_telemetry_unlock();
 	hvn_ctrl_unlock(p);
 }
 
@@ -293,8 +301,13 @@ rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned 
 	       const struct rte_eth_rxconf *conf, struct rte_mempool *pool)
 {
 	struct hvn_port *p = hvn_port(dev);
-	int rc = hvn_rx_queue_setup(dev, id, nb_desc, socket, conf, pool);
+	int rc;
 
+	hvn_ctrl_lock(p);
+	hvn_telemetry_lock();
+	rc = hvn_rx_queue_setup(dev, id, nb_desc, socket, conf, pool);
+	hvn_telemetry_unlock();
+	hvn_ctrl_unlock(p);
 	if (p->running)
 		hvn_vf_resume(p);
 	return rc;
@@ -305,8 +318,13 @@ tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned 
 	       const struct rte_eth_txconf *conf)
 {
 	struct hvn_port *p = hvn_port(dev);
-	int rc = hvn_tx_queue_setup(dev, id, nb_desc, socket, conf);
+	int rc;
 
+	hvn_ctrl_lock(p);
+	hvn_telemetry_lock();
+	rc = hvn_tx_queue_setup(dev, id, nb_desc, socket, conf);
+	hvn_telemetry_unlock();
+	hvn_ctrl_unlock(p);
 	if (p->running)
 		hvn_vf_resume(p);
 	return rc;

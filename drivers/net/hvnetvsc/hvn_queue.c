@@ -126,10 +126,13 @@ hvn_tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 			id, nb_desc, HVN_TXD_MIN_DESC, HVN_TXD_MAX_DESC);
 		return -EINVAL;
 	}
-	q = dev->data->tx_queues[id];
-	if (q != NULL && q->chan != NULL && hvn_txd_used(q->txd) != 0) {
-		HVN_LOG(ERR, "port %u: tx queue %u: the host still holds packets of it", p->port_id,
-			id);
+	hvn_tx_queue_release(dev, id);
+	/* In a stopped port the next start takes the channel back from the host. */
+	if (p->running && hvn_txq_free_released(p, id, false)) {
+		HVN_LOG(ERR,
+			"port %u: tx queue %u: the host still holds packets of its "
+			"predecessor: again later, or stop the port",
+			p->port_id, id);
 		return -EBUSY;
 	}
 	thresh = conf->tx_free_thresh != 0 ? conf->tx_free_thresh : nb_desc / 4;
@@ -146,7 +149,6 @@ hvn_tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 		rte_free(q);
 		return -ENOMEM;
 	}
-	hvn_tx_queue_release(dev, id);
 	q->port = p;
 	q->offloads = conf->offloads | dev->data->dev_conf.txmode.offloads;
 	q->queue_id = id;
@@ -159,6 +161,21 @@ hvn_tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 	return 0;
 }
 
+/* The host reads nothing of it any more. */
+static void
+txq_free(struct hvn_txq *q)
+{
+	const struct hvn_port *p = q->port;
+
+	hvn_txq_reclaim(q);
+	/* Whoever looks up a completion that the host made up may have found it just now. */
+	for (uint16_t i = 0; i < p->n_chans; i++)
+		if (hvn_chan_lock_in(p->chan[i]))
+			hvn_lock_release(&p->chan[i]->in_lock);
+	hvn_txd_free(q->txd);
+	rte_free(q);
+}
+
 void
 hvn_tx_queue_release(struct rte_eth_dev *dev, uint16_t id)
 {
@@ -166,11 +183,36 @@ hvn_tx_queue_release(struct rte_eth_dev *dev, uint16_t id)
 
 	if (q == NULL)
 		return;
-	/* Stopped before, or its channel is closed: the host reads nothing of it any more. */
-	hvn_txq_reclaim(q);
 	dev->data->tx_queues[id] = NULL;
-	hvn_txd_free(q->txd);
-	rte_free(q);
+	q->started = false;
+	if (q->chan != NULL)
+		hvn_txd_harvest(q);
+	/*
+	 * The host was too slow for the stop: what it reads stays as it is until it says so, or until
+	 * the channel is closed. p->txq[] leads its completions here.
+	 */
+	if (q->chan != NULL && hvn_txd_used(q->txd) != 0) {
+		q->released = true;
+		return;
+	}
+	txq_free(q);
+}
+
+bool
+hvn_txq_free_released(struct hvn_port *p, uint16_t id, bool closed)
+{
+	struct hvn_txq *q = p->txq[id];
+
+	if (q == NULL || !q->released)
+		return false;
+	if (!closed) {
+		hvn_chan_scan(q->chan);
+		hvn_txd_harvest(q);
+		if (hvn_txd_used(q->txd) != 0)
+			return true;
+	}
+	txq_free(q);
+	return false;
 }
 
 void

@@ -4,7 +4,7 @@
  * else is left to hvn_chan.c (messages) and hvn_rx.c (ranges). Compiled once per vector width.
  *
  * Usual is a message of frames in one piece of the ring, and in it a plain RNDIS packet with the
- * records checksum, hash value and VLAN, which fits one mbuf. What is usual is checked as much as
+ * records checksum, hash value and information, and VLAN, which fits one mbuf. What is usual is checked as much as
  * rndis_parse_packet() and hvn_chan_xfer() do.
  */
 #include <rte_prefetch.h>
@@ -97,6 +97,9 @@ rx_records(struct hvn_rxq *q, const uint8_t *rec, uint64_t where, uint64_t data_
 				m->ol_flags |= RTE_MBUF_F_RX_RSS_HASH;
 				m->hash.rss = value;
 			}
+			break;
+		case RNDIS_PPI_HASH_INFO:
+			/* Function and type of the hash: an mbuf has no place for them. */
 			break;
 		case RNDIS_PPI_VLAN:
 			/* A tag to insert is no plain copy. */
@@ -385,6 +388,7 @@ rx_msg_done(struct hvn_rxq *q, struct hvn_chan *ch, struct vmbus_ring *rx, const
 		hvn_chan_unscan(ch, msg->len);
 	rx->index = vmbus_ring_wrap(rx, rx->index + msg->len + VMBUS_PKT_TRAILER);
 	hvn_chan_owe(ch, msg->tid, ch->msg_status);
+	q->stats.messages++;
 }
 
 /* A range that is not usual. False if the burst has to end here: no mbufs. */
@@ -441,8 +445,6 @@ rx_mixed(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **next, struct 
 		if (msg.at == msg.end) {
 			if (ch->msg_ranges == 0 && hvn_chan_next(ch) != 1)
 				break;
-			if (ch->msg_next == 0)
-				q->stats.messages++;
 			rx_msg_load(ch, &msg);
 		}
 		ranges = (uint32_t)((msg.end - msg.at) / 8);

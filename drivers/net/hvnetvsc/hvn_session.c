@@ -173,6 +173,8 @@ hvn_session_close(struct hvn_port *p)
 	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++)
 		if (p->data->tx_queues[i] != NULL)
 			hvn_txq_reclaim(p->data->tx_queues[i]);
+	for (uint16_t i = 0; i < HVN_QUEUES_MAX; i++)
+		hvn_txq_free_released(p, i, true);
 	for (uint16_t i = 0; i < p->n_chans; i++) {
 		hvn_stats_channel_gone(p, p->chan[i]);
 		hvn_chan_free(p->chan[i]);
@@ -255,6 +257,17 @@ open_subchannels(struct hvn_port *p, uint16_t queues)
 	return 0;
 }
 
+/* Does the host still hold packets of queues that were released? No others may take their place. */
+static bool
+host_holds_released(struct hvn_port *p)
+{
+	bool any = false;
+
+	for (uint16_t i = 0; i < HVN_QUEUES_MAX; i++)
+		any |= hvn_txq_free_released(p, i, false);
+	return any;
+}
+
 int
 hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues)
 {
@@ -264,7 +277,7 @@ hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues)
 	if (hvn_removed(p))
 		return -ENODEV;
 	queues = RTE_MAX(queues, (uint16_t)1);
-	if (p->opened && p->session_mtu == wire_mtu(mtu)) {
+	if (p->opened && p->session_mtu == wire_mtu(mtu) && !host_holds_released(p)) {
 		if (p->asked_queues == queues || (p->n_chans == 1 && queues == 1))
 			return 0;
 		if (more)

@@ -42,9 +42,8 @@ hvn_tx_send_section(struct hvn_txq *q, struct hvn_txd *t)
 			      (uint64_t)(HVN_TX_MSG_LEN / 8) << 32 | (uint64_t)VMBUS_PKT_F_RC << 48;
 	const uint64_t nvsp = NVSP_RNDIS | (uint64_t)NVSP_CHANNEL_DATA << 32;
 	const uint64_t what = t->desc[d].sect | (uint64_t)t->agg_end << 32;
-	const uint64_t tid = hvn_txd_arm(t, d);
 	struct vmbus_ring_span span;
-	uint64_t *at;
+	uint64_t *at, tid;
 
 	/* The last message is not padded. */
 	((struct rndis_hdr *)(t->agg_base + t->agg_last))->len = t->agg_end - t->agg_last;
@@ -52,6 +51,7 @@ hvn_tx_send_section(struct hvn_txq *q, struct hvn_txd *t)
 	q->stats.messages++;
 	/* Cannot fail: room was there when the aggregate was opened, and out_lock is held since. */
 	if (likely(tx->size - tx->index >= HVN_TX_MSG_LEN + VMBUS_PKT_TRAILER)) {
+		tid = hvn_txd_arm(t, d);
 		at = (uint64_t *)(void *)(tx->data + tx->index);
 		at[0] = desc;
 		at[1] = tid;
@@ -63,14 +63,16 @@ hvn_tx_send_section(struct hvn_txq *q, struct hvn_txd *t)
 		return;
 	}
 	if (likely(vmbus_ring_tx_reserve(tx, HVN_TX_MSG_LEN, &span) == 0)) {
-		const uint64_t msg[HVN_TX_MSG_LEN / 8] = { desc, tid, nvsp, what };
+		const uint64_t msg[HVN_TX_MSG_LEN / 8] = { desc, hvn_txd_arm(t, d), nvsp, what };
 
 		vmbus_ring_tx_fill(&span, 0, msg, HVN_TX_MSG_LEN);
 		vmbus_ring_tx_commit(tx, HVN_TX_MSG_LEN);
 		return;
 	}
-	/* But the ring may have turned out corrupt: the packets are lost with the device. */
-	t->desc[d].expect = 0;
+	/*
+	 * But the ring may have turned out corrupt: the packets are lost with the device. The id was
+	 * never given out, so that no completion forged meanwhile can give the descriptor back too.
+	 */
 	hvn_txd_put(t, d);
 	q->stats.errors += t->agg_pkts;
 }

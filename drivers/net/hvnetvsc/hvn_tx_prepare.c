@@ -11,8 +11,9 @@
 #include "hvn_tx_frame.h"
 
 static int
-prepare_one(const struct hvn_port *p, struct rte_mbuf *m)
+prepare_one(const struct hvn_txq *q, struct rte_mbuf *m)
 {
+	const struct hvn_port *p = q->port;
 	struct hvn_tx_frame f;
 	int rc;
 
@@ -25,7 +26,8 @@ prepare_one(const struct hvn_port *p, struct rte_mbuf *m)
 	if (rc != 0)
 		return rc;
 	/* More pieces than one message may have: only a copy can be sent. */
-	if (m->nb_segs >= HVN_GPA_RANGES_MAX && f.len + HVN_TX_RNDIS_MAX > p->caps.section_size)
+	if (m->nb_segs >= HVN_GPA_RANGES_MAX &&
+	    (q->txd->sect_count == 0 || f.len + HVN_TX_RNDIS_MAX > q->txd->agg_limit))
 		return -EINVAL;
 	if ((m->ol_flags &
 	     (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_SEG)) != 0 &&
@@ -51,7 +53,7 @@ hvn_tx_prepare(void *txq, struct rte_mbuf **pkts, uint16_t n)
 	}
 	hvn_path_leave(&q->path);
 	for (i = 0; i < n; i++) {
-		rc = prepare_one(q->port, pkts[i]);
+		rc = prepare_one(q, pkts[i]);
 		if (rc != 0) {
 			rte_errno = -rc;
 			return i;
