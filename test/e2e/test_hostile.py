@@ -62,3 +62,14 @@ def test_answers_of_another_request(run):
     assert host.stats()["nics"][0]["filter"] & 0x20 == 0
     app.quit()
     host.end()
+
+
+def test_corrupt_ring_is_told(run):
+    """A ring that the host made unusable is a line in the log, one, though nobody polls."""
+    host, app = start(run, "port=sink")
+    reply = host.command("ring-word", nic=0, queue=0, ring="rx", word="write", value=3)
+    assert reply["ok"], reply
+    app.expect("channel 0: the host wrote nonsense into the ring that it fills")
+    app.kill()
+    assert app.text.count("wrote nonsense") == 1
+    host.kill()

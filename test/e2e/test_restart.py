@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Restarts of the port: many of them, and under traffic."""
 from console import Console, back, cycle
-from hv import Host
+from hv import Host, until
 
 COUNT = 200
 
@@ -26,5 +26,24 @@ def test_under_traffic(run):
         app.do("start")
         back(host, host.port()["received"] + 500)
         app.restart()
+    app.quit()
+    host.end()
+
+
+def test_slow_host(run):
+    """A queue set up anew while the host still has packets of it: not before it is done."""
+    host = run(Host, nics=["port=sink"])
+    app = run(Console, host, "--forward-mode=txonly", "--txpkts=1514", "--txd=64")
+    assert host.command("stall", nic=0, queue=0)["ok"]
+    app.do("start")
+    until(lambda: app.stats()["TX-packets"] > 0, "packets sent")
+    app.do("stop", "port 0 txq 0 stop", "port 0 txq 0 setup")
+    assert "the host still holds packets of its predecessor" in app.text
+    assert host.command("resume", nic=0, queue=0)["ok"]
+    until(lambda: "Fail" not in app.do("port 0 txq 0 setup"), "the host's completions")
+    before = app.stats()["TX-packets"]
+    app.do("port 0 txq 0 start", "start")
+    until(lambda: app.stats()["TX-packets"] > before, "packets sent again")
+    app.do("stop")
     app.quit()
     host.end()
