@@ -73,18 +73,22 @@ static int
 cmd_vf(struct nic *nic, json_t *request, json_t *reply)
 {
 	const char *action = json_string_value(json_object_get(request, "action"));
-	json_t *serial = json_object_get(request, "serial");
+	json_t *serial = json_object_get(request, "serial"), *count;
 
 	if (action != NULL && strcmp(action, "remove") == 0)
 		return vf_remove(nic);
+	if (action != NULL && strcmp(action, "lose") == 0) {
+		count = json_object_get(request, "count");
+		nic->lose_switches = count != NULL ? (unsigned int)json_integer_value(count) : 1;
+		return 0;
+	}
 	if (action != NULL && (strcmp(action, "cut") == 0 || strcmp(action, "mend") == 0))
 		return vf_leg_cut(nic, action[0] == 'c');
 	if (action != NULL && strcmp(action, "replace") == 0 && json_is_integer(serial))
 		return vf_replace(nic, (uint32_t)json_integer_value(serial));
 	if (action == NULL || strcmp(action, "add") != 0 || !json_is_integer(serial))
-		return json_refuse(
-			reply,
-			"vf: action must be remove, cut, mend, or add or replace with a serial");
+		return json_refuse(reply, "vf: action must be remove, cut, mend, lose, or add or "
+					  "replace with a serial");
 	return vf_add(nic, (uint32_t)json_integer_value(serial));
 }
 

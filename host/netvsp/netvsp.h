@@ -198,6 +198,7 @@ struct nic {
 	struct port *leg;	 /* NULL: none */
 	bool leg_cut;
 	bool leg_live; /* from the guest's request for the VF to its request for the other path */
+	unsigned int lose_switches;	 /* so many completions of a switch are not sent */
 	uint64_t leg_patience, leg_seen; /* frames for the VF may be on their way for so long, ns */
 	uint64_t leg_to_guest, leg_from_guest;
 

@@ -98,6 +98,15 @@ vf_session_end(struct nic *nic)
 	nic->n_notices = 0;
 }
 
+static bool
+is_lost(struct nic *nic)
+{
+	if (nic->lose_switches == 0)
+		return false;
+	nic->lose_switches--;
+	return true;
+}
+
 static void
 finish_switch(struct nic *nic)
 {
@@ -115,7 +124,7 @@ finish_switch(struct nic *nic)
 		return;
 	nic->leg_live = to_vf;
 	nic->switch_pending = false;
-	if (nic->switch_rc)
+	if (nic->switch_rc && !is_lost(nic))
 		notify(nic, VF_SWITCHED, 0);
 	if (to_vf && nic->opt.switch_fail)
 		notify(nic, NVSP_SWITCH_DATA_PATH, NVSP_PATH_SYNTHETIC);
@@ -141,7 +150,8 @@ vf_switch_request(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, uint32_
 		nic->leg_live = false;
 	if (nic->switch_pending || !legal || path > NVSP_PATH_VF) {
 		/* Completed, without effect. */
-		return !rc || queue_send(q, VMBUS_PKT_COMPLETION, 0, pkt->tid, "", 0, 0) == 0;
+		return !rc || is_lost(nic) ||
+		       queue_send(q, VMBUS_PKT_COMPLETION, 0, pkt->tid, "", 0, 0) == 0;
 	}
 	if (!can_notify(nic))
 		return false;

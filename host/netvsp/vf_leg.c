@@ -2,7 +2,8 @@
 /*
  * The VF's wire: a second port, whose far end a guest attaches as the VF. While the data path is
  * "VF", frames for the guest go there; what the guest sends there always counts, as on hardware.
- * Frames are held, never dropped: a path that is closed keeps them in the NIC's own port.
+ * Frames are held, not dropped: a path that is closed keeps them in the NIC's own port. What was on its
+ * way to a VF that has gone is lost.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -79,17 +80,22 @@ vf_leg_settling(struct nic *nic)
 
 	if (nic->leg_patience == 0)
 		return false;
-	if (nic->path_vf || nic->leg_cut || !nic->leg_live || nic->leg->ops->unsent == NULL ||
-	    nic->leg->ops->unsent(nic->leg) == 0) {
+	if (nic->path_vf || nic->leg->ops->unsent == NULL || nic->leg->ops->unsent(nic->leg) == 0) {
 		nic->leg_patience = 0;
 		return false;
 	}
+	if (nic->leg_cut || !nic->leg_live)
+		nic->leg_patience = 0;
 	/* Time in which this process does not run is not the guest's fault. */
 	now = host_now();
 	passed = now - nic->leg_seen < TURN_NS ? now - nic->leg_seen : TURN_NS;
 	nic->leg_seen = now;
 	nic->leg_patience -= passed < nic->leg_patience ? passed : nic->leg_patience;
-	return nic->leg_patience != 0;
+	if (nic->leg_patience != 0)
+		return true;
+	/* The VF never took them: by the next one they would come late. */
+	nic->leg->ops->discard(nic->leg);
+	return false;
 }
 
 unsigned int

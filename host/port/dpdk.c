@@ -186,14 +186,22 @@ dpdk_unsent(const struct port *port)
 	return n;
 }
 
-/* Free what waits in either direction. */
 static void
-drop_held(struct dpdk *d)
+dpdk_discard(struct port *port)
 {
+	struct dpdk *d = dpdk_of(port);
+
 	for (unsigned int q = 0; d->out != NULL && q < d->n_queues; q++) {
 		rte_pktmbuf_free_bulk(d->out[q].tx, d->out[q].n);
 		d->out[q].n = 0;
 	}
+}
+
+/* Free what waits in either direction. */
+static void
+drop_held(struct dpdk *d)
+{
+	dpdk_discard(&d->port);
 	for (; d->used != 0; d->used--, d->head = (d->head + 1) % HELD)
 		rte_pktmbuf_free(d->held[d->head]);
 }
@@ -484,6 +492,7 @@ const struct port_ops port_dpdk_ops = {
 	.push = dpdk_push,
 	.flush = dpdk_flush,
 	.unsent = dpdk_unsent,
+	.discard = dpdk_discard,
 	.command = dpdk_command,
 	.stats = dpdk_stats,
 };

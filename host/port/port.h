@@ -58,6 +58,8 @@ struct port_ops {
 	unsigned int (*flush)(struct port *port);
 	/* Frames that push() took and flush() could not send yet. May be NULL: none, ever. */
 	unsigned int (*unsent)(const struct port *port);
+	/* ... are given up: who was to have them has gone. With unsent. */
+	void (*discard)(struct port *port);
 	/* A control command ("start", "stop", "rate", ...), as nic_command(). May be NULL. */
 	int (*command)(struct port *port, const char *cmd, json_t *request, json_t *reply);
 	json_t *(*stats)(struct port *port); /* a new object */

@@ -7,22 +7,22 @@ import pytest
 import vf
 from console import Console
 from failover import NOTHING, VfHost
-from hv import CPUS, Testpmd, TestpmdHv
+from hv import CPUS, Testpmd, TestpmdHv, until
+from telemetry import Telemetry
 
 EVENT = "Port 0: link state change event"
 APPS = [Testpmd, TestpmdHv]
 FLAPS = 20
-VF_RINGS = 2 * 1024  # frames: a memif has this many slots each way
 
 
 @pytest.fixture
 def start(run, tmp):
     """start(queues, ...): a host, an application that sends back what it gets, and traffic."""
-    def begin(app=Testpmd, queues=1, removable=False, **more):
+    def begin(app=Testpmd, queues=1, removable=False, telemetry=False, **more):
         host = run(VfHost, queues=queues, **more)
         eal, host.device_vf = host.removable(tmp) if removable else (host.device, None)
         program = run(app, host, "--forward-mode=macswap", f"--rxq={queues}", f"--txq={queues}",
-                      eal=eal, cores=min(queues, 2), cpus=CPUS[-1:])
+                      eal=eal, cores=min(queues, 2), cpus=CPUS[-1:], telemetry=telemetry)
         if app is Console:
             program.do("start")
         else:
@@ -30,6 +30,20 @@ def start(run, tmp):
         host.command("start", nic=0)
         return host, program
     return begin
+
+
+def lost_with_vf(host, app):
+    """What went into a VF and never came out of it; and what the application threw away because
+    a VF that was about to go took nothing."""
+    telemetry = Telemetry(app)
+    stats, ext, nic = telemetry.ask("/ethdev/stats,0"), telemetry.ask("/ethdev/xstats,0"), \
+        host.nic()
+    by_ring = [sum(q[k] for q in nic["queues"]) for k in ("rx_frames", "tx_frames")]
+    assert [stats["ipackets"] - ext["vf_rx_packets"],
+            stats["opackets"] - ext["vf_tx_packets"]] == by_ring, "the rings lose nothing"
+    rings = [nic["vf_to_guest"] - ext["vf_rx_packets"], ext["vf_tx_packets"] - nic["vf_from_guest"]]
+    assert min(rings) >= 0, rings
+    return sum(rings) + stats["ipackets"] - stats["opackets"]
 
 
 def finish(host, app):
@@ -86,10 +100,11 @@ def test_flaps(start):
     host.end()
 
 
+@pytest.mark.parametrize("queues", [1, 4])
 @pytest.mark.parametrize("app", APPS, ids=["dpdk-testpmd", "testpmd-hv"])
-def test_surprise(start, app):
-    """The device is gone without a word: what it held is lost, and nothing else."""
-    host, program = start(app, removable=True)
+def test_surprise(start, app, queues):
+    """The device is gone without a word: what its rings held is lost, and nothing else."""
+    host, program = start(app, queues, removable=True, telemetry=True)
     for _ in range(3):
         host.wait_on_vf()
         assert host.device_vf.do("rmv") == "ok"
@@ -99,9 +114,25 @@ def test_surprise(start, app):
         program.expect("data path switched to VF")
     host.wait_on_vf()
     port = host.settle()
-    assert port["lost"] <= 3 * VF_RINGS
-    assert port == {**NOTHING, "lost": port["lost"]}
+    assert port == {**NOTHING, "lost": lost_with_vf(host, program)}
     program.end()
+    host.end()
+
+
+def test_surprise_when_full(start):
+    """What the VF had no room for is lost with it, and does not come late by the next one."""
+    host, app = start(Console, removable=True, telemetry=True)
+    host.wait_on_vf()
+    app.do("stop")
+    until(lambda: host.nic()["vf_leg"]["unsent"] != 0, "more than the VF holds")
+    host.device_vf.do("rmv")
+    app.expect("is given up")
+    app.expect("data path switched to VF")
+    app.do("start")
+    host.wait_on_vf()
+    port = host.settle()
+    assert port == {**NOTHING, "lost": lost_with_vf(host, app)}
+    app.quit()
     host.end()
 
 
@@ -132,6 +163,30 @@ def test_failing_switch(start):
     finish(host, app)
 
 
+@pytest.mark.parametrize("way", ["to", "from"])
+def test_lost_completion(start, way):
+    """The host switches and does not say so: it is asked again, and frames flow meanwhile."""
+    host, app = start()
+    host.wait_on_vf()
+    if way == "to":
+        host.assoc("remove")
+        host.wait_on_synthetic()
+    host.assoc("lose")
+    if way == "to":
+        host.assoc("add", serial=2)
+        app.expect("the host did not confirm the switch to the VF path")
+        app.expect("data path switched to VF")
+        host.wait_on_vf()
+    else:
+        host.assoc("remove")
+        host.wait_on_synthetic()  # does not wait for the time-out
+        assert "did not confirm" not in app.text
+        app.expect("the host did not confirm the switch to the synthetic path")
+        app.expect("data path switched to synthetic")
+        host.wait_on_synthetic()
+    finish(host, app)
+
+
 def test_unsolicited(start):
     """The host turns to the synthetic path by itself; the VF is taken again later."""
     host, app = start()
@@ -145,14 +200,13 @@ def test_unsolicited(start):
 
 def test_replaced(start):
     """Another VF without a word of the first one's end."""
-    host, app = start()
+    host, app = start(telemetry=True)
     host.wait_on_vf()
     host.assoc("replace", serial=9)
     app.expect(r"associates VF serial 9")
     app.expect("data path switched to VF")
     host.wait_on_vf()
     port = host.settle()
-    assert port["lost"] <= 2 * VF_RINGS, "more than the first VF held"
-    assert port == {**NOTHING, "lost": port["lost"]}
+    assert port == {**NOTHING, "lost": lost_with_vf(host, app)}, "more than the first VF held"
     app.end()
     host.end()

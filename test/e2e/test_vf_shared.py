@@ -101,6 +101,31 @@ def test_late_device(run, tmp):
     host.end()
 
 
+def test_returns_as_another(run, tmp):
+    """Each time another driver's device, with other features and another address; then none."""
+    host = run(Host, nics=["queues=2,port=sink"])
+    one = vf.Vf(tmp)
+    app = run(Console, host, "--no-rmv-interrupt", queues=2, eal=one.by_application())
+    vf.to_vf(host)
+    for serial, more in enumerate(({"rss": 0, "mac": "02:00:00:00:00:77"}, {"rmv": 0, "mtu": 2000},
+                                   {"reta": 0, "rxcap": 0}, {}), 5):
+        vf.remove(host, app)
+        one.do("rmv")
+        app.expect(r"VF port \d+ has gone")
+        other = vf.Vf(tmp, **more)
+        app.do(f"port attach {other.devargs()}")
+        vf.to_vf(host, serial)
+        assert other.state()["started"] == "1"
+        assert other.state()["mac"].upper() == vf.MAC.format(1)
+    one.do("rmv")
+    app.expect("is given up")
+    vf.wait_path(host, "synthetic")
+    app.expect("cannot be probed yet")
+    assert "given up" not in app.text[app.seen:]
+    app.quit()
+    host.end()
+
+
 def test_replaced(run, tmp):
     """Another VF without a withdrawal of the first: given up, taken anew."""
     host = run(Host, nics=["port=sink"])

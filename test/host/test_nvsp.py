@@ -456,6 +456,18 @@ def test_slow_and_second_switch(nichost):
     h.end()
 
 
+def test_switch_whose_completion_is_lost(nichost):
+    """It is done all the same; the same request again has no effect, and is answered."""
+    h = nichost("vf=1")
+    g = h.guest().up()
+    assoc(g, 1, 1)
+    assert h.cmd("vf", action="lose")["ok"]
+    g.nvsp(129, 1)
+    assert g.ch.read(0.2) is None and h.stats()["data_path"] == "vf"
+    assert g.ask(129, 1).payload == b"" and h.stats()["data_path"] == "vf"
+    h.end()
+
+
 def test_switch_that_fails(nichost):
     h = nichost("vf=1,switch-fail=yes")
     g = h.guest().up()

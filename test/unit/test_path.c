@@ -475,6 +475,27 @@ test_no_link_over_restart(void **state)
 	assert_true(p.running);
 }
 
+/* No number of attempts is too many, however long the device takes to be ready. */
+static void
+test_waits_for_ever(void **state)
+{
+	struct hvn_path p;
+
+	(void)state;
+	hvn_path_init(&p);
+	hvn_path_event(&p, HVN_EV_START);
+	hvn_path_event(&p, HVN_EV_ASSOC);
+	hvn_path_event(&p, HVN_EV_APPEAR);
+	for (unsigned int i = 0; i < 100000; i++) {
+		assert_int_equal(hvn_path_next(&p), HVN_ACT_ATTACH);
+		hvn_path_done(&p, HVN_ACT_ATTACH, -EAGAIN);
+		assert_int_equal(hvn_path_next(&p), HVN_ACT_RETRY);
+		hvn_path_event(&p, HVN_EV_RETRY);
+	}
+	hvn_path_done(&p, HVN_ACT_ATTACH, 0);
+	assert_int_equal(hvn_path_next(&p), HVN_ACT_CONFIGURE);
+}
+
 static void
 test_names(void **state)
 {
@@ -499,6 +520,7 @@ main(void)
 		cmocka_unit_test(test_recovery_and_link),
 		cmocka_unit_test(test_unfit_until_restart),
 		cmocka_unit_test(test_no_link_over_restart),
+		cmocka_unit_test(test_waits_for_ever),
 		cmocka_unit_test(test_names),
 	};
 

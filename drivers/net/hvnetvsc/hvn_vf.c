@@ -601,6 +601,7 @@ look_around(struct hvn_vf *vf)
 		hvn_path_event(&vf->path, HVN_EV_VANISH);
 }
 
+/* Without end: some devices are ready only minutes after the host spoke of them. */
 static uint32_t
 retry_ms(const struct hvn_vf *vf)
 {

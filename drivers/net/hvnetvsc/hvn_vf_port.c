@@ -482,6 +482,7 @@ hvn_vf_detach(struct hvn_vf *vf)
 	hvn_vf_unwatch(vf);
 	HVN_LOG(NOTICE, "port %u: VF %u is given up", vf->p->port_id, port);
 	vf->port = RTE_MAX_ETHPORTS;
+	vf->told = false;
 	/* By the name it had: somebody else may have closed the port. */
 	probed = device_unuse(vf->device, &last);
 	if (dev == NULL)
