@@ -35,10 +35,11 @@ $(BUILD)/build.ninja: | $(stamp)
 demo: all
 	@scripts/demo.sh
 
-## failover: 1000 switches to the VF and back under traffic, then 200 surprise removals
+## failover: 1000 switches to the VF and back under traffic, 200 surprise removals; net_netvsc's
 failover: all
 	$(PYTHON) bench/vf_flaps.py
 	$(PYTHON) bench/vf_flaps.py --surprise --flaps 200
+	$(PYTHON) bench/vf_stock.py
 
 ## failover-asan: the same with sanitizers, with fewer packets
 failover-asan: | $(stamp)

@@ -35,6 +35,33 @@ def numbers(port):
                                  "longest_gap_ns")}
 
 
+def summary(series, rate):
+    """Sums, and median and maximum of gap and blackout, of a list of pairs: away, back."""
+    total = {}
+    for name, which in (("away", 0), ("back", 1)):
+        part = [f[which] for f in series]
+        for key in ("lost", "duplicated", "reordered", "missed"):
+            total[f"{name}_{key}"] = sum(p[key] for p in part)
+        gaps = sorted(p["longest_gap_ns"] / 1e6 for p in part)
+        dark = sorted(p["lost"] / rate * 1e3 for p in part)
+        total[f"{name}_gap_ms"] = [statistics.median(gaps), gaps[-1]]
+        total[f"{name}_blackout_ms"] = [statistics.median(dark), dark[-1]]
+    return total
+
+
+def measure(host, what):
+    """Do something in a quiet moment; what hv-host saw of it."""
+    before = host.port()
+    host.command("reset-stats", nic=0)
+    start = time.monotonic()
+    what()
+    host.wait_frames(64)
+    now = numbers(host.port())
+    now["outstanding_before"] = before["outstanding"]
+    now["seconds"] = time.monotonic() - start
+    return now
+
+
 class Bench:
     """A host, an application with a VF, and flaps."""
 
@@ -54,18 +81,6 @@ class Bench:
     def kill(self):
         self.app.kill()
         self.host.kill()
-
-    def measure(self, what):
-        """Do something in a quiet moment; what hv-host saw of it."""
-        before = self.host.port()
-        self.host.command("reset-stats", nic=0)
-        start = time.monotonic()
-        what()
-        self.host.wait_frames(64)
-        now = numbers(self.host.port())
-        now["outstanding_before"] = before["outstanding"]
-        now["seconds"] = time.monotonic() - start
-        return now
 
     def away(self):
         if self.vf is not None:
@@ -97,8 +112,8 @@ class Bench:
                 first = held(app.proc.pid, self.telemetry)
                 host.command("start", nic=0)
                 host.wait_on_vf(32)
-            away = self.measure(self.away)
-            back = self.measure(lambda serial=n + 2: self.back(serial))
+            away = measure(host, self.away)
+            back = measure(host, lambda serial=n + 2: self.back(serial))
             self.series.append((away, back))
             if (n + 1) % 100 == 0:
                 print(f"  {n + 1} flaps", file=sys.stderr, flush=True)
@@ -137,14 +152,7 @@ class Bench:
                  "resources_first": first, "resources_last": last,
                  "sanitizer": "asan" in BUILD.name, "statistics": exact,
                  "dropped_by_application": app["total"]["dropped"]}
-        for name, which in (("away", 0), ("back", 1)):
-            part = [f[which] for f in self.series]
-            for key in ("lost", "duplicated", "reordered", "missed"):
-                total[f"{name}_{key}"] = sum(p[key] for p in part)
-            gaps = sorted(p["longest_gap_ns"] / 1e6 for p in part)
-            dark = sorted(p["lost"] / rate * 1e3 for p in part)
-            total[f"{name}_gap_ms"] = [statistics.median(gaps), gaps[-1]]
-            total[f"{name}_blackout_ms"] = [statistics.median(dark), dark[-1]]
+        total.update(summary(self.series, rate))
         total["outstanding"] = left["outstanding"]
         return total
 
@@ -162,13 +170,17 @@ def wrong(total):
     return bad + [f"{k}: {a}, expected {b}" for k, (a, b) in total["statistics"].items() if a != b]
 
 
-def show(total):
+def show_switches(total):
     for way, text in (("away", "VF to synthetic"), ("back", "synthetic to VF")):
         gap, dark = total[f"{way}_gap_ms"], total[f"{way}_blackout_ms"]
         print(f"{text}: {total['flaps']} switches, lost {total[f'{way}_lost']}, duplicated "
               f"{total[f'{way}_duplicated']}, out of order {total[f'{way}_reordered']}; longest gap"
               f" median {gap[0]:.2f} ms, max {gap[1]:.2f} ms; blackout median {dark[0]:.2f} ms, "
               f"max {dark[1]:.2f} ms")
+
+
+def show(total):
+    show_switches(total)
     print("before:", total["resources_first"], "after:", total["resources_last"])
     print("statistics, counted and expected:", total["statistics"])
 
