@@ -93,3 +93,23 @@ def test_of_the_port(run):
     refused(1)
     app.quit()
     host.end()
+
+
+def test_nobody_asks_the_host(run, tmp):
+    """What applications call at any time needs no answer of the host; the host sees none of it."""
+    trace = tmp / "trace"
+    host = run(Host, "--trace", trace, nics=["queues=4,port=sink"])
+    app = run(Console, host, "--forward-mode=rxonly", queues=2)
+    app.do("start")
+    before = trace.read_text()
+    assert "SET" in before
+    for command in ("show port info 0", "show port summary all", "show port stats 0",
+                    "show port xstats 0", "show port 0 fec capabilities", "show rxq info 0 0",
+                    "show port 0 rss reta 128 (0xffffffffffffffff,0xffffffffffffffff)",
+                    "show port 0 rss-hash key", "show port 0 macs", "clear port stats 0"):
+        app.do(command)
+    assert trace.read_text() == before
+    app.do("set promisc 0 off")  # this one does, so the trace shows what there is
+    assert trace.read_text() != before
+    app.quit()
+    host.end()

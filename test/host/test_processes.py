@@ -111,20 +111,26 @@ def test_claim(host, namespace, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize("ours_first", [True, False])
-def test_order_of_loading(namespace, tmp_path, ours_first):
+def test_order_of_loading(nichost, namespace, tmp_path, ours_first):
     """Whichever plug-in is loaded first, the stock bus looks at devices after ours."""
-    ours = str(BUILD / "lib" / "vmbus" / "librte_bus_hv_vmbus.so.23")
-    stock = "librte_bus_vmbus.so.23"
+    h = nichost(f"guid={GUID % 1}")
+    ours = [BUILD / "lib" / "vmbus" / "librte_bus_hv_vmbus.so.23",
+            BUILD / "drivers" / "net" / "hvnetvsc" / "librte_net_hvnetvsc.so.23"]
+    stock = ["librte_bus_vmbus.so.23", "librte_net_netvsc.so.23"]
     testpmd = shutil.which("dpdk-testpmd")
     assert testpmd is not None, "dpdk-testpmd belongs to the packages of make setup"
-    plugins = (ours, stock) if ours_first else (stock, ours)
+    plugins = [a for p in ([*ours, *stock] if ours_first else [*stock, *ours]) for a in ("-d", p)]
     shell = stock_devices(tmp_path, 1) + '; exec "$@"'
     out = subprocess.run(
-        ["unshare", "-rm", "sh", "-ec", shell, "sh", testpmd, "-d", plugins[0], "-d", plugins[1],
+        ["unshare", "-rm", "sh", "-ec", shell, "sh", testpmd, *plugins,
          "--no-pci", "--no-telemetry", "-l", "0,1" if os.cpu_count() > 1 else "0@0,1@0",
          "--log-level=bus.vmbus:debug", "--log-level=bus.hv_vmbus:debug", "--no-huge", "-m", "256",
          "--", "--no-mlockall", "--total-num-mbufs=2048"],
-        env=dict(os.environ, RUNTIME_DIRECTORY=str(tmp_path)), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60).stdout
+        env=dict(os.environ, RUNTIME_DIRECTORY=str(tmp_path), HV_VMBUS_SOCKET=str(h.path)),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=60).stdout
     assert out.rindex("Adding vmbus device") > out.index("kernel driver"), out
     assert out.count("Adding vmbus device") == (1 if ours_first else 2)
+    assert "VMBUS driver already loaded" in out, out
+    assert "Port 0: 00:15:5D:00:00:01" in out and "Configuring Port 1" not in out, out
+    h.end()
