@@ -132,6 +132,13 @@ int hv_vmbus_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params
  */
 void hv_vmbus_close(struct hv_vmbus_device *dev);
 
+/*
+ * The same, waiting for the host no longer than ms milliseconds in all, where waiting is the
+ * process's own (a kernel's is not); 0: as long as it takes. -ETIMEDOUT: the host has not
+ * confirmed, and may still read and write what it was given: that memory is not used again.
+ */
+int hv_vmbus_close_within(struct hv_vmbus_device *dev, unsigned int ms);
+
 /* The receive and send buffers of an open device. */
 const struct hv_vmbus_buffer *hv_vmbus_recv_buf(const struct hv_vmbus_device *dev);
 const struct hv_vmbus_buffer *hv_vmbus_send_buf(const struct hv_vmbus_device *dev);

@@ -89,9 +89,10 @@ struct vmbus_backend_ops {
 	/*
 	 * Close every open channel of shared->chan[], sub-channels first, and release all
 	 * memory. The structures themselves are freed by the caller. Also called on a device
-	 * that is gone.
+	 * that is gone. Waits for the host up to ms, 0: by itself. -ETIMEDOUT: it may still use
+	 * what it was given.
 	 */
-	void (*close)(struct hv_vmbus_device *dev);
+	int (*close)(struct hv_vmbus_device *dev, unsigned int ms);
 
 	/* In a secondary: repeat the maps of shared, at their addresses; and let go of them. */
 	int (*attach)(struct hv_vmbus_device *dev);

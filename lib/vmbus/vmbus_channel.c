@@ -130,23 +130,31 @@ hv_vmbus_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *pa
 void
 hv_vmbus_close(struct hv_vmbus_device *dev)
 {
+	hv_vmbus_close_within(dev, 0);
+}
+
+int
+hv_vmbus_close_within(struct hv_vmbus_device *dev, unsigned int ms)
+{
 	struct vmbus_shared *s = vmbus_shared_of(dev);
+	int rc;
 
 	if (!dev->opened || s == NULL)
-		return;
+		return 0;
 	dev->opened = false;
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY) {
 		dev->ops->detach(dev);
-		return;
+		return 0;
 	}
 	s->opened = false;
-	dev->ops->close(dev);
+	rc = dev->ops->close(dev, ms);
 	for (unsigned int i = 0; i < VMBUS_CHANNELS_MAX; i++) {
 		rte_free(s->chan[i]);
 		s->chan[i] = NULL;
 	}
 	memset(&s->recv, 0, sizeof(s->recv));
 	memset(&s->send, 0, sizeof(s->send));
+	return rc;
 }
 
 const struct hv_vmbus_buffer *

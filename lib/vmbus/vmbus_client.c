@@ -14,7 +14,9 @@
 #include "vmbus_client_wait.h"
 
 #define FDS_PER_DATAGRAM 4   /* one is legal; more are received only to be closed */
-#define SILENT_MS	 200 /* patience with a host that has let us wait in vain */
+#define SILENT_MS	 100 /* patience with a host that has let us wait in vain */
+
+static __thread uint64_t hurry_until; /* monotonic milliseconds, 0: no hurry */
 
 int
 vmbus_client_connect(const char *path)
@@ -29,7 +31,7 @@ vmbus_client_connect(const char *path)
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	/* Neither a full socket nor a full listen queue may hold us for ever. */
+	/* A full listen queue may not hold us for ever. */
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0) {
 		rc = -errno;
@@ -85,12 +87,42 @@ vmbus_client_version(const struct vmbus_client *c)
 	return c->version;
 }
 
+/* --- patience ---------------------------------------------------------------------------------- */
+
+static uint64_t
+now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+void
+vmbus_client_hurry(unsigned int ms)
+{
+	hurry_until = ms != 0 ? now_ms() + ms : 0;
+}
+
+unsigned int
+client_patience(unsigned int timeout_ms)
+{
+	uint64_t now;
+
+	if (hurry_until == 0)
+		return timeout_ms;
+	now = now_ms();
+	if (now >= hurry_until)
+		return 0;
+	return hurry_until - now < timeout_ms ? (unsigned int)(hurry_until - now) : timeout_ms;
+}
+
 /* --- sending and waiting ---------------------------------------------------------------------- */
 
-/* how: MSG_DONTWAIT or 0. -EAGAIN: no room in the socket. */
+/* Does not wait. -EAGAIN: no room in the socket. */
 static int
 send_datagram(struct vmbus_client *c, uint16_t type, uint16_t flags, uint32_t seq, const void *body,
-	      uint32_t len, int fd, int how)
+	      uint32_t len, int fd)
 {
 	struct vmu_hdr hdr = {
 		.magic = VMU_MAGIC, .type = type, .flags = flags, .len = len, .seq = seq
@@ -119,7 +151,7 @@ send_datagram(struct vmbus_client *c, uint16_t type, uint16_t flags, uint32_t se
 		cm->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(cm), &fd, sizeof(int));
 	}
-	while (sendmsg(c->fd, &mh, MSG_NOSIGNAL | how) < 0) {
+	while (sendmsg(c->fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
 		if (errno == EINTR)
 			continue;
 		return errno == EPIPE || errno == ECONNRESET ? -ENOTCONN : -errno;
@@ -131,9 +163,17 @@ int
 client_send(struct vmbus_client *c, uint16_t type, uint16_t flags, uint32_t seq, const void *body,
 	    uint32_t len, int fd)
 {
-	int rc = send_datagram(c, type, flags, seq, body, len, fd, 0);
+	struct pollfd p = { .fd = c->fd, .events = POLLOUT };
+	uint64_t end = now_ms() + client_patience(VMBUS_CLIENT_TIMEOUT_MS), now;
+	int rc;
 
-	return rc == -EAGAIN ? -ETIMEDOUT : rc;
+	while ((rc = send_datagram(c, type, flags, seq, body, len, fd)) == -EAGAIN) {
+		now = now_ms();
+		if (now >= end)
+			return -ETIMEDOUT;
+		poll(&p, 1, (int)(end - now));
+	}
+	return rc;
 }
 
 static int
@@ -146,12 +186,10 @@ send_unsent(struct vmbus_client *c, const struct client_unsent *u)
 	struct vmu_signal signal = { .conn_id = u->id };
 
 	if (u->type == VMU_SIGNAL_EVENT)
-		return send_datagram(c, u->type, 0, client_seq(c, 1), &signal, sizeof(signal), -1,
-				     MSG_DONTWAIT);
+		return send_datagram(c, u->type, 0, client_seq(c, 1), &signal, sizeof(signal), -1);
 	memcpy(post.payload, &released, sizeof(released));
 	return send_datagram(c, u->type, 0, client_seq(c, 1), &post,
-			     offsetof(struct vmu_post, payload) + sizeof(released), -1,
-			     MSG_DONTWAIT);
+			     offsetof(struct vmu_post, payload) + sizeof(released), -1);
 }
 
 /* The lock is held. A doorbell that waits already is the same doorbell. */
@@ -238,6 +276,7 @@ client_await(struct vmbus_client *c, struct answer *a, unsigned int timeout_ms)
 
 	if (__atomic_load_n(&c->silent, __ATOMIC_RELAXED) && timeout_ms > SILENT_MS)
 		timeout_ms = SILENT_MS;
+	timeout_ms = client_patience(timeout_ms);
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += timeout_ms / 1000;
 	end.tv_nsec += (long)(timeout_ms % 1000) * 1000000;

@@ -57,6 +57,12 @@ void vmbus_client_free(struct vmbus_client *client);
 int vmbus_client_hello(struct vmbus_client *client, const char *name, uint32_t n_vps,
 		       char *host_name);
 
+/*
+ * Everything that the calling thread asks of any host from now on has ms milliseconds in all;
+ * 0: as long as it takes. What is left when they are over is sent, and not waited for.
+ */
+void vmbus_client_hurry(unsigned int ms);
+
 /* --- memory ------------------------------------------------------------------------------------ */
 
 /*
@@ -79,8 +85,11 @@ uint32_t vmbus_client_version(const struct vmbus_client *client);
 /* Ask for offers; returns when all present ones were passed to ->offer(). */
 int vmbus_client_request_offers(struct vmbus_client *client);
 
-/* End the contact: the host forgets channels, GPADLs and monitor pages. */
-int vmbus_client_unload(struct vmbus_client *client);
+/*
+ * End the contact: the host forgets channels, GPADLs and monitor pages. Hosts may take a minute;
+ * to hang up ends everything as well.
+ */
+int vmbus_client_unload(struct vmbus_client *client, unsigned int timeout_ms);
 
 /* --- channels ------------------------------------------------------------------------------------ */
 

@@ -6,7 +6,6 @@
 
 #include "vmbus_client_wait.h"
 
-#define UNLOAD_MS  1000
 #define POST_TRIES 12 /* 1 ms, doubled each time: about 4 s in all */
 #define ERRNO_MAX  4096
 
@@ -81,7 +80,8 @@ post_on(struct vmbus_client *c, uint32_t conn_id, const void *msg, uint32_t len)
 		rc = client_request(c, VMU_POST_MESSAGE, &p,
 				    offsetof(struct vmu_post, payload) + len, -1);
 		/* The host is short of buffers: it says so and expects the message again. */
-		if (rc != HV_STATUS_INSUFFICIENT_BUFFERS && rc != HV_STATUS_INSUFFICIENT_MEMORY)
+		if ((rc != HV_STATUS_INSUFFICIENT_BUFFERS && rc != HV_STATUS_INSUFFICIENT_MEMORY) ||
+		    client_patience(VMBUS_CLIENT_TIMEOUT_MS) == 0)
 			break;
 		nanosleep(&pause, NULL);
 		pause.tv_nsec = pause.tv_nsec < 500000000 ? pause.tv_nsec * 2 : 999999999;
@@ -174,13 +174,16 @@ vmbus_client_request_offers(struct vmbus_client *c)
 }
 
 int
-vmbus_client_unload(struct vmbus_client *c)
+vmbus_client_unload(struct vmbus_client *c, unsigned int timeout_ms)
 {
 	struct vmbus_msg_hdr m = { .type = VMBUS_MSG_UNLOAD };
 	struct answer a;
+	int rc;
 
-	/* Hosts may take a minute; hanging up ends everything as well. */
-	return ask(c, &m, sizeof(m), &a, VMBUS_MSG_UNLOAD_RESPONSE, 0, 0, UNLOAD_MS);
+	vmbus_client_hurry(timeout_ms);
+	rc = ask(c, &m, sizeof(m), &a, VMBUS_MSG_UNLOAD_RESPONSE, 0, 0, timeout_ms);
+	vmbus_client_hurry(0);
+	return rc;
 }
 
 /* --- channels --------------------------------------------------------------------------------------- */

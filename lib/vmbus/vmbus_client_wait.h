@@ -90,6 +90,9 @@ void client_expect(struct vmbus_client *c, struct answer *a, uint32_t type, uint
 /* The first of n new sequence numbers. */
 uint32_t client_seq(struct vmbus_client *c, uint32_t n);
 
+/* The milliseconds of timeout_ms that vmbus_client_hurry() leaves. */
+unsigned int client_patience(unsigned int timeout_ms);
+
 /* Wait. 0 and the answer in *a, -ETIMEDOUT, -ENOTCONN, -ENODEV. Always takes *a off the list. */
 int client_await(struct vmbus_client *c, struct answer *a, unsigned int timeout_ms);
 

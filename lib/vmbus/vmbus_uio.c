@@ -301,11 +301,13 @@ close_fds(struct hv_vmbus_device *dev)
 	u->intr_fd = u->fd = -1;
 }
 
-static void
-uio_close(struct hv_vmbus_device *dev)
+/* The kernel waits for the host, with a patience of its own. */
+static int
+uio_close(struct hv_vmbus_device *dev, unsigned int ms)
 {
 	struct vmbus_shared *s = vmbus_shared_of(dev);
 
+	(void)ms;
 	watch_stop(dev);
 	unmap_all(dev);
 	close_fds(dev);
@@ -314,6 +316,7 @@ uio_close(struct hv_vmbus_device *dev)
 	memset(&s->send, 0, sizeof(s->send));
 	rte_free(s->backend_data);
 	s->backend_data = NULL;
+	return 0;
 }
 
 /* What sysfs says now: relids and uio numbers change when a device leaves and comes back. */
@@ -378,7 +381,7 @@ uio_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *params,
 	if (rc == 0)
 		rc = watch_start(dev);
 	if (rc != 0) {
-		uio_close(dev);
+		uio_close(dev, 0);
 		return rc;
 	}
 	chan->relid = primary.relid;

@@ -72,7 +72,8 @@ share_new(struct user_dev *ud, uint32_t relid, uint32_t bytes, struct user_share
 	return rc;
 }
 
-static void
+/* -ETIMEDOUT: the host may still have it. */
+static int
 share_free(struct user_dev *ud, uint32_t relid, struct user_share *sh)
 {
 	bool rescinded = user_offer_rescinded(ud->conn, relid);
@@ -83,25 +84,28 @@ share_free(struct user_dev *ud, uint32_t relid, struct user_share *sh)
 						 rescinded ? RESCINDED_TIMEOUT_MS
 							   : VMBUS_CLIENT_TIMEOUT_MS);
 	sh->gpadl = 0;
-	if (rc == 0 || rc == -ENOTCONN || rescinded)
+	if (rc == -ENOTCONN || rescinded)
+		rc = 0;
+	if (rc == 0)
 		rte_memzone_free(sh->mz);
 	else if (sh->mz != NULL)
 		VMBUS_LOG(ERR, "%s: the host does not give back %zu bytes: %s; they are lost",
 			  ud->dev->name, sh->mz->len, strerror(-rc));
 	sh->mz = NULL;
+	return rc != 0 ? -ETIMEDOUT : 0;
 }
 
 /* --- channels -------------------------------------------------------------------------------------- */
 
-/* Close a channel as far as it got. */
-static void
+/* Close a channel as far as it got. As share_free(). */
+static int
 channel_close(struct user_dev *ud, struct user_chan *uc)
 {
 	struct user_conn *conn = ud->conn;
 	int rc;
 
 	if (uc == NULL)
-		return;
+		return 0;
 	if (uc->opened) {
 		rc = vmbus_client_close(conn->client, uc->relid);
 		if (rc != 0 && rc != -ENOTCONN)
@@ -109,13 +113,14 @@ channel_close(struct user_dev *ud, struct user_chan *uc)
 				  strerror(-rc));
 	}
 	uc->opened = false;
-	share_free(ud, uc->relid, &uc->ring);
+	rc = share_free(ud, uc->relid, &uc->ring);
 	vmbus_client_forget(conn->client, uc->relid, uc->conn_id);
 	pthread_mutex_lock(&conn->lock);
 	if (conn->event_fd[uc->relid] >= 0)
 		close(conn->event_fd[uc->relid]);
 	conn->event_fd[uc->relid] = -1;
 	pthread_mutex_unlock(&conn->lock);
+	return rc;
 }
 
 static int
@@ -174,30 +179,38 @@ channel_free(struct user_dev *ud, uint16_t index)
 	ud->chan[index] = NULL;
 }
 
-static void
-user_close(struct hv_vmbus_device *dev)
+static int
+buffers_free(struct user_dev *ud, uint32_t relid)
+{
+	int rc = share_free(ud, relid, &ud->recv);
+
+	return share_free(ud, relid, &ud->send) | rc;
+}
+
+static int
+user_close(struct hv_vmbus_device *dev, unsigned int ms)
 {
 	bool late = false;
 	struct user_dev *ud = dev->backend;
 	uint32_t relid = dev->relid;
+	int rc = 0;
 
 	user_mp_closing(ud);
+	vmbus_client_hurry(ms);
 	for (uint16_t i = VMBUS_CHANNELS_MAX - 1; i > 0; i--) {
-		channel_close(ud, ud->chan[i]);
+		rc |= channel_close(ud, ud->chan[i]);
 		channel_free(ud, i);
 	}
 	/* Buffers outlive the channel since VMBus 4.0, and no longer than it before. */
 	late = vmbus_client_version(ud->conn->client) >= VMBUS_VERSION_4_0;
-	if (!late) {
-		share_free(ud, relid, &ud->recv);
-		share_free(ud, relid, &ud->send);
-	}
-	channel_close(ud, ud->chan[0]);
-	if (late) {
-		share_free(ud, relid, &ud->recv);
-		share_free(ud, relid, &ud->send);
-	}
+	if (!late)
+		rc |= buffers_free(ud, relid);
+	rc |= channel_close(ud, ud->chan[0]);
+	if (late)
+		rc |= buffers_free(ud, relid);
 	channel_free(ud, 0);
+	vmbus_client_hurry(0);
+	return rc;
 }
 
 static int
@@ -243,7 +256,7 @@ user_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *params
 	if (rc == 0)
 		user_mp_opened(ud);
 	else
-		user_close(dev);
+		user_close(dev, 0);
 	return rc == -ENOTCONN ? -ENODEV : rc;
 }
 

@@ -20,7 +20,8 @@
 #include "vmbus_bus.h"
 #include "vmbus_user_conn.h"
 
-#define LOGS_MAX 100 /* messages of a host that are shown */
+#define LOGS_MAX  100 /* messages of a host that are shown */
+#define UNLOAD_MS 300
 
 static TAILQ_HEAD(, user_conn) conns = TAILQ_HEAD_INITIALIZER(conns);
 
@@ -223,7 +224,7 @@ conn_down(struct user_conn *conn)
 	conn->settled = false;
 	pthread_mutex_unlock(&conn->lock);
 	if (vmbus_client_version(conn->client) != 0 && !conn->dead &&
-	    vmbus_client_unload(conn->client) != 0)
+	    vmbus_client_unload(conn->client, UNLOAD_MS) != 0)
 		VMBUS_LOG(WARNING, "%s: the host did not confirm the end", conn->path);
 	vmbus_client_stop(conn->client);
 	pthread_join(conn->thread, NULL);

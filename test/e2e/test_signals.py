@@ -8,11 +8,12 @@ import pytest
 from hv import END_SECONDS, Host, Testpmd, TestpmdHv, until
 
 SIGNALS = pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+PROGRAMS = pytest.mark.parametrize("program, told", [(Testpmd, "Forward statistics for port 0"),
+                                                     (TestpmdHv, "cyc/pkt")])
 
 
 @SIGNALS
-@pytest.mark.parametrize("program, told", [(Testpmd, "Forward statistics for port 0"),
-                                           (TestpmdHv, "cyc/pkt")])
+@PROGRAMS
 def test_program(run, program, told, sig):
     host = run(Host, nics=["port=gen:rate=50k"])
     app = run(program, host, "--forward-mode=macswap")
@@ -21,6 +22,24 @@ def test_program(run, program, told, sig):
     assert told in app.text
     host.end(sig, seconds=END_SECONDS)
     assert host.result()["nics"][0]["port"]["received"] > 1000
+
+
+@SIGNALS
+@PROGRAMS
+@pytest.mark.parametrize("nics", [1, 3])
+def test_host_stands_still(run, program, told, nics, sig):
+    """A host that does not answer holds nobody up, however many of its NICs are in use."""
+    host = run(Host, nics=["queues=4,port=gen:rate=50k"] * nics)
+    app = run(program, host, "--forward-mode=macswap", "--rxq=4", "--txq=4",
+              memory=["--no-huge", "-m", "512", "--no-shconf"])
+    until(lambda: host.port()["received"] > 1000, "traffic")
+    host.proc.send_signal(signal.SIGSTOP)
+    try:
+        app.end(sig, seconds=2 * END_SECONDS)
+    finally:
+        host.proc.send_signal(signal.SIGCONT)
+    assert told in app.text
+    host.end(sig, seconds=END_SECONDS)
 
 
 @SIGNALS

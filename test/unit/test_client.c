@@ -290,7 +290,7 @@ hangup_while_opening(void **state)
 	peer.message = hang_up;
 	contact();
 	assert_int_equal(vmbus_client_open(peer.c, RELID, 1, 0, 16), -ENOTCONN);
-	assert_int_equal(vmbus_client_unload(peer.c), -ENOTCONN);
+	assert_int_equal(vmbus_client_unload(peer.c, 1000), -ENOTCONN);
 	assert_int_equal(vmbus_client_signal(peer.c, CONN), -ENOTCONN);
 	pthread_join(peer.thread, NULL);
 	pthread_create(&peer.thread, NULL, peer_main, NULL);

@@ -40,6 +40,7 @@ test_all(void **state)
 					   "rx_extmbuf_enable=1,numa_aware=0,"
 					   "mac=00:15:5D:01:02:ab,ring_size=65536,nvsp=0x50000,"
 					   "rndis_timeout=2500,udp_cksum_max=900,"
+					   "nvsp_timeout=700,stop_timeout=900,"
 					   "vf=net_memif0,role=client,socket=/run/x",
 					   &a),
 			 0);
@@ -53,6 +54,8 @@ test_all(void **state)
 	assert_int_equal(a.ring_bytes, 65536);
 	assert_int_equal(a.nvsp_max, NVSP_VERSION_5);
 	assert_int_equal(a.rndis_timeout_ms, 2500);
+	assert_int_equal(a.nvsp_timeout_ms, 700);
+	assert_int_equal(a.stop_timeout_ms, 900);
 	assert_int_equal(a.udp_cksum_max, 900);
 	/* The rest of the text belongs to the VF, commas and all. */
 	assert_string_equal(a.vf, "net_memif0,role=client,socket=/run/x");
@@ -65,6 +68,7 @@ test_refused(void **state)
 {
 	static const char *const bad[] = {
 		"latency=",
+		"stop_timeout=0",
 		"latency=x",
 		"latency=-1",
 		"latency=1000001",

@@ -264,11 +264,12 @@ struct hvn_devargs {
 	bool numa_aware;	   /* 1 */
 	struct rte_ether_addr mac; /* "mac": probe only the NIC with this address */
 	bool mac_set;
-	char vf[256];	     /* "vf": devargs of a DPDK device to use as VF */
-	uint32_t ring_bytes; /* "ring_size", one direction, back end permitting */
-	uint32_t nvsp_max;   /* "nvsp": newest version to offer */
-	uint32_t nvsp_timeout_ms;
+	char vf[256];		   /* "vf": devargs of a DPDK device to use as VF */
+	uint32_t ring_bytes;	   /* "ring_size", one direction, back end permitting */
+	uint32_t nvsp_max;	   /* "nvsp": newest version to offer */
+	uint32_t nvsp_timeout_ms;  /* "nvsp_timeout" */
 	uint32_t rndis_timeout_ms; /* "rndis_timeout" */
+	uint32_t stop_timeout_ms;  /* "stop_timeout": all of a stop; all of a close, twice */
 };
 
 #define HVN_PORT_COUNTERS 20 /* room: hvn_stats.c has the names */

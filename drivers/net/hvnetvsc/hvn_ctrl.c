@@ -27,6 +27,8 @@
 #define WAIT_MIN_US 10
 #define LOCK_MS	    1000 /* the queue is locked for less than a microsecond */
 #define WAIT_MAX_US 500
+#define GAVE_UP_MS  100	 /* patience with hosts after one has let a port wait in vain */
+#define GAVE_UP_FOR 5000 /* milliseconds */
 
 struct note {
 	enum hvn_ctrl_kind kind;
@@ -68,7 +70,7 @@ struct hvn_ctrl {
 	uint64_t next_tid;
 	uint32_t next_rndis_id;
 	uint64_t late;
-	uint64_t rx_polls_seen;
+	uint64_t hurry_until; /* cycles, 0: no hurry */
 	struct request_buf buf[BUFS];
 
 	struct hvn_lock lock; /* of the rest: bursts, the waiter, the control thread */
@@ -134,6 +136,67 @@ uint64_t
 hvn_ctrl_late(const struct hvn_port *p)
 {
 	return p->ctrl != NULL ? p->ctrl->late : 0;
+}
+
+/* --- patience -------------------------------------------------------------------------------------- */
+
+/* When a stop or a close last gave a host up, in cycles. Of all ports. */
+static uint64_t gave_up;
+
+static uint64_t
+ms_to_cycles(uint32_t ms)
+{
+	return ms * rte_get_timer_hz() / 1000;
+}
+
+uint32_t
+hvn_ctrl_stop_ms(const struct hvn_port *p)
+{
+	uint64_t last = __atomic_load_n(&gave_up, __ATOMIC_RELAXED);
+	uint32_t ms = p->args.stop_timeout_ms;
+
+	if (last != 0 && rte_get_timer_cycles() - last < ms_to_cycles(GAVE_UP_FOR))
+		ms = RTE_MIN(ms, (uint32_t)GAVE_UP_MS);
+	return ms;
+}
+
+void
+hvn_ctrl_hurry(struct hvn_port *p)
+{
+	uint64_t until = rte_get_timer_cycles() + ms_to_cycles(hvn_ctrl_stop_ms(p));
+
+	if (p->ctrl != NULL)
+		__atomic_store_n(&p->ctrl->hurry_until, until, __ATOMIC_RELAXED);
+}
+
+void
+hvn_ctrl_hurry_end(struct hvn_port *p)
+{
+	if (p->ctrl != NULL)
+		__atomic_store_n(&p->ctrl->hurry_until, 0, __ATOMIC_RELAXED);
+}
+
+uint32_t
+hvn_ctrl_hurry_left(const struct hvn_port *p)
+{
+	uint64_t until = p->ctrl != NULL ? p->ctrl->hurry_until : 0;
+	uint64_t now = rte_get_timer_cycles();
+
+	return until > now ? (uint32_t)((until - now) * 1000 / rte_get_timer_hz()) + 1 : 1;
+}
+
+/* Has a wait that would end at `until` by itself ended? */
+static bool
+time_is_up(const struct hvn_ctrl *c, uint64_t until)
+{
+	uint64_t hurry = __atomic_load_n(&c->hurry_until, __ATOMIC_RELAXED);
+	uint64_t now = rte_get_timer_cycles();
+
+	if (hurry != 0 && now >= hurry) {
+		__atomic_store_n(&gave_up, now, __ATOMIC_RELAXED);
+		return true;
+	}
+	return now >= until;
 }
 
 /* --- what comes in ------------------------------------------------------------------------------- */
@@ -296,7 +359,7 @@ static int
 wait_answer(struct hvn_port *p, uint32_t timeout_ms)
 {
 	const struct trans *t = &p->ctrl->trans;
-	uint64_t until = rte_get_timer_cycles() + timeout_ms * rte_get_timer_hz() / 1000;
+	uint64_t until = rte_get_timer_cycles() + ms_to_cycles(timeout_ms);
 	unsigned int us = WAIT_MIN_US;
 	int rc;
 
@@ -312,7 +375,7 @@ wait_answer(struct hvn_port *p, uint32_t timeout_ms)
 			return -ENODEV;
 		if (rc == -EIO)
 			return -EIO;
-		if (rte_get_timer_cycles() >= until)
+		if (time_is_up(p->ctrl, until))
 			return -ETIMEDOUT;
 		rte_delay_us_sleep(us);
 		us = RTE_MIN(us + us / 2, (unsigned int)WAIT_MAX_US);
@@ -335,7 +398,7 @@ send_wait(struct hvn_port *p, uint16_t type, uint16_t flags, uint64_t tid, const
 			return rc;
 		hvn_chan_scan(p->chan[0]);
 		rte_delay_us_sleep(WAIT_MAX_US);
-	} while (rte_get_timer_cycles() < until);
+	} while (!time_is_up(p->ctrl, until));
 	return rc;
 }
 
@@ -428,18 +491,46 @@ hvn_ctrl_rndis(struct hvn_port *p, const void *msg, uint32_t len, uint32_t reply
 	return rc;
 }
 
+static int
+make_bufs(struct hvn_ctrl *c, int socket)
+{
+	uint8_t *mem = rte_zmalloc_socket("hvn_ctrl_buf", BUFS * HVN_RNDIS_REQUEST_MAX,
+					  HV_PAGE_SIZE, socket);
+
+	if (mem == NULL)
+		return -ENOMEM;
+	c->buf[0].addr = mem;
+	for (unsigned int i = 0; i < BUFS; i++) {
+		rte_iova_t iova = rte_mem_virt2iova(mem + i * HVN_RNDIS_REQUEST_MAX);
+
+		if (iova == RTE_BAD_IOVA || (iova & HV_PAGE_MASK) != 0) {
+			HVN_LOG(ERR, "no bus address for control messages");
+			return -EFAULT;
+		}
+		c->buf[i].addr = mem + i * HVN_RNDIS_REQUEST_MAX;
+		c->buf[i].gpa = hv_vmbus_gpa(iova);
+	}
+	return 0;
+}
+
 void
-hvn_ctrl_session_reset(struct hvn_port *p)
+hvn_ctrl_session_reset(struct hvn_port *p, bool held)
 {
 	struct hvn_ctrl *c = p->ctrl;
+	bool any = false;
 
 	lock(c);
 	c->trans.tid = 0;
-	for (unsigned int i = 0; i < BUFS; i++)
+	for (unsigned int i = 0; i < BUFS; i++) {
+		any |= c->buf[i].tid != 0;
 		c->buf[i].tid = 0;
+	}
 	/* What the old session said does not hold in the next one. */
 	c->notes_count = 0;
 	hvn_lock_release(&c->lock);
+	/* Those that it may read are lost; without memory for others they are used again. */
+	if (held && any)
+		make_bufs(c, p->data->numa_node);
 }
 
 /* --- the thread --------------------------------------------------------------------------------------- */
@@ -558,28 +649,6 @@ ctrl_main(void *arg)
 	if (c->orphan)
 		ctrl_free(c);
 	return NULL;
-}
-
-static int
-make_bufs(struct hvn_ctrl *c, int socket)
-{
-	uint8_t *mem = rte_zmalloc_socket("hvn_ctrl_buf", BUFS * HVN_RNDIS_REQUEST_MAX,
-					  HV_PAGE_SIZE, socket);
-
-	if (mem == NULL)
-		return -ENOMEM;
-	c->buf[0].addr = mem;
-	for (unsigned int i = 0; i < BUFS; i++) {
-		rte_iova_t iova = rte_mem_virt2iova(mem + i * HVN_RNDIS_REQUEST_MAX);
-
-		if (iova == RTE_BAD_IOVA || (iova & HV_PAGE_MASK) != 0) {
-			HVN_LOG(ERR, "no bus address for control messages");
-			return -EFAULT;
-		}
-		c->buf[i].addr = mem + i * HVN_RNDIS_REQUEST_MAX;
-		c->buf[i].gpa = hv_vmbus_gpa(iova);
-	}
-	return 0;
 }
 
 int

@@ -10,8 +10,9 @@
 #include "hvn_devargs.h"
 
 static const char *const names[] = {
-	"latency",   "rx_copybreak", "tx_copybreak",  "rx_extmbuf_enable", "numa_aware", "mac",
-	"ring_size", "nvsp",	     "rndis_timeout", "udp_cksum_max",	   NULL,
+	"latency",	"rx_copybreak",	 "tx_copybreak", "rx_extmbuf_enable", "numa_aware",
+	"mac",		"ring_size",	 "nvsp",	 "nvsp_timeout",      "rndis_timeout",
+	"stop_timeout", "udp_cksum_max", NULL,
 };
 
 struct number {
@@ -100,6 +101,8 @@ parse_list(const char *text, struct hvn_devargs *args)
 		{ "ring_size", &args->ring_bytes, 16384, 16 << 20 },
 		{ "nvsp", &args->nvsp_max, NVSP_VERSION_1, NVSP_VERSION_6_1 },
 		{ "udp_cksum_max", &args->udp_cksum_max, 0, 65535 },
+		{ "nvsp_timeout", &args->nvsp_timeout_ms, 100, 600000 },
+		{ "stop_timeout", &args->stop_timeout_ms, 10, 600000 },
 		{ "rndis_timeout", &args->rndis_timeout_ms, 100, 600000 },
 	};
 	struct rte_kvargs *kv = rte_kvargs_parse(text, names);
@@ -145,6 +148,7 @@ hvn_devargs_parse(const char *text, struct hvn_devargs *args)
 	args->nvsp_max = NVSP_VERSION_6_1;
 	args->nvsp_timeout_ms = HVN_NVSP_TIMEOUT_MS;
 	args->rndis_timeout_ms = HVN_RNDIS_TIMEOUT_MS;
+	args->stop_timeout_ms = HVN_STOP_TIMEOUT_MS;
 	if (text == NULL || *text == '\0')
 		return 0;
 	copy = strdup(text);

@@ -8,7 +8,8 @@
 #define HVN_DEVARGS_HELP                                                                    \
 	"latency=<us> rx_copybreak=<bytes> tx_copybreak=<bytes> rx_extmbuf_enable=<0|1> "   \
 	"numa_aware=<0|1> mac=<xx:xx:xx:xx:xx:xx> vf=<device arguments> ring_size=<bytes> " \
-	"nvsp=<version> rndis_timeout=<ms> udp_cksum_max=<bytes>"
+	"nvsp=<version> nvsp_timeout=<ms> rndis_timeout=<ms> stop_timeout=<ms> "            \
+	"udp_cksum_max=<bytes>"
 
 /*
  * Read device arguments (NULL: none) over the defaults. 0, or -EINVAL and a line in the log for an

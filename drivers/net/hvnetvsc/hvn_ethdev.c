@@ -455,7 +455,7 @@ open_port(struct rte_eth_dev *dev)
 	hvn_ctrl_lock(p);
 	rc = hvn_session_open(p, dev->data->mtu);
 	if (rc == 0 && p->args.mac_set && !rte_is_same_ether_addr(&p->mac, &p->args.mac)) {
-		hvn_session_close(p);
+		hvn_session_close(p, 0);
 		rc = 1;
 	}
 	hvn_ctrl_unlock(p);

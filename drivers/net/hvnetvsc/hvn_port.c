@@ -175,18 +175,10 @@ start_queues(struct rte_eth_dev *dev)
 static void
 stop_queues(struct rte_eth_dev *dev)
 {
-	uint64_t until = rte_get_timer_cycles() + TX_DRAIN_MS * rte_get_timer_hz() / 1000;
-
 	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
 		rx_stop(dev, i);
 	for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++) {
-		uint64_t now = rte_get_timer_cycles();
-		unsigned int ms =
-			now < until && !hvn_removed(hvn_port(dev))
-				? (unsigned int)((until - now) * 1000 / rte_get_timer_hz())
-				: 0;
-
-		if (tx_stop(dev, i, ms) != 0)
+		if (tx_stop(dev, i, hvn_ctrl_hurry_left(hvn_port(dev))) != 0)
 			HVN_LOG(WARNING,
 				"port %u: transmit queue %u: the host still holds packets; they "
 				"are freed when the channel is closed",
@@ -246,6 +238,7 @@ start_locked(struct rte_eth_dev *dev)
 	return hvn_rndis_update_filter(p);
 }
 
+/* In a hurry. */
 static void
 stop_locked(struct rte_eth_dev *dev)
 {
@@ -271,10 +264,13 @@ hvn_port_start(struct rte_eth_dev *dev)
 		return -ENODEV;
 	hvn_ctrl_lock(p);
 	rc = start_locked(dev);
-	if (rc != 0)
+	if (rc != 0) {
+		hvn_ctrl_hurry(p);
 		stop_locked(dev);
-	else
+		hvn_ctrl_hurry_end(p);
+	} else {
 		set_bursts(dev, true);
+	}
 	hvn_ctrl_unlock(p);
 	if (rc == 0) {
 		hvn_mp_tell(p, HVN_MP_START);
@@ -293,8 +289,10 @@ hvn_port_stop(struct rte_eth_dev *dev)
 
 	set_bursts(dev, false);
 	hvn_mp_tell(p, HVN_MP_STOP);
+	hvn_ctrl_hurry(p);
 	hvn_ctrl_lock(p);
 	stop_locked(dev);
+	hvn_ctrl_hurry_end(p);
 	hvn_ctrl_unlock(p);
 	return 0;
 }
@@ -309,7 +307,7 @@ hvn_port_reset(struct rte_eth_dev *dev)
 	if (hvn_removed(p))
 		return -ENODEV;
 	hvn_ctrl_lock(p);
-	hvn_session_close(p);
+	hvn_session_close(p, 0);
 	rc = hvn_session_fit(p, dev->data->mtu, queues_wanted(dev));
 	hvn_ctrl_unlock(p);
 	return rc;
@@ -346,12 +344,14 @@ hvn_port_close(struct rte_eth_dev *dev)
 
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
 		return 0;
+	hvn_ctrl_hurry(p);
 	hvn_ctrl_lock(p);
 	if (p->running)
 		stop_locked(dev);
 	hvn_vf_close(p);
 	hvn_mp_tell(p, HVN_MP_CLOSE);
-	hvn_session_close(p);
+	/* Closing the channels has as long once more. */
+	hvn_session_close(p, hvn_ctrl_stop_ms(p));
 	hvn_ctrl_unlock(p);
 	hvn_ctrl_destroy(p);
 	hvn_telemetry_lock();

@@ -187,9 +187,9 @@ hvn_rndis_set_filter(struct hvn_port *p, uint32_t filter)
 	if (filter == p->filter)
 		return 0;
 	rc = hvn_rndis_set(p, RNDIS_OID_GEN_CURRENT_PACKET_FILTER, &filter, sizeof(filter));
-	if (rc == 0)
-		p->filter = filter;
-	else
+	/* What was not answered may still be done. */
+	p->filter = rc == 0 ? filter : HVN_FILTER_UNKNOWN;
+	if (rc != 0)
 		HVN_LOG(ERR, "port %u: packet filter 0x%x: %s", p->port_id, filter,
 			rte_strerror(-rc));
 	return rc;

@@ -27,6 +27,8 @@ int hvn_rndis_get_mac(struct hvn_port *p, struct rte_ether_addr *mac);
 /* Config parameter NetworkAddress: hosts refuse it unless MAC spoofing is allowed, or ignore it. */
 int hvn_rndis_set_mac(struct hvn_port *p, const struct rte_ether_addr *mac);
 
+#define HVN_FILTER_UNKNOWN UINT32_MAX /* hvn_port.filter: the host did not answer, or refused */
+
 /* Packet filter by the port's state: 0 unless running. Sends it only if it differs. */
 int hvn_rndis_update_filter(struct hvn_port *p);
 int hvn_rndis_set_filter(struct hvn_port *p, uint32_t filter);

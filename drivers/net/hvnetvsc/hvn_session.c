@@ -14,6 +14,7 @@
 #include "hvn_session.h"
 #include "hvn_stats.h"
 #include "hvn_telemetry.h"
+#include "hvn_txd.h"
 #include "hvn_vf.h"
 
 #define MTU_MIN	       68u
@@ -120,13 +121,13 @@ hvn_session_open(struct hvn_port *p, uint16_t mtu)
 	/* The version is known only behind the channel: an old host is asked again with less. */
 	if (rc == -EPROTO && p->caps.nvsp_version <= NVSP_VERSION_2 && p->recv_buf == NULL &&
 	    p->caps.nvsp_version != 0 && p->recv_len > RECV_BUF_OLD) {
-		hvn_session_close(p);
+		hvn_session_close(p, 0);
 		rc = open_channel(p, RECV_BUF_OLD);
 		if (rc == 0)
 			rc = handshake(p, mtu);
 	}
 	if (rc != 0) {
-		hvn_session_close(p);
+		hvn_session_close(p, 0);
 		return rc;
 	}
 	p->opened = true;
@@ -155,21 +156,29 @@ drain(struct hvn_port *p)
 }
 
 void
-hvn_session_close(struct hvn_port *p)
+hvn_session_close(struct hvn_port *p, unsigned int ms)
 {
+	bool held;
 	bool talk = p->opened && !hvn_removed(p);
+	int rc = 0;
 
-	if (talk) {
-		if (hvn_rndis_set_filter(p, 0) == 0)
-			hvn_rndis_halt(p);
+	if (talk)
+		rc = hvn_rndis_set_filter(p, 0);
+	if (talk && rc == 0)
+		hvn_rndis_halt(p);
+	/* A silent host is told nothing: packets that it has not read yet name the buffers. */
+	if (talk && rc != -ETIMEDOUT) {
 		drain(p);
 		hvn_nvsp_revoke(p);
 	}
 	p->opened = false;
 	hvn_telemetry_lock();
-	hv_vmbus_close(hvn_vdev(p));
-	hvn_ctrl_session_reset(p);
-	/* The host has let go of everything: what was in flight is ours again. */
+	held = hv_vmbus_close_within(hvn_vdev(p), ms) != 0;
+	hvn_ctrl_session_reset(p, held);
+	for (uint16_t i = 0; i < HVN_QUEUES_MAX && held; i++)
+		if (p->txq[i] != NULL)
+			hvn_txd_lose(p->txq[i]->txd);
+	/* The host has let go of the rest: what was in flight is ours again. */
 	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++)
 		if (p->data->tx_queues[i] != NULL)
 			hvn_txq_reclaim(p->data->tx_queues[i]);
@@ -283,14 +292,14 @@ hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues)
 		if (more)
 			goto extend;
 	}
-	hvn_session_close(p);
+	hvn_session_close(p, 0);
 	rc = hvn_session_open(p, mtu);
 	if (rc != 0)
 		return rc;
 extend:
 	rc = open_subchannels(p, queues);
 	if (rc != 0) {
-		hvn_session_close(p);
+		hvn_session_close(p, 0);
 		return rc;
 	}
 	p->asked_queues = queues;

@@ -14,8 +14,11 @@
 /* Open with this MTU and one channel: everything in p->caps, MAC address, link state. */
 int hvn_session_open(struct hvn_port *p, uint16_t mtu);
 
-/* As far as the port has one. Never fails: a host that does not answer is left alone. */
-void hvn_session_close(struct hvn_port *p);
+/*
+ * As far as the port has one. Never fails: a host that does not answer within ms (0: within the
+ * usual time) is left alone, and what it may still read is not used again.
+ */
+void hvn_session_close(struct hvn_port *p, unsigned int ms);
 
 /*
  * Make the session fit: so many channels (or those the host lets have: p->n_chans), this MTU. It

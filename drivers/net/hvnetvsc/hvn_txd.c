@@ -7,6 +7,21 @@
 #include "hvn_txd.h"
 #include "rndis_build.h"
 
+/* Aligned to its size, a header never straddles a page: the host wants it in one piece. */
+static int
+make_hdr(struct hvn_txd *t)
+{
+	uint8_t *hdr = rte_zmalloc_socket("hvn_txd", t->nb_desc * HVN_TXD_HDR_SIZE, HV_PAGE_SIZE,
+					  t->socket);
+
+	if (hdr == NULL)
+		return -ENOMEM;
+	t->hdr = hdr;
+	for (uint32_t i = 0; i < t->nb_desc; i++)
+		t->desc[i].hdr_gpa = hv_vmbus_gpa(rte_mem_virt2iova(hdr + i * HVN_TXD_HDR_SIZE));
+	return 0;
+}
+
 int
 hvn_txd_create(struct hvn_txd **txd, uint16_t nb_desc, int socket)
 {
@@ -16,21 +31,19 @@ hvn_txd_create(struct hvn_txd **txd, uint16_t nb_desc, int socket)
 	if (t == NULL)
 		return -ENOMEM;
 	t->nb_desc = nb_desc;
+	t->socket = socket;
 	t->mask = ring - 1;
 	t->desc = rte_zmalloc_socket("hvn_txd", nb_desc * sizeof(t->desc[0]), 64, socket);
 	t->free = rte_zmalloc_socket("hvn_txd", nb_desc * sizeof(t->free[0]), 64, socket);
 	t->sect = rte_zmalloc_socket("hvn_txd", nb_desc * sizeof(t->sect[0]), 64, socket);
 	t->done = rte_zmalloc_socket("hvn_txd", ring * sizeof(t->done[0]), 64, socket);
-	/* Aligned to its size, a header never straddles a page: the host wants it in one piece. */
-	t->hdr = rte_zmalloc_socket("hvn_txd", nb_desc * HVN_TXD_HDR_SIZE, HV_PAGE_SIZE, socket);
 	if (t->desc == NULL || t->free == NULL || t->sect == NULL || t->done == NULL ||
-	    t->hdr == NULL) {
+	    make_hdr(t) != 0) {
 		hvn_txd_free(t);
 		return -ENOMEM;
 	}
 	for (i = 0; i < nb_desc; i++) {
 		t->desc[i].sect = HVN_TXD_NO_SECT;
-		t->desc[i].hdr_gpa = hv_vmbus_gpa(rte_mem_virt2iova(t->hdr + i * HVN_TXD_HDR_SIZE));
 		t->free[i] = (uint16_t)(nb_desc - 1 - i);
 	}
 	t->n_free = nb_desc;
@@ -98,6 +111,16 @@ hvn_txd_start(const struct hvn_txq *q)
 	if (p->n_chans > 1)
 		rndis_build_ppi(head, RNDIS_PPI_HASH_VALUE, q->queue_id);
 	t->head_len = rndis_build_finish(head, 0, 0);
+}
+
+void
+hvn_txd_lose(struct hvn_txd *t)
+{
+	for (uint32_t i = 0; i < t->nb_desc; i++)
+		t->desc[i].mbuf = NULL;
+	/* Without memory for others, those that it may read are used again. */
+	if (hvn_txd_used(t) != 0)
+		make_hdr(t);
 }
 
 void

@@ -58,6 +58,7 @@ struct hvn_txd {
 	uint32_t id_high;		  /* upper half of this queue's ids */
 	uint32_t sect_first, sect_count;  /* the queue's share */
 	uint16_t nb_desc;
+	int socket;
 
 	/* the open aggregate; none when agg_base is NULL. Never open between bursts. */
 	uint8_t *agg_base;
@@ -83,6 +84,8 @@ void hvn_txd_free(struct hvn_txd *t);
 void hvn_txd_start(const struct hvn_txq *q);
 /* Free every mbuf in flight and forget all messages: the host no longer reads memory. */
 void hvn_txd_reset(struct hvn_txd *t);
+/* Forget mbufs and headers in flight: lost, rather than given to others while a host reads them. */
+void hvn_txd_lose(struct hvn_txd *t);
 /* Out of line half of hvn_txd_harvest(). */
 void hvn_txd_take_foreign(struct hvn_txq *q);
 
