@@ -35,7 +35,7 @@ def test_host_stands_still(run, program, told, nics, sig):
     until(lambda: host.port()["received"] > 1000, "traffic")
     host.proc.send_signal(signal.SIGSTOP)
     try:
-        app.end(sig, seconds=2 * END_SECONDS)
+        app.end(sig, seconds=3 * END_SECONDS)  # 60 s and more were it to wait
     finally:
         host.proc.send_signal(signal.SIGCONT)
     assert told in app.text

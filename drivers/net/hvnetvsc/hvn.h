@@ -331,6 +331,7 @@ struct hvn_port {
 	 */
 	uint16_t n_chans;
 	struct hvn_chan *chan[HVN_QUEUES_MAX];
+	uint64_t hurry_until;  /* a stop or close has so long, in timer cycles: hvn_hurry.h */
 	uint16_t session_mtu;  /* what NDIS_CONFIG said, L3 */
 	bool subs_asked;       /* one request per session */
 	uint16_t asked_queues; /* what the session was fitted to */

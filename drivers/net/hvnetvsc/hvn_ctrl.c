@@ -13,6 +13,7 @@
 #include <rte_malloc.h>
 
 #include "hvn_ctrl.h"
+#include "hvn_hurry.h"
 #include "hvn_link.h"
 #include "hvn_nvsp.h"
 #include "hvn_rndis.h"
@@ -27,8 +28,6 @@
 #define WAIT_MIN_US 10
 #define LOCK_MS	    1000 /* the queue is locked for less than a microsecond */
 #define WAIT_MAX_US 500
-#define GAVE_UP_MS  100	 /* patience with hosts after one has let a port wait in vain */
-#define GAVE_UP_FOR 5000 /* milliseconds */
 
 struct note {
 	enum hvn_ctrl_kind kind;
@@ -70,7 +69,6 @@ struct hvn_ctrl {
 	uint64_t next_tid;
 	uint32_t next_rndis_id;
 	uint64_t late;
-	uint64_t hurry_until; /* cycles, 0: no hurry */
 	struct request_buf buf[BUFS];
 
 	struct hvn_lock lock; /* of the rest: bursts, the waiter, the control thread */
@@ -136,67 +134,6 @@ uint64_t
 hvn_ctrl_late(const struct hvn_port *p)
 {
 	return p->ctrl != NULL ? p->ctrl->late : 0;
-}
-
-/* --- patience -------------------------------------------------------------------------------------- */
-
-/* When a stop or a close last gave a host up, in cycles. Of all ports. */
-static uint64_t gave_up;
-
-static uint64_t
-ms_to_cycles(uint32_t ms)
-{
-	return ms * rte_get_timer_hz() / 1000;
-}
-
-uint32_t
-hvn_ctrl_stop_ms(const struct hvn_port *p)
-{
-	uint64_t last = __atomic_load_n(&gave_up, __ATOMIC_RELAXED);
-	uint32_t ms = p->args.stop_timeout_ms;
-
-	if (last != 0 && rte_get_timer_cycles() - last < ms_to_cycles(GAVE_UP_FOR))
-		ms = RTE_MIN(ms, (uint32_t)GAVE_UP_MS);
-	return ms;
-}
-
-void
-hvn_ctrl_hurry(struct hvn_port *p)
-{
-	uint64_t until = rte_get_timer_cycles() + ms_to_cycles(hvn_ctrl_stop_ms(p));
-
-	if (p->ctrl != NULL)
-		__atomic_store_n(&p->ctrl->hurry_until, until, __ATOMIC_RELAXED);
-}
-
-void
-hvn_ctrl_hurry_end(struct hvn_port *p)
-{
-	if (p->ctrl != NULL)
-		__atomic_store_n(&p->ctrl->hurry_until, 0, __ATOMIC_RELAXED);
-}
-
-uint32_t
-hvn_ctrl_hurry_left(const struct hvn_port *p)
-{
-	uint64_t until = p->ctrl != NULL ? p->ctrl->hurry_until : 0;
-	uint64_t now = rte_get_timer_cycles();
-
-	return until > now ? (uint32_t)((until - now) * 1000 / rte_get_timer_hz()) + 1 : 1;
-}
-
-/* Has a wait that would end at `until` by itself ended? */
-static bool
-time_is_up(const struct hvn_ctrl *c, uint64_t until)
-{
-	uint64_t hurry = __atomic_load_n(&c->hurry_until, __ATOMIC_RELAXED);
-	uint64_t now = rte_get_timer_cycles();
-
-	if (hurry != 0 && now >= hurry) {
-		__atomic_store_n(&gave_up, now, __ATOMIC_RELAXED);
-		return true;
-	}
-	return now >= until;
 }
 
 /* --- what comes in ------------------------------------------------------------------------------- */
@@ -359,7 +296,7 @@ static int
 wait_answer(struct hvn_port *p, uint32_t timeout_ms)
 {
 	const struct trans *t = &p->ctrl->trans;
-	uint64_t until = rte_get_timer_cycles() + ms_to_cycles(timeout_ms);
+	uint64_t until = rte_get_timer_cycles() + timeout_ms * rte_get_timer_hz() / 1000;
 	unsigned int us = WAIT_MIN_US;
 	int rc;
 
@@ -375,7 +312,7 @@ wait_answer(struct hvn_port *p, uint32_t timeout_ms)
 			return -ENODEV;
 		if (rc == -EIO)
 			return -EIO;
-		if (time_is_up(p->ctrl, until))
+		if (hvn_hurry_over(p, until))
 			return -ETIMEDOUT;
 		rte_delay_us_sleep(us);
 		us = RTE_MIN(us + us / 2, (unsigned int)WAIT_MAX_US);
@@ -398,7 +335,7 @@ send_wait(struct hvn_port *p, uint16_t type, uint16_t flags, uint64_t tid, const
 			return rc;
 		hvn_chan_scan(p->chan[0]);
 		rte_delay_us_sleep(WAIT_MAX_US);
-	} while (!time_is_up(p->ctrl, until));
+	} while (!hvn_hurry_over(p, until));
 	return rc;
 }
 

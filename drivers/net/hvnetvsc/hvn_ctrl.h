@@ -14,7 +14,6 @@
 
 #define HVN_NVSP_TIMEOUT_MS    5000u
 #define HVN_RNDIS_TIMEOUT_MS   60000u /* Azure may take this long when a VM is serviced */
-#define HVN_STOP_TIMEOUT_MS    500u
 #define HVN_RNDIS_REQUEST_MAX  HV_PAGE_SIZE
 #define HVN_CTRL_NO_REPLY_TYPE 0u
 
@@ -39,22 +38,6 @@ void hvn_ctrl_tell_removed(struct hvn_port *p);
  */
 void hvn_ctrl_lock(struct hvn_port *p);
 void hvn_ctrl_unlock(struct hvn_port *p);
-
-/*
- * How long a stop waits for the host: "stop_timeout", and less when some host has let a port wait
- * in vain a moment ago, because an application may have many ports.
- */
-uint32_t hvn_ctrl_stop_ms(const struct hvn_port *p);
-
-/*
- * The port stops or closes: whatever is asked of the host, also by others who hold ctrl_lock now,
- * has this time in all, until hvn_ctrl_hurry_end(). Any thread.
- */
-void hvn_ctrl_hurry(struct hvn_port *p);
-void hvn_ctrl_hurry_end(struct hvn_port *p);
-
-/* The milliseconds of it that are left, at least 1. */
-uint32_t hvn_ctrl_hurry_left(const struct hvn_port *p);
 
 /*
  * The channel was closed: answers to what was asked on it cannot come any more. held: the host has

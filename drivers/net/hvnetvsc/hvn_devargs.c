@@ -8,6 +8,7 @@
 
 #include "hvn_ctrl.h"
 #include "hvn_devargs.h"
+#include "hvn_hurry.h"
 
 static const char *const names[] = {
 	"latency",	"rx_copybreak",	 "tx_copybreak", "rx_extmbuf_enable", "numa_aware",

@@ -7,6 +7,7 @@
 #include <rte_malloc.h>
 
 #include "hvn_ctrl.h"
+#include "hvn_hurry.h"
 #include "hvn_intr.h"
 #include "hvn_link.h"
 #include "hvn_mp.h"
@@ -178,7 +179,7 @@ stop_queues(struct rte_eth_dev *dev)
 	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
 		rx_stop(dev, i);
 	for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++) {
-		if (tx_stop(dev, i, hvn_ctrl_hurry_left(hvn_port(dev))) != 0)
+		if (tx_stop(dev, i, hvn_hurry_left(hvn_port(dev))) != 0)
 			HVN_LOG(WARNING,
 				"port %u: transmit queue %u: the host still holds packets; they "
 				"are freed when the channel is closed",
@@ -265,9 +266,9 @@ hvn_port_start(struct rte_eth_dev *dev)
 	hvn_ctrl_lock(p);
 	rc = start_locked(dev);
 	if (rc != 0) {
-		hvn_ctrl_hurry(p);
+		hvn_hurry(p);
 		stop_locked(dev);
-		hvn_ctrl_hurry_end(p);
+		hvn_hurry_end(p);
 	} else {
 		set_bursts(dev, true);
 	}
@@ -289,10 +290,10 @@ hvn_port_stop(struct rte_eth_dev *dev)
 
 	set_bursts(dev, false);
 	hvn_mp_tell(p, HVN_MP_STOP);
-	hvn_ctrl_hurry(p);
+	hvn_hurry(p);
 	hvn_ctrl_lock(p);
 	stop_locked(dev);
-	hvn_ctrl_hurry_end(p);
+	hvn_hurry_end(p);
 	hvn_ctrl_unlock(p);
 	return 0;
 }
@@ -344,14 +345,14 @@ hvn_port_close(struct rte_eth_dev *dev)
 
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
 		return 0;
-	hvn_ctrl_hurry(p);
+	hvn_hurry(p);
 	hvn_ctrl_lock(p);
 	if (p->running)
 		stop_locked(dev);
 	hvn_vf_close(p);
 	hvn_mp_tell(p, HVN_MP_CLOSE);
 	/* Closing the channels has as long once more. */
-	hvn_session_close(p, hvn_ctrl_stop_ms(p));
+	hvn_session_close(p, hvn_hurry_ms(p));
 	hvn_ctrl_unlock(p);
 	hvn_ctrl_destroy(p);
 	hvn_telemetry_lock();

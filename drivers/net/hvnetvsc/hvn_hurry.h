@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The patience of a port that ends: a program is to end within 2 s, and may have many ports, on
+ * hosts that do not answer.
+ */
+#ifndef HVN_HURRY_H
+#define HVN_HURRY_H
+
+#include <stdbool.h>
+
+#include "hvn.h"
+
+#define HVN_STOP_TIMEOUT_MS 500u
+
+/*
+ * How long a stop waits for the host: "stop_timeout", and less when some host has let a port wait
+ * in vain a moment ago.
+ */
+uint32_t hvn_hurry_ms(const struct hvn_port *p);
+
+/*
+ * The port stops or closes: whatever is asked of the host, also by others who hold ctrl_lock now,
+ * has this time in all, until hvn_hurry_end(). Any thread.
+ */
+void hvn_hurry(struct hvn_port *p);
+void hvn_hurry_end(struct hvn_port *p);
+
+/* The milliseconds of it that are left, at least 1. */
+uint32_t hvn_hurry_left(const struct hvn_port *p);
+
+/* Is a wait at its end that ends at `until` (timer cycles) where there is no hurry? */
+bool hvn_hurry_over(const struct hvn_port *p, uint64_t until);
+
+#endif /* HVN_HURRY_H */
