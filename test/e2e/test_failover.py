@@ -166,7 +166,7 @@ def test_failing_switch(start):
 @pytest.mark.parametrize("way", ["to", "from"])
 def test_lost_completion(start, way):
     """The host switches and does not say so: it is asked again, and frames flow meanwhile."""
-    host, app = start()
+    host, app = start(telemetry=True)
     host.wait_on_vf()
     if way == "to":
         host.assoc("remove")
@@ -184,6 +184,7 @@ def test_lost_completion(start, way):
         app.expect("the host did not confirm the switch to the synthetic path")
         app.expect("data path switched to synthetic")
         host.wait_on_synthetic()
+    assert Telemetry(app).ask("/ethdev/xstats,0")["path_switches_failed"] == 1
     finish(host, app)
 
 

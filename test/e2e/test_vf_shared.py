@@ -51,6 +51,23 @@ def test_not_the_neighbours(run, tmp, how):
     host.end()
 
 
+def test_unrelated(run, tmp):
+    """A port that is no PCI function's is not the VF, whatever its address: the application's own."""
+    host = run(Host, nics=["port=sink"])
+    one = vf.Vf(tmp)
+    app = run(Console, host, eal=["-d", vf.PLUGIN, "--vdev", one.devargs(), "-a", one.nic])
+    for serial in range(2):
+        vf.add(host, serial)
+        app.expect("the host associates")
+        ports = app.do("show port summary all")
+        assert "Number of available ports: 2" in ports and one.name in ports
+        assert vf.path(host) == "synthetic" and one.state()["started"] == "1"
+        host.command("vf", nic=0, action="remove")
+        app.expect("withdraws")
+    app.quit()
+    host.end()
+
+
 @pytest.mark.parametrize("event", ["rmv", "gone"])
 def test_gone_behind_a_withdrawal(run, tmp, event):
     """As hosts do it: the association goes, then the function that EAL had probed; both return."""
