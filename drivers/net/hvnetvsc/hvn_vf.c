@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Execute the failover state machine. */
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <rte_cycles.h>
 #include <rte_malloc.h>
@@ -16,35 +12,12 @@
 #include "hvn_path_inline.h"
 #include "hvn_vf.h"
 
-#define NS_PER_MS    UINT64_C(1000000)
-#define ACTIONS_MAX  64	  /* in one run: more than the longest way from path to path */
-#define QUIESCE_MS   200  /* a burst that is not over by then: tried again later */
-#define DRAIN_MS     1000 /* for frames in the VF's receive queues: an application that polls */
-#define LEAVE_MS     2	  /* for what the VF was given to send */
-#define FOREIGN_MS   2000 /* another process's burst that is not over by then never will be */
+#define ACTIONS_MAX  64 /* in one run: more than the longest way from path to path */
 #define CLOSE_MS     5000
-#define STATS_MS     1000
 #define LOOK_MS	     100 /* between two looks for a device */
 #define LINK_MS	     5	 /* ... and at the link of a VF that carries traffic */
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 5000
-
-static uint64_t
-now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 * NS_PER_MS + (uint64_t)ts.tv_nsec;
-}
-
-int
-hvn_vf_init_process(void)
-{
-	return syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0
-		       ? -errno
-		       : 0;
-}
 
 int
 hvn_vf_create(struct hvn_port *p)
@@ -70,13 +43,13 @@ hvn_vf_create(struct hvn_port *p)
 void
 hvn_vf_close(struct hvn_port *p)
 {
-	uint64_t end = now_ns() + CLOSE_MS * NS_PER_MS;
+	uint64_t end = hvn_vf_now() + CLOSE_MS * HVN_NS_PER_MS;
 
 	if (p->vf == NULL)
 		return;
 	hvn_vf_event(p, HVN_EV_CLOSE);
 	hvn_vf_run(p);
-	while (p->vf->path.attached && now_ns() < end) {
+	while (p->vf->path.attached && hvn_vf_now() < end) {
 		rte_delay_us_sleep(1000);
 		hvn_vf_run(p);
 	}
@@ -162,240 +135,6 @@ hvn_vf_assoc(struct hvn_port *p, bool allocated, uint32_t serial)
 	hvn_vf_event(p, !allocated ? HVN_EV_UNASSOC : other ? HVN_EV_ASSOC_OTHER : HVN_EV_ASSOC);
 }
 
-/* --- the queues' paths ---------------------------------------------------------------------- */
-
-static void
-set_rx(struct hvn_port *p, uint16_t port)
-{
-	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
-		struct hvn_rxq *q = p->data->rx_queues[i];
-
-		if (q != NULL)
-			__atomic_store_n(&q->path.vf_port, port, __ATOMIC_RELEASE);
-	}
-}
-
-static void
-set_tx(struct hvn_port *p, uint16_t port)
-{
-	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
-		struct hvn_txq *q = p->data->tx_queues[i];
-
-		if (q == NULL)
-			continue;
-		q->path.since = rte_rdtsc();
-		q->path.dead = false;
-		__atomic_store_n(&q->path.vf_port, port, __ATOMIC_RELEASE);
-	}
-}
-
-/* Ask the queues to turn back; false: none needs time for that. */
-static bool
-ask_tx_back(struct hvn_port *p)
-{
-	bool any = false;
-
-	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
-		struct hvn_txq *q = p->data->tx_queues[i];
-		uint16_t seen;
-
-		if (q == NULL)
-			continue;
-		seen = __atomic_load_n(&q->path.vf_port, __ATOMIC_RELAXED);
-		if (seen >= RTE_MAX_ETHPORTS || rte_eth_fp_ops[seen].tx_descriptor_status == NULL)
-			continue;
-		any |= __atomic_compare_exchange_n(&q->path.vf_port, &seen, seen | HVN_TX_BACK,
-						   false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-	}
-	return any;
-}
-
-static bool
-tx_is_back(const struct hvn_port *p)
-{
-	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
-		const struct hvn_txq *q = p->data->tx_queues[i];
-
-		if (q != NULL &&
-		    __atomic_load_n(&q->path.vf_port, __ATOMIC_RELAXED) != RTE_MAX_ETHPORTS)
-			return false;
-	}
-	return true;
-}
-
-static void
-set_order(struct hvn_port *p, enum hvn_ring_first first)
-{
-	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
-		struct hvn_rxq *q = p->data->rx_queues[i];
-
-		if (q == NULL)
-			continue;
-		if (first == HVN_RING_TURNED)
-			hvn_path_mark_ring(q, &q->path.mark);
-		__atomic_store_n(&q->path.ring_first, (uint8_t)first, __ATOMIC_RELEASE);
-	}
-}
-
-/* Did the process that marked a queue end, or stop for so long that it cannot be waited for? */
-static bool
-abandoned(struct hvn_vf *vf, uint32_t pid)
-{
-	bool dead = hvn_process_gone(pid);
-
-	if (pid == hvn_lock_self)
-		return false;
-	if (vf->foreign_since == 0)
-		vf->foreign_since = now_ns();
-	if (!dead && now_ns() - vf->foreign_since < FOREIGN_MS * NS_PER_MS)
-		return false;
-	HVN_LOG(ERR, "port %u: process %u %s in a burst on the VF: it is waited for no longer",
-		vf->p->port_id, pid, dead ? "ended" : "stopped");
-	return true;
-}
-
-/* A queue may start its next burst between two looks: to see it idle once is enough. */
-static int
-wait_idle(struct hvn_vf *vf, struct hvn_queue_path *path, uint64_t end)
-{
-	uint32_t pid;
-
-	while ((pid = __atomic_load_n(&path->busy, __ATOMIC_ACQUIRE)) != 0) {
-		if (abandoned(vf, pid))
-			__atomic_compare_exchange_n(&path->busy, &pid, 0, false, __ATOMIC_RELAXED,
-						    __ATOMIC_RELAXED);
-		else if (now_ns() > end)
-			return -EAGAIN;
-		else
-			rte_delay_us_sleep(20);
-	}
-	return 0;
-}
-
-/*
- * Wait until every burst that may have read the old path is over. A burst stores busy and then
- * loads its path, without a fence; the barrier that every running thread passes here stands for
- * it: a burst that loaded the old path before has stored busy, and one after sees the new path.
- */
-static int
-quiesce(struct hvn_vf *vf)
-{
-	uint64_t end = now_ns() + QUIESCE_MS * NS_PER_MS;
-	struct rte_eth_dev_data *d = vf->p->data;
-	int rc = 0;
-
-	if (syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) != 0)
-		return -EAGAIN;
-	for (uint16_t i = 0; i < d->nb_rx_queues && rc == 0; i++) {
-		struct hvn_rxq *q = d->rx_queues[i];
-
-		rc = q != NULL ? wait_idle(vf, &q->path, end) : 0;
-	}
-	for (uint16_t i = 0; i < d->nb_tx_queues && rc == 0; i++) {
-		struct hvn_txq *q = d->tx_queues[i];
-
-		rc = q != NULL ? wait_idle(vf, &q->path, end) : 0;
-	}
-	if (rc == 0)
-		vf->foreign_since = 0;
-	return rc;
-}
-
-/*
- * What the VF received before the host turned: let the application take it. The host has turned, so
- * a poll that finds a queue empty, begun behind this point, is the last that is needed.
- */
-static void
-drain(struct hvn_vf *vf)
-{
-	uint64_t end = now_ns() + DRAIN_MS * NS_PER_MS;
-	struct rte_eth_dev_data *d = vf->p->data;
-	uint32_t seen[HVN_QUEUES_MAX];
-	bool again = true;
-
-	for (uint16_t i = 0; i < d->nb_rx_queues; i++) {
-		const struct hvn_rxq *q = d->rx_queues[i];
-
-		seen[i] = q != NULL ? __atomic_load_n(&q->hold.vf_empty, __ATOMIC_ACQUIRE) : 0;
-	}
-	while (again && now_ns() < end) {
-		again = false;
-		for (uint16_t i = 0; i < d->nb_rx_queues; i++) {
-			const struct hvn_rxq *q = d->rx_queues[i];
-
-			/* Two: the first may have begun before. */
-			again |= q != NULL &&
-				 __atomic_load_n(&q->hold.vf_empty, __ATOMIC_ACQUIRE) - seen[i] < 2;
-		}
-		if (again)
-			rte_delay_us_sleep(50);
-	}
-}
-
-/* --- statistics ------------------------------------------------------------------------------------ */
-
-static void
-add(struct rte_eth_stats *to, const struct rte_eth_stats *s, const struct rte_eth_stats *base)
-{
-	to->ipackets += s->ipackets - base->ipackets;
-	to->opackets += s->opackets - base->opackets;
-	to->ibytes += s->ibytes - base->ibytes;
-	to->obytes += s->obytes - base->obytes;
-	to->imissed += s->imissed - base->imissed;
-	to->ierrors += s->ierrors - base->ierrors;
-	to->oerrors += s->oerrors - base->oerrors;
-	to->rx_nombuf += s->rx_nombuf - base->rx_nombuf;
-	for (unsigned int i = 0; i < RTE_ETHDEV_QUEUE_STAT_CNTRS; i++) {
-		to->q_ipackets[i] += s->q_ipackets[i] - base->q_ipackets[i];
-		to->q_opackets[i] += s->q_opackets[i] - base->q_opackets[i];
-		to->q_ibytes[i] += s->q_ibytes[i] - base->q_ibytes[i];
-		to->q_obytes[i] += s->q_obytes[i] - base->q_obytes[i];
-		to->q_errors[i] += s->q_errors[i] - base->q_errors[i];
-	}
-}
-
-void
-hvn_vf_stats_add(struct hvn_port *p, struct rte_eth_stats *stats)
-{
-	static const struct rte_eth_stats none;
-	struct hvn_vf *vf = p->vf;
-	struct rte_eth_stats s;
-
-	/* The VF must not go while it is asked; not even a process that was stopped is waited for long. */
-	if (vf == NULL || hvn_lock_wait(&vf->stats_lock, STATS_MS) == HVN_LOCK_NO)
-		return;
-	add(stats, &vf->past, &none);
-	if (vf->counting && rte_eth_stats_get(vf->port, &s) == 0)
-		add(stats, &s, &vf->base);
-	hvn_lock_release(&vf->stats_lock);
-}
-
-static void
-stats_end(struct hvn_vf *vf)
-{
-	struct rte_eth_stats s;
-	bool locked = hvn_lock_wait(&vf->stats_lock, STATS_MS) != HVN_LOCK_NO;
-
-	if (vf->counting && rte_eth_stats_get(vf->port, &s) == 0)
-		add(&vf->past, &s, &vf->base);
-	vf->counting = false;
-	if (locked)
-		hvn_lock_release(&vf->stats_lock);
-}
-
-void
-hvn_vf_stats_reset(struct hvn_port *p)
-{
-	struct hvn_vf *vf = p->vf;
-
-	if (vf == NULL || hvn_lock_wait(&vf->stats_lock, STATS_MS) == HVN_LOCK_NO)
-		return;
-	memset(&vf->past, 0, sizeof(vf->past));
-	if (vf->counting)
-		rte_eth_stats_get(vf->port, &vf->base);
-	hvn_lock_release(&vf->stats_lock);
-}
-
 /* --- actions -------------------------------------------------------------------------------------- */
 
 /* Ask the host, wait for its completion, and say what came. */
@@ -406,9 +145,9 @@ switch_path(struct hvn_vf *vf, enum hvn_path_action act)
 	int rc;
 
 	if (vf->leaving == 0)
-		vf->leaving = now_ns();
+		vf->leaving = hvn_vf_now();
 	if (to_vf)
-		set_order(vf->p, HVN_RING_FIRST);
+		hvn_vf_queues_order(vf->p, HVN_RING_FIRST);
 	rc = hvn_nvsp_switch_data_path(vf->p, to_vf ? NVSP_PATH_VF : NVSP_PATH_SYNTHETIC);
 	if (rc != 0 && rc != -ETIMEDOUT) {
 		vf->count.failed++;
@@ -423,7 +162,7 @@ switch_path(struct hvn_vf *vf, enum hvn_path_action act)
 			vf->p->port_id, to_vf ? "VF" : "synthetic");
 		return;
 	}
-	vf->count.last_ns = now_ns() - vf->leaving;
+	vf->count.last_ns = hvn_vf_now() - vf->leaving;
 	if (vf->count.last_ns > vf->count.longest_ns)
 		vf->count.longest_ns = vf->count.last_ns;
 	vf->leaving = 0;
@@ -439,19 +178,16 @@ static void
 turn_tx_off(struct hvn_vf *vf)
 {
 	bool planned = vf->path.present && !vf->path.stale;
-	uint64_t end;
 
-	vf->leaving = now_ns();
-	end = vf->leaving + LEAVE_MS * NS_PER_MS;
+	vf->leaving = hvn_vf_now();
 	if (planned)
 		vf->count.planned++;
 	else
 		vf->count.surprise++;
-	set_order(vf->p, HVN_RING_LAST);
-	if (planned && vf->p->running && ask_tx_back(vf->p))
-		while (!tx_is_back(vf->p) && now_ns() < end)
-			rte_delay_us_sleep(20);
-	set_tx(vf->p, RTE_MAX_ETHPORTS);
+	hvn_vf_queues_order(vf->p, HVN_RING_LAST);
+	if (planned && vf->p->running)
+		hvn_vf_queues_tx_back(vf->p);
+	hvn_vf_queues_tx(vf->p, RTE_MAX_ETHPORTS);
 }
 
 static int
@@ -497,11 +233,11 @@ execute(struct hvn_vf *vf, enum hvn_path_action act)
 		rc = configure(vf);
 		break;
 	case HVN_ACT_RX_ON:
-		set_rx(vf->p, vf->port);
+		hvn_vf_queues_rx(vf->p, vf->port);
 		break;
 	case HVN_ACT_TX_ON:
-		set_order(vf->p, HVN_RING_TURNED);
-		set_tx(vf->p, vf->port | HVN_TX_TO_VF);
+		hvn_vf_queues_order(vf->p, HVN_RING_TURNED);
+		hvn_vf_queues_tx(vf->p, vf->port | HVN_TX_TO_VF);
 		vf->changed = true;
 		break;
 	case HVN_ACT_TX_OFF:
@@ -512,16 +248,16 @@ execute(struct hvn_vf *vf, enum hvn_path_action act)
 		/* A device that its driver resets is not to be asked for anything. */
 		if (vf->path.present && !vf->path.stale && !vf->path.recovering &&
 		    vf->path.started && vf->p->running)
-			drain(vf);
-		set_rx(vf->p, HVN_RX_LAST);
+			hvn_vf_queues_drain(vf);
+		hvn_vf_queues_rx(vf->p, HVN_RX_LAST);
 		vf->leaving = 0;
 		break;
 	case HVN_ACT_QUIESCE:
-		rc = quiesce(vf);
+		rc = hvn_vf_queues_quiesce(vf);
 		break;
 	case HVN_ACT_STOP:
 		/* Some drivers forget their counters when they stop. */
-		stats_end(vf);
+		hvn_vf_stats_end(vf);
 		hvn_vf_stop(vf);
 		break;
 	case HVN_ACT_DETACH:
@@ -589,9 +325,9 @@ look_at_link(struct hvn_vf *vf)
 static void
 look_around(struct hvn_vf *vf)
 {
-	if (now_ns() < vf->look_at)
+	if (hvn_vf_now() < vf->look_at)
 		return;
-	vf->look_at = now_ns() + (vf->path.running ? LINK_MS : LOOK_MS) * NS_PER_MS;
+	vf->look_at = hvn_vf_now() + (vf->path.running ? LINK_MS : LOOK_MS) * HVN_NS_PER_MS;
 	if (vf->assoc && !vf->path.present && hvn_vf_look(vf) != -ENODEV)
 		hvn_path_event(&vf->path, HVN_EV_APPEAR);
 	if (!vf->path.running || vf->path.stale || vf->path.recovering)
@@ -614,12 +350,12 @@ retry_ms(const struct hvn_vf *vf)
 static uint32_t
 next_run(struct hvn_vf *vf)
 {
-	uint64_t now = now_ns();
+	uint64_t now = hvn_vf_now();
 	uint32_t ms = vf->path.running ? LINK_MS : vf->assoc ? LOOK_MS : 0;
 
 	if (vf->retry_at != 0) {
 		uint32_t left =
-			vf->retry_at > now ? (uint32_t)((vf->retry_at - now) / NS_PER_MS) : 0;
+			vf->retry_at > now ? (uint32_t)((vf->retry_at - now) / HVN_NS_PER_MS) : 0;
 
 		if (ms == 0 || left < ms)
 			ms = left + 1;
@@ -635,7 +371,7 @@ hvn_vf_run(struct hvn_port *p)
 
 	if (vf == NULL)
 		return 0;
-	if (vf->retry_at != 0 && now_ns() >= vf->retry_at) {
+	if (vf->retry_at != 0 && hvn_vf_now() >= vf->retry_at) {
 		vf->retry_at = 0;
 		hvn_path_event(&vf->path, HVN_EV_RETRY);
 	}
@@ -648,7 +384,7 @@ hvn_vf_run(struct hvn_port *p)
 			break;
 		if (act == HVN_ACT_RETRY) {
 			if (vf->retry_at == 0)
-				vf->retry_at = now_ns() + retry_ms(vf) * NS_PER_MS;
+				vf->retry_at = hvn_vf_now() + retry_ms(vf) * HVN_NS_PER_MS;
 			break;
 		}
 		execute(vf, act);

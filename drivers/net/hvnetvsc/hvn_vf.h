@@ -9,10 +9,13 @@
 #define HVN_VF_H
 
 #include <sys/queue.h>
+#include <time.h>
 
 #include "hvn.h"
 #include "hvn_path.h"
 #include "hvn_vf_find.h"
+
+#define HVN_NS_PER_MS UINT64_C(1000000)
 
 struct hvn_vf_counters {
 	uint64_t to_vf, to_synthetic; /* completed switches */
@@ -54,13 +57,20 @@ struct hvn_vf {
 	struct hvn_vf_counters count;
 };
 
+/* Monotonic, ns. */
+static inline uint64_t
+hvn_vf_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 * HVN_NS_PER_MS + (uint64_t)ts.tv_nsec;
+}
+
 /* Make the engine of a port: nothing attached. 0 or -ENOMEM. */
 int hvn_vf_create(struct hvn_port *p);
 /* After HVN_EV_CLOSE was run: nothing is attached any more. */
 void hvn_vf_destroy(struct hvn_port *p);
-
-/* In every process that runs bursts, before the first of them: what makes quiesce() see them. */
-int hvn_vf_init_process(void);
 
 /* Record a fact and wake the control thread. Any thread, does not block. */
 void hvn_vf_event(struct hvn_port *p, enum hvn_path_event ev);
@@ -97,9 +107,29 @@ int hvn_vf_set_mc(struct hvn_port *p, const struct rte_ether_addr *list, uint32_
 void hvn_vf_pause(struct hvn_port *p);
 void hvn_vf_resume(struct hvn_port *p);
 
+/* --- hvn_vf_queues.c: the paths of its queues --------------------------------------------------- */
+
+/* In every process that runs bursts, before the first of them: it is seen by the quiesce below. */
+int hvn_vf_init_process(void);
+/* Receive from a VF's port too, or what else vf_port may be; and transmit by it. */
+void hvn_vf_queues_rx(struct hvn_port *p, uint16_t port);
+void hvn_vf_queues_tx(struct hvn_port *p, uint16_t port);
+/* Give queues that transmit on the VF a moment to turn back when it has sent what it was given. */
+void hvn_vf_queues_tx_back(struct hvn_port *p);
+/* Which path's frames are the older ones. */
+void hvn_vf_queues_order(struct hvn_port *p, enum hvn_ring_first first);
+/* Wait until no burst is on the path that was in force before. 0 or -EAGAIN: one still is. */
+int hvn_vf_queues_quiesce(struct hvn_vf *vf);
+/* Wait until the application has taken what the VF received; not for long. */
+void hvn_vf_queues_drain(struct hvn_vf *vf);
+
+/* --- hvn_vf_stats.c: statistics ------------------------------------------------------------------ */
+
 /* Add what went by way of VFs to a port's statistics; and forget it. */
 void hvn_vf_stats_add(struct hvn_port *p, struct rte_eth_stats *stats);
 void hvn_vf_stats_reset(struct hvn_port *p);
+/* The VF is about to stop: keep what it counted. */
+void hvn_vf_stats_end(struct hvn_vf *vf);
 
 /* --- hvn_vf_port.c: the VF as an ethdev port --------------------------------------------------- */
 

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the control thread tells the queues of a port about its paths, and waits for. */
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <rte_cycles.h>
+
+#include "hvn_path_inline.h"
+#include "hvn_vf.h"
+
+#define QUIESCE_MS 200	/* a burst that is not over by then: tried again later */
+#define DRAIN_MS   1000 /* for frames in the VF's receive queues: an application that polls */
+#define LEAVE_MS   2	/* for what the VF was given to send */
+#define FOREIGN_MS 2000 /* another process's burst that is not over by then never will be */
+
+int
+hvn_vf_init_process(void)
+{
+	return syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0
+		       ? -errno
+		       : 0;
+}
+
+void
+hvn_vf_queues_rx(struct hvn_port *p, uint16_t port)
+{
+	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
+		struct hvn_rxq *q = p->data->rx_queues[i];
+
+		if (q != NULL)
+			__atomic_store_n(&q->path.vf_port, port, __ATOMIC_RELEASE);
+	}
+}
+
+void
+hvn_vf_queues_tx(struct hvn_port *p, uint16_t port)
+{
+	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
+		struct hvn_txq *q = p->data->tx_queues[i];
+
+		if (q == NULL)
+			continue;
+		q->path.since = rte_rdtsc();
+		q->path.dead = false;
+		__atomic_store_n(&q->path.vf_port, port, __ATOMIC_RELEASE);
+	}
+}
+
+/* Ask the queues to turn back; false: none needs time for that. */
+static bool
+ask_tx_back(struct hvn_port *p)
+{
+	bool any = false;
+
+	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
+		struct hvn_txq *q = p->data->tx_queues[i];
+		uint16_t seen;
+
+		if (q == NULL)
+			continue;
+		seen = __atomic_load_n(&q->path.vf_port, __ATOMIC_RELAXED);
+		if (seen >= RTE_MAX_ETHPORTS || rte_eth_fp_ops[seen].tx_descriptor_status == NULL)
+			continue;
+		any |= __atomic_compare_exchange_n(&q->path.vf_port, &seen, seen | HVN_TX_BACK,
+						   false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	}
+	return any;
+}
+
+static bool
+tx_is_back(const struct hvn_port *p)
+{
+	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
+		const struct hvn_txq *q = p->data->tx_queues[i];
+
+		if (q != NULL &&
+		    __atomic_load_n(&q->path.vf_port, __ATOMIC_RELAXED) != RTE_MAX_ETHPORTS)
+			return false;
+	}
+	return true;
+}
+
+void
+hvn_vf_queues_order(struct hvn_port *p, enum hvn_ring_first first)
+{
+	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
+		struct hvn_rxq *q = p->data->rx_queues[i];
+
+		if (q == NULL)
+			continue;
+		if (first == HVN_RING_TURNED)
+			hvn_path_mark_ring(q, &q->path.mark);
+		__atomic_store_n(&q->path.ring_first, (uint8_t)first, __ATOMIC_RELEASE);
+	}
+}
+
+void
+hvn_vf_queues_tx_back(struct hvn_port *p)
+{
+	uint64_t end = hvn_vf_now() + LEAVE_MS * HVN_NS_PER_MS;
+
+	if (ask_tx_back(p))
+		while (!tx_is_back(p) && hvn_vf_now() < end)
+			rte_delay_us_sleep(20);
+}
+
+/* Did the process that marked a queue end, or stop for so long that it cannot be waited for? */
+static bool
+abandoned(struct hvn_vf *vf, uint32_t pid)
+{
+	bool dead = hvn_process_gone(pid);
+
+	if (pid == hvn_lock_self)
+		return false;
+	if (vf->foreign_since == 0)
+		vf->foreign_since = hvn_vf_now();
+	if (!dead && hvn_vf_now() - vf->foreign_since < FOREIGN_MS * HVN_NS_PER_MS)
+		return false;
+	HVN_LOG(ERR, "port %u: process %u %s in a burst on the VF: it is waited for no longer",
+		vf->p->port_id, pid, dead ? "ended" : "stopped");
+	return true;
+}
+
+/* A queue may start its next burst between two looks: to see it idle once is enough. */
+static int
+wait_idle(struct hvn_vf *vf, struct hvn_queue_path *path, uint64_t end)
+{
+	uint32_t pid;
+
+	while ((pid = __atomic_load_n(&path->busy, __ATOMIC_ACQUIRE)) != 0) {
+		if (abandoned(vf, pid))
+			__atomic_compare_exchange_n(&path->busy, &pid, 0, false, __ATOMIC_RELAXED,
+						    __ATOMIC_RELAXED);
+		else if (hvn_vf_now() > end)
+			return -EAGAIN;
+		else
+			rte_delay_us_sleep(20);
+	}
+	return 0;
+}
+
+/*
+ * Wait until every burst that may have read the old path is over. A burst stores busy and then
+ * loads its path, without a fence; the barrier that every running thread passes here stands for
+ * it: a burst that loaded the old path before has stored busy, and one after sees the new path.
+ */
+int
+hvn_vf_queues_quiesce(struct hvn_vf *vf)
+{
+	uint64_t end = hvn_vf_now() + QUIESCE_MS * HVN_NS_PER_MS;
+	struct rte_eth_dev_data *d = vf->p->data;
+	int rc = 0;
+
+	if (syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) != 0)
+		return -EAGAIN;
+	for (uint16_t i = 0; i < d->nb_rx_queues && rc == 0; i++) {
+		struct hvn_rxq *q = d->rx_queues[i];
+
+		rc = q != NULL ? wait_idle(vf, &q->path, end) : 0;
+	}
+	for (uint16_t i = 0; i < d->nb_tx_queues && rc == 0; i++) {
+		struct hvn_txq *q = d->tx_queues[i];
+
+		rc = q != NULL ? wait_idle(vf, &q->path, end) : 0;
+	}
+	if (rc == 0)
+		vf->foreign_since = 0;
+	return rc;
+}
+
+/*
+ * What the VF received before the host turned: let the application take it. The host has turned, so
+ * a poll that finds a queue empty, begun behind this point, is the last that is needed.
+ */
+void
+hvn_vf_queues_drain(struct hvn_vf *vf)
+{
+	uint64_t end = hvn_vf_now() + DRAIN_MS * HVN_NS_PER_MS;
+	struct rte_eth_dev_data *d = vf->p->data;
+	uint32_t seen[HVN_QUEUES_MAX];
+	bool again = true;
+
+	for (uint16_t i = 0; i < d->nb_rx_queues; i++) {
+		const struct hvn_rxq *q = d->rx_queues[i];
+
+		seen[i] = q != NULL ? __atomic_load_n(&q->hold.vf_empty, __ATOMIC_ACQUIRE) : 0;
+	}
+	while (again && hvn_vf_now() < end) {
+		again = false;
+		for (uint16_t i = 0; i < d->nb_rx_queues; i++) {
+			const struct hvn_rxq *q = d->rx_queues[i];
+
+			/* Two: the first may have begun before. */
+			again |= q != NULL &&
+				 __atomic_load_n(&q->hold.vf_empty, __ATOMIC_ACQUIRE) - seen[i] < 2;
+		}
+		if (again)
+			rte_delay_us_sleep(50);
+	}
+}
