@@ -134,8 +134,8 @@ def one_round(driver, rate, series):
     except Stuck:
         return "stuck"
     except (OSError, ValueError):
-        # Its control socket is silent: memif unmaps what hv-host is about to write to when the other
-        # end goes before the host has turned from it.
+        # No answer: memif unmaps what hv-host is about to write to when the other end goes
+        # before the host has turned from it.
         if flaps is None or flaps.host.proc.wait(10) != -signal.SIGSEGV:
             raise
         return "host's memif crashed"

@@ -52,7 +52,7 @@ def test_not_the_neighbours(run, tmp, how):
 
 
 def test_unrelated(run, tmp):
-    """A port that is no PCI function's is not the VF, whatever its address: the application's own."""
+    """A port that is no PCI function's is not the VF, whatever its address: it is the program's."""
     host = run(Host, nics=["port=sink"])
     one = vf.Vf(tmp)
     app = run(Console, host, eal=["-d", vf.PLUGIN, "--vdev", one.devargs(), "-a", one.nic])
