@@ -123,6 +123,8 @@ uint32_t partition_version(const struct partition *part);
  */
 void host_violation(struct partition *part, const char *rule, const void *bytes, size_t len,
 		    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+#define RING_HDR_SHOWN \
+	16 /* of a ring that is the offence: both indices, mask, what is waited for */
 
 /*
  * Record a message in the --trace file: direction 'G' guest to host or 'H', layer ("VMBUS",

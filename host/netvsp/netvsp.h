@@ -161,6 +161,9 @@ struct nic_queue {
 	bool defer_full;
 	uint64_t defer_since;
 	uint64_t tx_count;
+	/* While the VF sends without pause: the ring up to here, when so many frames came from it. */
+	uint64_t leg_until; /* 0: nothing waits for the VF */
+	uint32_t leg_end;
 	struct nic_queue_stats *st; /* lives longer: in struct nic */
 };
 
@@ -288,10 +291,11 @@ int vf_leg_create(struct nic *nic);
 void vf_leg_destroy(struct nic *nic);
 unsigned int vf_leg_poll(struct nic *nic);
 /*
- * Take what the guest gave its VF, all of it; false if the port has no room. A VF's hardware sends
- * at once, so what stands in the guest's rings now was sent later: it is read behind this.
+ * Take what the guest gave its VF before it filled q's ring up to *end; false if the port has no
+ * room. A VF's hardware sends at once, so what stands in the ring was sent later: it is read
+ * behind this, and not behind all that the VF goes on to send.
  */
-bool vf_leg_drain(struct nic *nic);
+bool vf_leg_drain(struct nic_queue *q, uint32_t *end);
 /* Frames that were on their way to the VF when the path moved have not got there: wait a little. */
 bool vf_leg_settling(struct nic *nic);
 int vf_leg_cut(struct nic *nic, bool cut);

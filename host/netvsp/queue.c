@@ -132,13 +132,8 @@ drain(struct nic_queue *q)
 	unsigned int n = 0;
 	int rc;
 
-	if (q->nic->leg != NULL) {
-		if (!vmbus_ring_rx_ready(rx))
-			return 0;
-		end = rx->peer;
-		if (!vf_leg_drain(q->nic))
-			return 0;
-	}
+	if (q->nic->leg != NULL && (!vmbus_ring_rx_ready(rx) || !vf_leg_drain(q, &end)))
+		return 0;
 	/* A corrupt ring is never ready, and is looked at to be found so. */
 	while (n < NIC_BURST && tx_room(q) && (rx->index != end || rx->error != 0)) {
 		rc = vmbus_ring_rx_peek(rx, &pkt, scratch, sizeof(scratch));
@@ -147,7 +142,9 @@ drain(struct nic_queue *q)
 		if (rc == 1 && pkt.len > PACKET_MAX)
 			rc = -EMSGSIZE;
 		if (rc != 1) {
-			nic_fatal(q, rc == -EIO ? "ring.corrupt" : "ring.descriptor", NULL, 0,
+			nic_fatal(q, rc == -EIO ? "ring.corrupt" : "ring.descriptor",
+				  rc == -EIO ? (const void *)rx->hdr : rx->data + rx->index,
+				  rc == -EIO ? RING_HDR_SHOWN : 8 /* never straddles the end */,
 				  rc == -EIO	    ? "indices or packet length"
 				  : rc == -EMSGSIZE ? "packet too long"
 						    : "malformed packet descriptor");

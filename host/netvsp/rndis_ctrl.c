@@ -172,7 +172,7 @@ queued(struct nic_queue *q, const void *msg, uint32_t len)
 {
 	if (rndis_ctrl_put(q->nic, msg, len))
 		return NVSP_STATUS_SUCCESS;
-	host_violation(q->chan->part, "rndis.flood", NULL, 0,
+	host_violation(q->chan->part, "rndis.flood", msg, len,
 		       "nic %u: more than %u bytes of control messages outstanding", q->nic->index,
 		       NIC_CTRL_LIMIT);
 	return NVSP_STATUS_FAILURE;

@@ -78,7 +78,9 @@ parse(struct nic_queue *q, const uint8_t *base, unsigned int *count, uint32_t *p
 		enum rndis_parse_error err;
 
 		if (n == FRAMES_MAX)
-			return tx_broken(q, "tx.packets", NULL, 0, "too many messages in one send");
+			return tx_broken(q, "tx.packets", base + at,
+					 src.total - at < 44 ? src.total - at : 44,
+					 "too many messages in one send");
 		err = rndis_parse_packet(base + at, src.total - at, RNDIS_PARSE_F_STRICT, &f->info);
 		if (err != RNDIS_PARSE_OK)
 			return tx_broken(q, "tx.rndis", base + at,
@@ -397,7 +399,8 @@ tx_rndis(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct nvs
 		tx_broken(q, "rndis.order", pkt->body, pkt->payload_len,
 			  "a frame before INITIALIZE");
 	if (!tx_section_take(q, s.section))
-		tx_broken(q, "tx.section-busy", NULL, 0, "a section is used before its completion");
+		tx_broken(q, "tx.section-busy", pkt->body, pkt->payload_len,
+			  "a section is used before its completion");
 	q->tx_count++;
 	rc = q->n_defer != 0 ? SEND_LATER : fail_by_option(q) ? SEND_FAIL : data(q);
 	if (finish(q, &s, rc))

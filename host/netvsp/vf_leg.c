@@ -10,9 +10,9 @@
 
 #include "netvsp.h"
 
-#define SETTLE_NS   UINT64_C(1000000000) /* for what the VF has no room for: a guest may be slow */
-#define TURN_NS	    UINT64_C(1000000)
-#define DRAIN_TURNS 64 /* of NIC_BURST frames: more than any VF's ring holds */
+#define SETTLE_NS UINT64_C(1000000000) /* for what the VF has no room for: a guest may be slow */
+#define TURN_NS	  UINT64_C(1000000)
+#define DRAIN_MAX (64u * NIC_BURST) /* frames, more than any VF's ring holds */
 
 int
 vf_leg_create(struct nic *nic)
@@ -63,14 +63,27 @@ from_guest(struct nic *nic, bool *left)
 }
 
 bool
-vf_leg_drain(struct nic *nic)
+vf_leg_drain(struct nic_queue *q, uint32_t *end)
 {
-	bool left = nic->leg != NULL && nic->leg_live && !nic->leg_cut;
+	struct nic *nic = q->nic;
+	bool left = nic->leg_live && !nic->leg_cut;
 
-	for (unsigned int i = 0; left && i < DRAIN_TURNS; i++)
-		if (from_guest(nic, &left) == 0)
-			break;
-	return !left;
+	if (left && q->leg_until == 0) {
+		q->leg_until = nic->leg_from_guest + DRAIN_MAX;
+		q->leg_end = q->chan->rx.peer;
+	}
+	*end = q->chan->rx.peer;
+	while (left && nic->leg_from_guest < q->leg_until && from_guest(nic, &left) != 0)
+		;
+	if (left && nic->leg_from_guest < q->leg_until)
+		return false;
+	/* What was sent before those packets has come; the VF may go on for ever. */
+	if (left)
+		*end = q->leg_end;
+	/* The ring may have more than is read at once: those wait no longer for the VF. */
+	if (!left || q->chan->rx.index == q->leg_end)
+		q->leg_until = 0;
+	return true;
 }
 
 bool

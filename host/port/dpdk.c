@@ -150,6 +150,15 @@ dpdk_pool(struct dpdk *d)
 			       : 0;
 }
 
+/* Queues that the other end has too: memif must not be asked for others. */
+static unsigned int
+queues_used(const struct dpdk *d)
+{
+	unsigned int n = nic_channels(d->port.nic);
+
+	return n < d->n_queues ? n : d->n_queues;
+}
+
 static unsigned int
 flush_queue(struct dpdk *d, unsigned int queue)
 {
@@ -164,13 +173,29 @@ flush_queue(struct dpdk *d, unsigned int queue)
 	return n;
 }
 
+/* Frames of a guest that had more queues than the one that is there now. */
+static void
+move_queue(struct dpdk *d, unsigned int from, unsigned int to)
+{
+	struct out *a = &d->out[from], *b = &d->out[to];
+	unsigned int n = a->n < TX_BATCH - b->n ? a->n : TX_BATCH - b->n;
+
+	memcpy(b->tx + b->n, a->tx, n * sizeof(a->tx[0]));
+	b->n += n;
+	a->n -= n;
+	memmove(a->tx, a->tx + n, a->n * sizeof(a->tx[0]));
+}
+
 static unsigned int
 dpdk_flush(struct port *port)
 {
 	struct dpdk *d = dpdk_of(port);
-	unsigned int n = 0;
+	unsigned int used = queues_used(d), n = 0;
 
-	for (unsigned int q = 0; q < d->n_queues; q++)
+	for (unsigned int q = used; q < d->n_queues; q++)
+		if (d->out[q].n != 0)
+			move_queue(d, q, q % used);
+	for (unsigned int q = 0; q < used; q++)
 		n += flush_queue(d, q);
 	return n;
 }
@@ -316,15 +341,6 @@ receive_queue(struct dpdk *d, unsigned int queue)
 		d->held[i] = burst[k];
 		d->used++;
 	}
-}
-
-/* Queues that the other end has too: memif must not be asked for others. */
-static unsigned int
-queues_used(const struct dpdk *d)
-{
-	unsigned int n = nic_channels(d->port.nic);
-
-	return n < d->n_queues ? n : d->n_queues;
 }
 
 static void

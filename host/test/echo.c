@@ -56,7 +56,8 @@ echo_poll(struct channel *chan)
 		n++;
 	}
 	if (rc == -EIO) {
-		host_violation(chan->part, "ring.corrupt", NULL, 0, "channel %u", chan->relid);
+		host_violation(chan->part, "ring.corrupt", chan->rx.hdr, RING_HDR_SHOWN,
+			       "channel %u", chan->relid);
 		channel_fail(chan);
 		return 0;
 	}

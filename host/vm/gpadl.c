@@ -130,6 +130,15 @@ map_runs(struct partition *part, struct gpadl *g, const struct region *first)
 	return 0;
 }
 
+static bool
+page_there(struct partition *part, uint64_t pfn)
+{
+	const struct region *r =
+		pfn < UINT64_MAX / HV_PAGE_SIZE ? mem_find(part, pfn * HV_PAGE_SIZE) : NULL;
+
+	return r != NULL && !r->rdonly;
+}
+
 /* All page numbers are here. Returns the status of GPADL_CREATED. */
 static uint32_t
 gpadl_complete(struct partition *part, struct gpadl *g)
@@ -156,7 +165,10 @@ gpadl_complete(struct partition *part, struct gpadl *g)
 		return GPADL_ST_LIMIT;
 	}
 	if (rc != 0) {
-		host_violation(part, "gpadl.pages", NULL, 0,
+		n = 0;
+		while (n + 1 < g->n_pfns && page_there(part, g->pfn[n]))
+			n++;
+		host_violation(part, "gpadl.pages", &g->pfn[n], sizeof(g->pfn[n]),
 			       "GPADL %#x: a page is no writable guest memory (%s)", g->id,
 			       strerror(-rc));
 		gpadl_free(part, g);
@@ -170,7 +182,7 @@ static uint32_t
 gpadl_append(struct partition *part, struct gpadl *g, const uint64_t *pfn, size_t n)
 {
 	if (n > g->n_pfns - g->have) {
-		host_violation(part, "gpadl.too-many-pfns", NULL, 0,
+		host_violation(part, "gpadl.too-many-pfns", pfn, n * sizeof(*pfn),
 			       "GPADL %#x: more page numbers than the header announced", g->id);
 		gpadl_free(part, g);
 		return GPADL_ST_INVALID;

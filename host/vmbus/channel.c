@@ -162,7 +162,10 @@ channel_send_offers(struct partition *part)
 	struct vmbus_msg_hdr end = { .type = VMBUS_MSG_ALLOFFERS_DELIVERED };
 
 	if (part->vmbus->offers_requested) {
-		host_violation(part, "vmbus.offers-twice", NULL, 0, "second REQUESTOFFERS");
+		const struct vmbus_msg_hdr again = { .type = VMBUS_MSG_REQUESTOFFERS };
+
+		host_violation(part, "vmbus.offers-twice", &again, sizeof(again),
+			       "second REQUESTOFFERS");
 		return;
 	}
 	part->vmbus->offers_requested = true;
@@ -311,7 +314,7 @@ check_vp(struct vchan *c, uint32_t vp)
 	struct partition *part = c->pub.part;
 
 	if (vp != VMBUS_VP_NONE && part->n_vps != 0 && vp >= part->n_vps)
-		host_violation(part, "channel.target-vp", NULL, 0,
+		host_violation(part, "channel.target-vp", &vp, sizeof(vp),
 			       "channel %u: interrupts for processor %u of %u", c->pub.relid, vp,
 			       part->n_vps);
 }
@@ -486,8 +489,8 @@ channel_on_close(struct partition *part, uint32_t relid)
 	if (c != NULL && c->rescinded)
 		return;
 	if (c == NULL || !c->pub.open) {
-		host_violation(part, "channel.close", NULL, 0, "CLOSECHANNEL for %u: not open",
-			       relid);
+		host_violation(part, "channel.close", &relid, sizeof(relid),
+			       "CLOSECHANNEL for %u: not open", relid);
 		return;
 	}
 	if (c->pub.sub_index == 0)
@@ -506,7 +509,7 @@ channel_on_released(struct partition *part, uint32_t relid)
 	if (c != NULL && !c->pub.open && !c->rescinded && part->vmbus->version < VMBUS_VERSION_3_0)
 		return;
 	if (c == NULL || !c->rescinded) {
-		host_violation(part, "channel.released", NULL, 0,
+		host_violation(part, "channel.released", &relid, sizeof(relid),
 			       "RELID_RELEASED for %u, which was not rescinded", relid);
 		return;
 	}

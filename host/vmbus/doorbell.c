@@ -46,7 +46,7 @@ settle(struct vchan *c)
 		return;
 	/* No room was waited for and the mask was set all the time: nothing explains this signal. */
 	c->pub.superfluous += n - explained;
-	host_violation(c->pub.part, "ring.signal-superfluous", NULL, 0,
+	host_violation(c->pub.part, "ring.signal-superfluous", c->pub.rx.hdr, RING_HDR_SHOWN,
 		       "channel %u was signalled although its mask is set, or its ring not empty",
 		       c->pub.relid);
 }
@@ -125,7 +125,7 @@ may_wake(struct vchan *c)
 	    host_now() - c->owed_since < host_opt.signal_grace_ms * UINT64_C(1000000))
 		return false;
 	host_violation(
-		c->pub.part, "ring.signal-missing", NULL, 0,
+		c->pub.part, "ring.signal-missing", c->pub.rx.hdr, RING_HDR_SHOWN,
 		"channel %u: packets in a ring that was empty and whose mask is clear, but no "
 		"signal in %u ms",
 		c->pub.relid, host_opt.signal_grace_ms);
@@ -165,7 +165,8 @@ vmbus_signal_event(struct partition *part, uint32_t conn_id)
 			channel_doorbell(c, 1);
 		return HV_STATUS_SUCCESS;
 	}
-	host_violation(part, "vmu.signal-unknown", NULL, 0, "signal for connection %#x", conn_id);
+	host_violation(part, "vmu.signal-unknown", &conn_id, sizeof(conn_id),
+		       "signal for connection %#x", conn_id);
 	return HV_STATUS_INVALID_CONNECTION_ID;
 }
 
@@ -200,7 +201,7 @@ poll_monitor(struct partition *part)
 			 * polls it: that one's last doorbell may come after the release.
 			 */
 			else if (c == NULL && !v->monitor_used[id])
-				host_violation(part, "monitor.unknown", NULL, 0,
+				host_violation(part, "monitor.unknown", &bits, sizeof(bits),
 					       "monitor id %u belongs to no channel", id);
 		}
 	}

@@ -57,8 +57,17 @@ def run(tmp):
         return started[-1]
 
     yield start
-    for program in reversed(started):
-        program.kill()
+    # Guests first; then every host that still runs is asked what it thinks of them.
+    try:
+        for program in reversed(started):
+            if not isinstance(program, hv.Host):
+                program.kill()
+        for host in started:
+            if isinstance(host, hv.Host) and host.proc.poll() is None:
+                host.end(status=host.verdict)
+    finally:
+        for program in started:
+            program.kill()
     assert mentions(str(tmp).encode()) == []
     left = [p for p in tmp.iterdir() if p.is_socket()]
     # A socket may only be left by a host that the test killed.

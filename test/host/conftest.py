@@ -23,6 +23,7 @@ class NicHost:
                                      stdout=subprocess.DEVNULL)
         self.ctl = socket.socket(socket.AF_UNIX)
         self.ctl.settimeout(30)
+        self.judged = False
 
     def connect(self):
         assert nicguest.until(self.connected, 30)
@@ -40,6 +41,8 @@ class NicHost:
         return self.cmd("stats")["stats"]["nics"][0]
 
     def violations(self):
+        """A test that asks judges them itself."""
+        self.judged = True
         return self.cmd("violations")["violations"]
 
     def inject(self, frame, **fields):
@@ -72,8 +75,13 @@ def nichost(tmp_path):
         started[-1].connect()
         return started[-1]
     yield start
-    for h in started:
-        if h.proc.poll() is None:
-            h.proc.kill()
-        h.proc.wait()
-        h.ctl.close()
+    try:
+        for h in started:
+            if h.proc.poll() is None:
+                h.end(*(h.violations() if h.judged else ()))
+    finally:
+        for h in started:
+            if h.proc.poll() is None:
+                h.proc.kill()
+            h.proc.wait()
+            h.ctl.close()

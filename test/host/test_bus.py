@@ -30,7 +30,7 @@ class Host:
         """Stop it: exactly these rules were broken."""
         assert self.proc.poll() is None, "the host died"
         self.proc.terminate()
-        status = self.proc.wait(5)
+        status = self.proc.wait(30)
         assert set(json.loads(self.json.read_text())["violations"]) == set(rules)
         assert status == (3 if rules else 0)
 
@@ -43,10 +43,15 @@ def host(tmp_path):
         started.append(Host(tmp_path, *args, **kw))
         return started[-1]
     yield start
-    for h in started:
-        if h.proc.poll() is None:
-            h.proc.kill()
-        h.proc.wait()
+    try:
+        for h in started:
+            if h.proc.poll() is None:
+                h.end()
+    finally:
+        for h in started:
+            if h.proc.poll() is None:
+                h.proc.kill()
+            h.proc.wait()
 
 
 @pytest.mark.parametrize("v", [(2, 4), (3, 0), (4, 0), (4, 1), (5, 0), (5, 1), (5, 2), (5, 3)])

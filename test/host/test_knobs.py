@@ -186,7 +186,10 @@ def test_ring_words(nichost, ring, word, at):
     assert h.cmd("ring-word", ring=ring, word=word, value=0xDEADBEE8)["ok"]
     assert g.ch.words[base // 4 + at] == 0xDEADBEE8
     assert not h.cmd("ring-word", ring=ring, word="none", value=0)["ok"]
+    # The host may find what it wrote itself.
     assert h.proc.poll() is None
+    h.proc.terminate()
+    assert h.proc.wait(30) == 0
 
 
 @pytest.mark.parametrize("kind, size", [(1, None), (99, 300), (1, 8)])

@@ -22,11 +22,11 @@ VLAN, PACKET_ID, RSC_CAP = 6, 0x80000001, 0x80
 
 
 class Host:
-    def __init__(self, path, *nics, args=()):
+    def __init__(self, path, *nics, args=(), inside=()):
         self.path, self.ctl = path / "s", path / "s.ctl"
         words = [w for n in nics for w in ("--nic", n)]
         self.err = open(path / "err", "w+")
-        self.proc = subprocess.Popen([BUILD / "host" / "hv-host", "--socket", self.path,
+        self.proc = subprocess.Popen([*inside, BUILD / "host" / "hv-host", "--socket", self.path,
                                       "--nics-per-guest", "1", *words, *args],
                                      stdout=subprocess.PIPE, stderr=self.err, text=True)
         nicguest.until(lambda: self.proc.poll() is not None or self.ctl.exists(), 10)
@@ -48,6 +48,9 @@ class Host:
         assert r.returncode == 0, r.stderr
         return json.loads(r.stdout)
 
+    def nic(self, nic=0):
+        return json.loads(self.hostctl("-n", str(nic), "stats").stdout)
+
     def wait(self, key, value, nic=0):
         nicguest.until(lambda: self.port(nic)[key] == value)
         assert self.port(nic)[key] == value
@@ -63,15 +66,20 @@ class Host:
 def host(tmp_path):
     started = []
 
-    def start(*nics, args=()):
-        started.append(Host(tmp_path, *nics, args=args))
+    def start(*nics, **more):
+        started.append(Host(tmp_path, *nics, **more))
         return started[-1]
     yield start
-    for h in started:
-        if h.proc.poll() is None:
-            h.proc.kill()
-        h.proc.communicate()
-        h.err.close()
+    try:
+        for h in started:
+            if h.proc.poll() is None:
+                h.end()
+    finally:
+        for h in started:
+            if h.proc.poll() is None:
+                h.proc.kill()
+            h.proc.communicate()
+            h.err.close()
 
 
 def send(guest, frame, ppis=b""):
@@ -229,6 +237,66 @@ def test_capture_files(host, tmp_path):
     assert [bytes(p) for p in rdpcap(str(tmp_path / "out.pcap"))] == raw
 
 
+def test_ring_device(host):
+    """net_ring gives back what it is given: the NIC is wired to itself."""
+    h = host("queues=4,port=dpdk:net_ring0")
+    g = h.guest()
+    mine = [b"\xff" * 6 + bytes([2, 0, 0, 0, 0, i, 8, 0]) + bytes(60 + i) for i in range(10)]
+    for i, f in enumerate(mine):
+        g.section_send(i, [packet(f)])
+    assert [f for f, _ in g.frames(10)] == mine
+    h.end()
+
+
+# In a network of its own: the name of the interface that the host has, and of the wire's far end.
+KERNEL_WIRES = {
+    "net_tap": ("dpdk:net_tap0,iface=hvt", "true", "hvt"),
+    "net_af_packet": ("dpdk:net_af_packet0,iface=hva", "ip link add hva type veth peer name hvb && "
+                      "ip link set hva up && ip link set hvb up", "hvb"),
+}
+FAR_END = """
+import socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5))
+s.bind((sys.argv[1], 0x88b5))
+s.settimeout(20)
+print("ready", flush=True)
+for i in range(int(sys.argv[2])):  # sends back what it gets, addresses exchanged
+    f = s.recv(2000)
+    while f[12:14] != bytes([0x88, 0xb5]) or f[6:12] != bytes([2, 0, 0, 0, 0, i]):
+        f = s.recv(2000)
+    s.send(f[6:12] + f[:6] + f[12:])
+"""
+
+
+@pytest.mark.parametrize("device", KERNEL_WIRES)
+def test_kernel_device(host, device):
+    """A tap, and a veth: frames of the guest come out in a kernel, and the kernel's come in."""
+    port, prepare, far = KERNEL_WIRES[device]
+    mine = [b"\xff" * 6 + bytes([2, 0, 0, 0, 0, i, 0x88, 0xb5]) + bytes(60 + i)
+            for i in range(10)]
+    h = host(f"port={port}", inside=["unshare", *([] if os.geteuid() == 0 else ["-r"]), "-n",
+                                     "sh", "-c", prepare + ' && exec "$@"', "sh"])
+    inside = ["nsenter", "-t", str(h.proc.pid), "-n"]
+    with subprocess.Popen([*inside, sys.executable, "-c", FAR_END, far, str(len(mine))],
+                          stdout=subprocess.PIPE, text=True) as end:
+        try:
+            assert end.stdout.readline() == "ready\n"
+            g = h.guest()
+            for i, f in enumerate(mine):
+                g.section_send(i, [packet(f)])
+            got = []
+            while len(got) < len(mine):
+                more = g.frames(1)
+                assert more, f"{len(got)} frames came back"
+                # The kernel has something to say of its own.
+                got += [f for f, _ in more if f[12:14] == b"\x88\xb5"]
+            assert end.wait(20) == 0
+        finally:
+            end.kill()
+    assert got == [f[6:12] + f[:6] + f[12:] for f in mine]
+    h.end()
+
+
 def test_datagrams(host, tmp_path):
     """A socket's frames reach the guest and back; they wait for a peer that is not there yet."""
     local, peer = tmp_path / "local", tmp_path / "peer"
@@ -291,3 +359,13 @@ def test_hostctl(host):
     assert h.proc.returncode == 0
     r = h.hostctl("stats")
     assert r.returncode == 2 and "s.ctl" in r.stderr
+
+
+def test_vf_that_sends_without_pause(host):
+    """What comes from a VF without end does not keep the guest's ring from being read."""
+    h = host("vf=1,vf-leg=(gen),port=sink:verify=no")
+    g = h.guest()
+    g.ask(129, 1)
+    nicguest.until(lambda: h.nic()["vf_from_guest"] > 100000)
+    assert g.ask(129, 0).payload == b"" and h.nic()["data_path"] == "synthetic"
+    h.end()
