@@ -12,7 +12,7 @@ import capture
 import hv
 
 HUGE = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
-HUGE_PAGES = 160
+HUGE_PAGES = 256
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -86,7 +86,9 @@ def hugepages():
     """Reserve hugepages; give them back before other tests, which must not find them."""
     if os.geteuid() != 0:
         pytest.skip("only root can reserve hugepages")
-    with open(tempfile.gettempdir() + "/hv-e2e.hugepages.lock", "w", encoding="ascii") as lock:
+    # The lock is on the kernel's own directory: no file is left, nor removed under a waiter.
+    lock = os.open(HUGE, os.O_RDONLY | os.O_DIRECTORY)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = int((HUGE / "nr_hugepages").read_text())
         (HUGE / "nr_hugepages").write_text(str(before + HUGE_PAGES))
@@ -96,7 +98,8 @@ def hugepages():
             yield
         finally:
             (HUGE / "nr_hugepages").write_text(str(before))
-        os.unlink(lock.name)
+    finally:
+        os.close(lock)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,6 @@ CPUS = sorted(os.sched_getaffinity(0))
 END_SECONDS = 2.0  # from SIGINT or SIGTERM to the end of any program
 SLOW = 60  # seconds, of waits that end by an event: only a failure takes so long
 NO_HUGE = ["--no-huge", "-m", "256", "--no-shconf"]
-IN_MEMORY = ["--in-memory", "-m", "128"]  # hugepages, without files
 
 _prefix = itertools.count()
 
