@@ -10,6 +10,7 @@ import sys
 
 import nicguest
 import pytest
+import vmu
 from nicguest import packet, ppi
 from scapy.utils import rdpcap, wrpcap
 from scapy.layers.l2 import Dot1Q, Ether
@@ -368,4 +369,36 @@ def test_vf_that_sends_without_pause(host):
     g.ask(129, 1)
     nicguest.until(lambda: h.nic()["vf_from_guest"] > 100000)
     assert g.ask(129, 0).payload == b"" and h.nic()["data_path"] == "synthetic"
+    h.end()
+
+
+def test_out_of_descriptors(host):
+    """Guests beyond what the host can serve are turned away and hold nobody up."""
+    h = host("port=sink", inside=["prlimit", "--nofile=32"], args=["--wait", "event"])
+    peers, away = [], 0
+    for _ in range(32):
+        peers.append(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        peers[-1].connect(str(h.path))
+    assert nicguest.until(lambda: "turned away" in h.errors())
+    for s in peers:
+        s.settimeout(0.05)
+        try:
+            away += s.recv(1) == b""
+        except TimeoutError:
+            pass
+        s.close()
+    assert 0 < away < 32, "those that it could serve it keeps"
+    g = h.guest()
+    send(g, b"\xff" * 6 + bytes(60))
+    h.end()
+
+
+def test_names_cannot_write_on_the_terminal(host):
+    h = host("port=sink", args=["--verbose"])
+    g = vmu.Guest(h.path, hello=False)
+    g.send(vmu.HELLO, struct.pack("<4IQ64s", 1, 0, 2, 0, 0, b"\x1b]0;%s%n\n\xffx"))
+    assert g.wait(vmu.HELLO_ACK)[:4] == struct.pack("<I", 1)
+    g.sock.close()
+    assert nicguest.until(lambda: "hung up" in h.errors())
+    assert "?]0;%s%n??x" in h.errors() and "\x1b" not in h.errors()
     h.end()

@@ -29,7 +29,9 @@ def test_objects(nichost):
     status, oids = g.query(ng.OID_LIST)
     assert status == 0 and ng.OID_RSS in struct.unpack(f"<{len(oids) // 4}I", oids)
     assert g.query(ng.OID_RSS_CAPS) == (0, struct.pack("<2BH3IH", 0x88, 2, 18, 0x1B01, 4, 4, 128))
-    for oid in (0x10112, 0x1010103, 0x20216, 0x20101, 0x10208, 0xDEADBEEF):
+    # 0xFC01020E and F: connections are not offloaded.
+    for oid in (0x10112, 0x1010103, 0x20216, 0x20101, 0x10208, 0xFC01020E, 0xFC01020F,
+                0xDEADBEEF):
         assert g.query(oid) == (NOT_SUPPORTED, b""), hex(oid)
     assert g.set(0x1010103, bytes(6)) == NOT_SUPPORTED
     assert g.set(0x10118, bytes(20)) == 0
