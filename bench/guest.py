@@ -72,6 +72,7 @@ class Bench:
 
     def __init__(self, seconds):
         self.seconds, self.warmup = seconds, WARMUP
+        self.plugins = {"stock": [STOCK], "ours": OURS}
         cpus = sorted(os.sched_getaffinity(0))
         self.host_cpu, self.cpu = cpus[0], cpus[1 % len(cpus)]
         self.count = 0
@@ -93,8 +94,8 @@ class Bench:
             env["HV_VMBUS_SOCKET"] = str(tmp / "s")
             return [HVFLOOR, *self.eal(prefix), "--", *row.floor,
                     str(row.seconds or self.seconds), "8"], env
-        plug = [STOCK] if driver == "stock" else OURS
-        program = [HVBENCH, *[a for p in plug for a in ("-d", p)], *self.eal(prefix), "--",
+        plugins = [a for p in self.plugins[driver] for a in ("-d", p)]
+        program = [HVBENCH, *plugins, *self.eal(prefix), "--",
                    *row.args, "--json", tmp / "r", *more]
         return [RUN_PEER, "--socket", tmp / "s", "--for", "hvbench", "--", *program], env
 
@@ -183,7 +184,7 @@ class Counter(Bench):
     def counted(self, driver, row, tmp, prefix):
         idle = row is self.idle_row
         limit = ["--seconds", str(self.IDLE_SECONDS)] if idle else \
-            ["--packets", str(self.PACKETS), "--seconds", "0"]
+            ["--packets", str(self.PACKETS), "--seconds", "0", "--rest", "1000"]
         argv, env = self.command(driver, row, tmp, prefix, [*limit, "--warmup", "0"])
         at = argv.index(HVBENCH)
         argv[at:at] = ["valgrind", "-q", "--tool=callgrind", "--toggle-collect=hvb_rx_burst",
@@ -194,7 +195,7 @@ class Counter(Bench):
         side = result["tx" if row.side == "tx" else "rx"]
         if idle:
             return {"packet": total / side["bursts"], "inside": (total - caller) / side["bursts"]}
-        empty = self.once(driver, self.idle_row) if side["empty"] != 0 else None
+        empty = self.once(driver, self.idle_row) if side is result["rx"] else None
         empty = empty or {"packet": 0, "inside": 0}
         return {"packet": (total - side["empty"] * empty["packet"]) / side["packets"],
                 "inside": (total - caller - side["empty"] * empty["inside"]) / side["packets"]}

@@ -40,6 +40,7 @@ usage(FILE *f)
 		"  --seconds S      of measurement (default 2; 0 with --packets)\n"
 		"  --warmup S       before it (default 0.2)\n"
 		"  --packets N      stop after so many\n"
+		"  --rest US        sleep after a burst that moved nothing\n"
 		"  --rate N         latency: frames a second (default 10000)\n"
 		"  --split          receive on the main lcore, transmit on the next\n"
 		"  --json FILE      write the result there\n");
@@ -89,6 +90,7 @@ parse(int argc, char **argv, struct hvb_options *opt)
 		{ "warmup", required_argument, NULL, 'w' },
 		{ "packets", required_argument, NULL, 'c' },
 		{ "rate", required_argument, NULL, 'R' },
+		{ "rest", required_argument, NULL, 'e' },
 		{ "split", no_argument, NULL, 'S' },
 		{ "json", required_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
@@ -133,6 +135,9 @@ parse(int argc, char **argv, struct hvb_options *opt)
 			break;
 		case 'R':
 			opt->rate = (uint32_t)number("rate", optarg, 1, 1e7);
+			break;
+		case 'e':
+			opt->rest_us = (uint32_t)number("rest", optarg, 0, 1e6);
 			break;
 		case 'S':
 			opt->split = true;

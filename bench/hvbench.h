@@ -32,6 +32,7 @@ struct hvb_options {
 	double warmup;
 	uint64_t packets; /* stop after so many; 0 = no limit */
 	uint32_t rate;	  /* latency mode: frames a second */
+	uint32_t rest_us; /* after a burst that moved nothing, for a host that is behind */
 	bool split;	  /* receive and transmit of the queue on different lcores */
 	const char *json;
 };

@@ -28,12 +28,14 @@ hvb_tx_burst(uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 }
 
 static inline void
-count(struct hvb_side *side, uint16_t n, uint64_t cycles)
+count(const struct hvb_options *opt, struct hvb_side *side, uint16_t n, uint64_t cycles)
 {
 	side->bursts++;
 	if (n == 0) {
 		side->empty++;
 		side->empty_cycles += cycles;
+		if (opt->rest_us != 0)
+			rte_delay_us_sleep(opt->rest_us);
 		return;
 	}
 	side->packets += n;
@@ -46,7 +48,7 @@ timed_rx(const struct hvb_options *opt, struct hvb_side *side, struct rte_mbuf *
 	uint64_t start = rte_rdtsc_precise();
 	uint16_t n = hvb_rx_burst(opt->port, pkts, opt->burst);
 
-	count(side, n, rte_rdtsc_precise() - start);
+	count(opt, side, n, rte_rdtsc_precise() - start);
 	return n;
 }
 
@@ -56,7 +58,7 @@ timed_tx(const struct hvb_options *opt, struct hvb_side *side, struct rte_mbuf *
 	uint64_t start = rte_rdtsc_precise();
 	uint16_t sent = hvb_tx_burst(opt->port, pkts, n);
 
-	count(side, sent, rte_rdtsc_precise() - start);
+	count(opt, side, sent, rte_rdtsc_precise() - start);
 	return sent;
 }
 

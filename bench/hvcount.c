@@ -120,6 +120,8 @@ main(int argc, char **argv)
 	fx.txq->offloads = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	fx_rx_queue(fx.pool, 0);
 	make_slots();
+	/* A host that is busy wants no signals. */
+	vmbus_ring_rx_mask(&fx.host_rx);
 	/* A ring that does not run empty. */
 	if (argv[1][0] == 'r' || argv[1][0] == 'f')
 		host_offer(4 * RTE_MAX(burst, ranges));

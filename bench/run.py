@@ -111,13 +111,14 @@ def measure(bench, opt, data, chosen):
 
 def count_instructions(opt, chosen):
     counter = Counter(IDLE)
-    out = {}
+    path = opt.output / "instructions.json"
+    out = json.loads(path.read_text()) if path.exists() else {}
     for row in chosen:
         if row.unit != "cycles":
             continue
         out[row.name] = {d: counter.once(d, row) for d in row.drivers if d != "floor"}
         print(f"instructions, {row.name}: {out[row.name]}", flush=True)
-        (opt.output / "instructions.json").write_text(json.dumps(out, indent=1))
+        path.write_text(json.dumps(out, indent=1))
     return not any(i["driver"] == "ours" for i in counter.incidents)
 
 
@@ -131,7 +132,7 @@ def main():
     parser.add_argument("--rows", default=".", help="regular expression, of rows to measure")
     parser.add_argument("--instructions", action="store_true",
                         help="count instructions with valgrind instead: slow, also exact on a busy "
-                        "machine; into instructions.json")
+                        "machine; rows into instructions.json")
     parser.add_argument("--no-overload", action="store_true")
     parser.add_argument("--output", type=pathlib.Path, default=BUILD / "bench")
     opt = parser.parse_args()

@@ -40,8 +40,10 @@
 
 #define HVN_QUEUES_MAX	  64
 #define HVN_BURST_DEFAULT 32
-#define HVN_TX_COPYBREAK  1600 /* bytes: shorter frames are copied into sections */
-#define HVN_MTU_MAX	  9202 /* OpenVMM's limit of 9216 with the Ethernet header */
+#ifndef HVN_TX_COPYBREAK
+#define HVN_TX_COPYBREAK 1600 /* bytes: shorter frames are copied into sections */
+#endif
+#define HVN_MTU_MAX 9202 /* OpenVMM's limit of 9216 with the Ethernet header */
 /* Azure drops or damages large datagrams that it is to sum; FreeBSD trusts it with these. */
 #define HVN_UDP_CKSUM_MAX  1420
 #define HVN_LRO_MAX	   65535 /* bytes of a coalesced frame */
@@ -111,7 +113,9 @@ struct hvn_ack {
 /* The message that says so. */
 #define HVN_ACK(status) (NVSP_RNDIS_COMPLETE | (uint64_t)(status) << 32)
 
+#ifndef HVN_ACKS_MAX
 #define HVN_ACKS_MAX 64u
+#endif
 
 /* No index of a ring. */
 #define HVN_NEVER_IDLE UINT32_MAX
