@@ -13,13 +13,12 @@ import os
 import pathlib
 import platform
 import re
-import signal
 import subprocess
 import sys
 import time
 
 import report
-from guest import BUILD, ROOT, Bench, Counter, Failure
+from guest import BUILD, ROOT, Bench, Counter, Failure, end_in_order
 from rows import IDLE, Row, rows
 
 OVERLOAD = (0.5, 0.8, 1, 1.5, 2, 3, 5)
@@ -140,6 +139,7 @@ def main():
     if not chosen:
         parser.error(f"no row matches {opt.rows}")
     opt.output.mkdir(parents=True, exist_ok=True)
+    end_in_order()
     bench = Bench(opt.seconds)
     if bench.cpu == bench.host_cpu:
         sys.exit("bench: two CPUs are needed, one for the host and one for the guest")
@@ -148,7 +148,6 @@ def main():
     data = {"machine": machine(bench), "rounds": 0, "seconds": opt.seconds,
             "units": {r.name: r.unit for r in chosen}, "values": {r.name: {} for r in chosen},
             "ping_cycles": [], "incidents": bench.incidents}
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     measure(bench, opt, data, chosen)
     print(report.markdown(data))
     ours = [i for i in bench.incidents if i["driver"] not in ("stock", "")]

@@ -20,7 +20,7 @@ import subprocess
 import report
 import rows
 from count import count
-from guest import BUILD, ROOT, Bench
+from guest import BUILD, ROOT, Bench, end_in_order
 
 SWEEP = ROOT / "build" / "sweep"
 PLUGINS = ["lib/vmbus/librte_bus_hv_vmbus.so.23",
@@ -149,6 +149,7 @@ def main():
     parser.add_argument("--doc", action="store_true")
     parser.add_argument("--output", type=pathlib.Path, default=BUILD / "bench")
     opt = parser.parse_args()
+    end_in_order()
     path = opt.output / "sweep.json"
     data = json.loads(path.read_text()) if path.exists() else {}
     bench = Bench(opt.seconds)
