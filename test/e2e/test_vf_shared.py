@@ -7,6 +7,11 @@ from console import Console
 from hv import Host, until
 
 
+def attach(app, one):
+    """By the application; again, if the driver was just trying itself, by the name alone."""
+    until(lambda: "is attached" in app.do(f"port attach {one.devargs()}"), "the device is attached")
+
+
 def test_two_on_one_device(run, tmp):
     """Each NIC gets the port with its address; the device goes with the last of them."""
     host = run(Host, nics=["port=sink", "port=sink"])
@@ -82,7 +87,7 @@ def test_gone_behind_a_withdrawal(run, tmp, event):
             vf.add(host, 100 + serial)  # told by nobody, it finds out itself
         app.expect(r"VF port \d+ has gone")
         until(lambda: not one.path.exists(), "the device is removed")
-        app.do(f"port attach {one.devargs()}")
+        attach(app, one)
         if event == "gone":
             vf.wait_path(host, "vf")
             vf.remove(host, app)
@@ -112,7 +117,7 @@ def test_late_device(run, tmp):
     vf.add(host)
     app.expect("cannot be probed yet")
     assert vf.path(host) == "synthetic"
-    app.do(f"port attach {one.devargs()}")
+    attach(app, one)
     vf.wait_path(host, "vf")
     app.quit()
     host.end()
@@ -130,7 +135,7 @@ def test_returns_as_another(run, tmp):
         one.do("rmv")
         app.expect(r"VF port \d+ has gone")
         other = vf.Vf(tmp, **more)
-        app.do(f"port attach {other.devargs()}")
+        attach(app, other)
         vf.to_vf(host, serial)
         assert other.state()["started"] == "1"
         assert other.state()["mac"].upper() == vf.MAC.format(1)
