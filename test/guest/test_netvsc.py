@@ -22,7 +22,7 @@ def test_nvsp_version(start, kernel, nvsp):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("version", ["5.3", "5.0", "4.1", "4.0", "3.0", "2.4"])
+@pytest.mark.parametrize("version", ["5.3", "5.2", "5.1", "5.0", "4.1", "4.0", "3.0", "2.4"])
 def test_vmbus_version(start, kernel, version):
     _, guest = start(*net.cable(), "--vmbus-max", version, kernel=kernel)
     net.join(guest)

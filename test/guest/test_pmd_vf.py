@@ -94,3 +94,19 @@ def test_other_mac(forwarder, kernel):
     all_back(host)
     assert vf.counts(host)["vf_rx"] == vf.counts(host)["vf_tx"] == 0
     stop(guest)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_found_by_mac(forwarder, kernel):
+    """
+    A serial that names no slot: the function is found by the address of its network interface. That
+    belongs to the kernel's driver here, so the card cannot be used; the synthetic path goes on.
+    """
+    vf, host, guest = forwarder(kernel, "vmxnet3")
+    guest.run("modprobe vmxnet3")
+    vf.attach(host, guest, serial=v.SLOT + 1000)
+    guest.until("the function", f"grep 'VF {CARD} cannot be probed yet' {LOG}")
+    passed(host)
+    assert not vf.used(host)
+    all_back(host)
+    stop(guest)

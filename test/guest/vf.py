@@ -24,9 +24,9 @@ class Vf:
         return ["-netdev", f"dgram,id=wire,local.type=unix,local.path={self.there},"
                 f"remote.type=unix,remote.path={self.here}"]
 
-    def attach(self, host, guest):
+    def attach(self, host, guest, serial=SLOT):
         """The host announces it, and it is in its slot."""
-        host.command("vf", nic=self.nic, action="add", serial=SLOT)
+        host.command("vf", nic=self.nic, action="add", serial=serial)
         self.plug(guest)
 
     def plug(self, guest):
@@ -41,7 +41,8 @@ class Vf:
 
     def unplug(self, guest):
         guest.qmp("device_del", id="card")
-        g.wait_for("the card is gone", lambda: self._deleted(guest))
+        # The guest ejects it when it finds the time: under traffic, on a busy machine, late.
+        g.wait_for("the card is gone", lambda: self._deleted(guest), timeout=g.BOOT_TIMEOUT)
 
     def _deleted(self, guest):
         guest.qmp("query-status")    # events come with answers
