@@ -102,11 +102,15 @@ struct hv_vmbus_device {
 
 #define HV_VMBUS_DEV(rte_dev) container_of(rte_dev, struct hv_vmbus_device, device)
 
+/* Counted memory of a buffer. */
+struct hv_vmbus_memory;
+
 /* Memory shared with the host besides rings, named by a GPADL. */
 struct hv_vmbus_buffer {
-	uint8_t *addr;	/* NULL if there is none */
-	uint64_t len;	/* bytes */
-	uint32_t gpadl; /* to put in protocol messages */
+	struct hv_vmbus_memory *memory; /* NULL: it cannot outlive hv_vmbus_close() */
+	uint8_t *addr;			/* NULL if there is none */
+	uint64_t len;			/* bytes */
+	uint32_t gpadl;			/* to put in protocol messages */
 	bool foreign; /* not DPDK memory: its I/O addresses are unknown, no other device may DMA it */
 };
 
@@ -138,6 +142,14 @@ void hv_vmbus_close(struct hv_vmbus_device *dev);
  * confirmed, and may still read and write what it was given: that memory is not used again.
  */
 int hv_vmbus_close_within(struct hv_vmbus_device *dev, unsigned int ms);
+
+/*
+ * Let the memory of a buffer live on behind hv_vmbus_close() until it is put as often as it was
+ * got. The host has no part in it then; if it never lets go, the memory is lost, not reused. Any
+ * thread of the primary; the last put frees DPDK memory. NULL may be put.
+ */
+void hv_vmbus_memory_get(struct hv_vmbus_memory *m);
+void hv_vmbus_memory_put(struct hv_vmbus_memory *m);
 
 /* The receive and send buffers of an open device. */
 const struct hv_vmbus_buffer *hv_vmbus_recv_buf(const struct hv_vmbus_device *dev);

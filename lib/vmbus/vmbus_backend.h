@@ -159,6 +159,11 @@ vmbus_shared_of(const struct hv_vmbus_device *dev)
 	return ((const struct vmbus_dev *)dev)->shared;
 }
 
+struct rte_memzone;
+
+/* Counted memory made of a zone, which the last hv_vmbus_memory_put() frees. NULL: none left. */
+struct hv_vmbus_memory *vmbus_memory_new(const struct rte_memzone *mz);
+
 /* Copy out up to max of the devices that the primary drives. How many. Any process. */
 unsigned int vmbus_shared_list(struct vmbus_shared_id *out, unsigned int max);
 

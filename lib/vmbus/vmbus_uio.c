@@ -258,12 +258,12 @@ map_all(struct hv_vmbus_device *dev, const struct vmbus_sysfs_map *maps,
 	rc = map_one(dev, maps, VMBUS_MAP_RECV, &addr);
 	if (rc != 0)
 		return rc;
-	s->recv = (struct hv_vmbus_buffer){ addr, maps[VMBUS_MAP_RECV].size,
+	s->recv = (struct hv_vmbus_buffer){ NULL, addr, maps[VMBUS_MAP_RECV].size,
 					    maps[VMBUS_MAP_RECV].gpadl, true };
 	rc = map_one(dev, maps, VMBUS_MAP_SEND, &addr);
 	if (rc != 0)
 		return rc;
-	s->send = (struct hv_vmbus_buffer){ addr, maps[VMBUS_MAP_SEND].size,
+	s->send = (struct hv_vmbus_buffer){ NULL, addr, maps[VMBUS_MAP_SEND].size,
 					    maps[VMBUS_MAP_SEND].gpadl, true };
 	return 0;
 }

@@ -63,6 +63,12 @@ share_new(struct user_dev *ud, uint32_t relid, uint32_t bytes, struct user_share
 			  ud->dev->name, bytes);
 		return -ENOMEM;
 	}
+	sh->memory = vmbus_memory_new(sh->mz);
+	if (sh->memory == NULL) {
+		rte_memzone_free(sh->mz);
+		sh->mz = NULL;
+		return -ENOMEM;
+	}
 	/* Page faults now and all at once, not one by one on the data path. Older kernels cannot. */
 	madvise(sh->mz->addr, bytes, MADV_POPULATE_WRITE);
 	rc = share_gpadl(ud->conn, relid, sh);
@@ -87,11 +93,12 @@ share_free(struct user_dev *ud, uint32_t relid, struct user_share *sh)
 	if (rc == -ENOTCONN || rescinded)
 		rc = 0;
 	if (rc == 0)
-		rte_memzone_free(sh->mz);
+		hv_vmbus_memory_put(sh->memory);
 	else if (sh->mz != NULL)
 		VMBUS_LOG(ERR, "%s: the host does not give back %zu bytes: %s; they are lost",
 			  ud->dev->name, sh->mz->len, strerror(-rc));
 	sh->mz = NULL;
+	sh->memory = NULL;
 	return rc != 0 ? -ETIMEDOUT : 0;
 }
 
@@ -228,6 +235,7 @@ buffer_new(struct user_dev *ud, uint32_t relid, uint32_t bytes, struct user_shar
 	buf->addr = sh->mz->addr;
 	buf->len = sh->mz->len;
 	buf->gpadl = sh->gpadl;
+	buf->memory = sh->memory;
 	return 0;
 }
 

@@ -71,6 +71,7 @@ struct user_conn {
 /* Memory shared by a GPADL. */
 struct user_share {
 	const struct rte_memzone *mz;
+	struct hv_vmbus_memory *memory; /* frees mz */
 	uint32_t gpadl;
 };
 

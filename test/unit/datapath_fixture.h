@@ -62,7 +62,22 @@ static struct {
 	struct inbound inbound[INBOUND_MAX];
 	unsigned int n_inbound;
 	bool refuse_inbound;
+	int memory_refs;
 } fx;
+
+void
+hv_vmbus_memory_get(struct hv_vmbus_memory *m)
+{
+	(void)m;
+	__atomic_add_fetch(&fx.memory_refs, 1, __ATOMIC_RELAXED);
+}
+
+void
+hv_vmbus_memory_put(struct hv_vmbus_memory *m)
+{
+	(void)m;
+	__atomic_sub_fetch(&fx.memory_refs, 1, __ATOMIC_RELAXED);
+}
 
 int
 hv_vmbus_dma_check(struct hv_vmbus_device *dev, const void *addr, uint64_t iova, size_t len)

@@ -3,7 +3,7 @@
  * The driver's state, and what its files call in each other.
  *
  *   hvn_ethdev.c  probe, remove, ops table        hvn_chan.c  a channel: scan, send, acknowledge
- *   hvn_port.c    configure, start, stop, reset   hvn_rx.c    receive bursts
+ *   hvn_port.c    configure, start, stop, reset   hvn_rx.c hvn_ext.c ... receive bursts
  *   hvn_session.c open and close the channel      hvn_tx.c    transmit bursts
  *   hvn_ctrl.c    control thread, transactions    hvn_txd.c   descriptors and sections
  *   hvn_nvsp.c    handshake, buffers, channels    hvn_path.c  failover state machine (pure)
@@ -80,6 +80,7 @@ struct hvn_rx_stats {
 		dropped; /* dropped: nobody polled, or port stopped */
 	uint64_t multicast, broadcast;
 	uint64_t messages; /* transfer-page packets taken */
+	uint64_t external; /* frames handed out where they lie */
 };
 
 struct hvn_tx_stats {
@@ -103,6 +104,7 @@ struct hvn_tx_stats {
  */
 struct hvn_rxq;
 struct hvn_txq;
+struct hvn_ext;
 
 /* A completion that the host is owed. */
 struct hvn_ack {
@@ -140,6 +142,11 @@ struct hvn_chan {
 	uint32_t msg_status; /* NVSP_STATUS_* of its completion */
 	uint32_t ctrl_next;  /* first range of a control packet not yet taken */
 	struct vmbus_ring_pkt msg;
+
+	/* frames handed out where they lie, where that is done: hvn_ext.h */
+	struct hvn_ext *ext;
+	uint32_t ext_ranges; /* of the current message */
+	bool ext_held;	     /* mbufs hold it */
 
 	/* a coalesced frame whose pieces are being collected (RSC) */
 	struct rte_mbuf *rsc_head;

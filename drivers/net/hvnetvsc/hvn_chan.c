@@ -40,6 +40,7 @@ hvn_chan_free(struct hvn_chan *ch)
 	if (ch == NULL)
 		return;
 	rte_pktmbuf_free(ch->rsc_head);
+	hvn_ext_release(ch->ext);
 	rte_free(ch);
 }
 
@@ -371,6 +372,8 @@ hvn_chan_scan_locked(struct hvn_chan *ch)
 
 	if (hvn_removed(p))
 		return -ENODEV;
+	if (unlikely(hvn_ext_waiting(ch)))
+		hvn_ext_collect(ch);
 	/* Refreshes what is known of the ring. */
 	if (ch->msg_ranges == 0 && !vmbus_ring_rx_ready(&ch->vc->rx)) {
 		if (ch->n_acks != 0)

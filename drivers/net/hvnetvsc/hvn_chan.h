@@ -7,6 +7,7 @@
 #define HVN_CHAN_H
 
 #include "hvn.h"
+#include "hvn_ext.h"
 
 /* What hvn_chan_xfer() makes of a transfer-page packet. */
 enum hvn_xfer {
@@ -68,7 +69,10 @@ static inline void
 hvn_chan_msg_done(struct hvn_chan *ch)
 {
 	hvn_chan_release(ch, &ch->msg);
-	hvn_chan_owe(ch, ch->msg.tid, ch->msg_status);
+	if (unlikely(ch->ext_held))
+		hvn_ext_msg_done(ch, ch->msg.tid, ch->msg_status);
+	else
+		hvn_chan_owe(ch, ch->msg.tid, ch->msg_status);
 	ch->msg_ranges = 0;
 	ch->msg_next = 0;
 }

@@ -13,6 +13,7 @@
 #include <rte_malloc.h>
 
 #include "hvn_ctrl.h"
+#include "hvn_ext.h"
 #include "hvn_hurry.h"
 #include "hvn_link.h"
 #include "hvn_nvsp.h"
@@ -538,8 +539,9 @@ look_around(struct hvn_ctrl *c)
 		return again; /* whoever has it scans */
 	if (p->opened && !hvn_removed(p)) {
 		/* A stopped port has no bursts that would return frames to the host. */
-		for (uint16_t i = 0; i < (p->running ? 1 : p->n_chans); i++)
-			hvn_chan_scan(p->chan[i]);
+		for (uint16_t i = 0; i < p->n_chans; i++)
+			if (i == 0 || !p->running || hvn_ext_waiting(p->chan[i]))
+				hvn_chan_scan(p->chan[i]);
 		for (uint16_t i = 0; i < p->n_chans; i++)
 			tell_corrupt(p->chan[i]);
 		if (__atomic_exchange_n(&c->channel_gone, false, __ATOMIC_ACQ_REL))

@@ -126,10 +126,6 @@ parse_list(const char *text, struct hvn_devargs *args)
 		rc = -EINVAL;
 	}
 	args->rx_extmbuf = extmbuf != 0;
-	if (args->rx_extmbuf)
-		HVN_LOG(NOTICE,
-			"rx_extmbuf_enable=1: frames are copied all the same; a buffer that "
-			"a packet still names could not be given back to the host");
 	args->numa_aware = numa != 0;
 	rte_kvargs_free(kv);
 	return rc != 0 ? -EINVAL : 0;

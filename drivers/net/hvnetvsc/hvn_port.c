@@ -7,6 +7,7 @@
 #include <rte_malloc.h>
 
 #include "hvn_ctrl.h"
+#include "hvn_ext.h"
 #include "hvn_hurry.h"
 #include "hvn_intr.h"
 #include "hvn_link.h"
@@ -152,6 +153,29 @@ hvn_port_tx_queue_stop(struct rte_eth_dev *dev, uint16_t id)
 	return queue_op(dev, id, tx_stop_op);
 }
 
+/* "rx_extmbuf_enable": half of the host's slots, by queue, may be held by mbufs. */
+static int
+start_external(struct hvn_port *p)
+{
+	const struct hv_vmbus_buffer *b = hv_vmbus_recv_buf(hvn_vdev(p));
+	int rc = 0;
+
+	if (!p->args.rx_extmbuf || p->chan[0]->ext != NULL)
+		return 0;
+	if (b->memory == NULL || b->foreign || rte_eal_iova_mode() != RTE_IOVA_VA) {
+		HVN_LOG(WARNING, "port %u: rx_extmbuf_enable=1: frames are copied all the same: %s",
+			p->port_id,
+			b->memory == NULL || b->foreign
+				? "the kernel's receive buffer has no I/O addresses for other "
+				  "devices, and goes with the channel"
+				: "I/O addresses are physical ones (--iova-mode=va)");
+		return 0;
+	}
+	for (uint16_t i = 0; i < p->n_chans && rc == 0; i++)
+		rc = hvn_ext_create(p->chan[i], b->memory, p->caps.slot_count / 2 / p->n_chans);
+	return rc;
+}
+
 static int
 start_queues(struct rte_eth_dev *dev)
 {
@@ -224,6 +248,8 @@ start_locked(struct rte_eth_dev *dev)
 	int rc;
 
 	rc = hvn_session_fit(p, dev->data->mtu, queues_wanted(dev));
+	if (rc == 0)
+		rc = start_external(p);
 	if (rc == 0)
 		rc = start_queues(dev);
 	if (rc == 0)

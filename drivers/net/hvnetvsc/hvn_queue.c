@@ -244,9 +244,10 @@ hvn_rx_burst_mode(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_burst_mod
 {
 	const struct hvn_rxq *q = dev->data->rx_queues[id];
 
-	snprintf(mode->info, sizeof(mode->info), "%s%s, %u-byte copies",
+	snprintf(mode->info, sizeof(mode->info), "%s%s%s, %u-byte copies",
 		 q->path.vf_port != RTE_MAX_ETHPORTS ? "VF and synthetic" : "synthetic",
 		 (q->offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0 ? ", scattered" : "",
+		 q->chan != NULL && q->chan->ext != NULL ? ", external buffers" : "",
 		 hvn_copy_width);
 	return 0;
 }
@@ -279,6 +280,12 @@ hvn_rxq_start(struct hvn_rxq *q)
 	/* The burst copies 64 bytes where a frame has less: the last slot is left to the slow way. */
 	q->slot_size = p->recv_len >= p->caps.slot_size + 64u ? p->caps.slot_size : 0;
 	q->slot_max = p->recv_len - q->slot_size - 64;
+	/* Frames that are not copied are not usual. */
+	q->data_max = q->buf_len - RTE_ETHER_HDR_LEN;
+	if (ch->ext != NULL && p->args.rx_copybreak <= q->data_max + RTE_ETHER_HDR_LEN)
+		q->data_max = p->args.rx_copybreak > RTE_ETHER_HDR_LEN
+				      ? p->args.rx_copybreak - RTE_ETHER_HDR_LEN - 1
+				      : 0;
 	q->owed = 0;
 	q->owed_max = p->caps.slot_count / HVN_QUEUES_MAX;
 	if (!hvn_chan_lock_in(ch)) {

@@ -10,6 +10,7 @@
 #include <rte_net.h>
 
 #include "hvn_chan.h"
+#include "hvn_ext.h"
 #include "hvn_path_inline.h"
 #include "hvn_rx.h"
 
@@ -83,7 +84,12 @@ hvn_rx_range(struct hvn_rxq *q, struct hvn_chan *ch, struct hvn_rx_room *room, u
 		rx_bad_range(ch, q, err);
 		return true;
 	}
-	rc = hvn_rx_frame(q, ch, m, slot + info.data_off, &info, &frame);
+	if (ch->ext != NULL && hvn_ext_attach(q, ch, m, slot, len, &info)) {
+		frame = m;
+		rc = HVN_RX_USED | HVN_RX_OUT;
+	} else {
+		rc = hvn_rx_frame(q, ch, m, slot + info.data_off, &info, &frame);
+	}
 	if (rc == -ENOMEM) {
 		q->stats.nombuf++;
 		return false;

@@ -10,6 +10,7 @@
 #include <rte_prefetch.h>
 
 #include "hvn_chan.h"
+#include "hvn_ext.h"
 #include "hvn_rx.h"
 
 /* Slots ahead whose header and first line of data are fetched. */
@@ -387,7 +388,10 @@ rx_msg_done(struct hvn_rxq *q, struct hvn_chan *ch, struct vmbus_ring *rx, const
 	if (unlikely(ch->scanned != 0))
 		hvn_chan_unscan(ch, msg->len);
 	rx->index = vmbus_ring_wrap(rx, rx->index + msg->len + VMBUS_PKT_TRAILER);
-	hvn_chan_owe(ch, msg->tid, ch->msg_status);
+	if (unlikely(ch->ext_held))
+		hvn_ext_msg_done(ch, msg->tid, ch->msg_status);
+	else
+		hvn_chan_owe(ch, msg->tid, ch->msg_status);
 	q->stats.messages++;
 }
 
@@ -397,8 +401,10 @@ rx_other(struct hvn_rxq *q, struct hvn_chan *ch, struct rx_msg *msg, struct rte_
 	 struct rte_mbuf ***spare, uint64_t *bytes)
 {
 	struct hvn_rx_room room = { .next = *next, .spare = *spare, .bytes = *bytes };
-	const bool ok = hvn_rx_range(q, ch, &room, hv_load64(msg->at));
+	bool ok;
 
+	ch->ext_ranges = (uint32_t)((msg->end - msg->body) / 8 - 1);
+	ok = hvn_rx_range(q, ch, &room, hv_load64(msg->at));
 	*next = room.next;
 	*spare = room.spare;
 	*bytes = room.bytes;

@@ -19,8 +19,8 @@ struct counter {
 #field, offsetof(struct hvn_rx_stats, field) \
 	}
 static const struct counter rx_counters[] = {
-	RX(packets), RX(bytes),	    RX(errors),	   RX(nombuf),
-	RX(dropped), RX(multicast), RX(broadcast), RX(messages),
+	RX(packets),   RX(bytes),     RX(errors),   RX(nombuf),	  RX(dropped),
+	RX(multicast), RX(broadcast), RX(messages), RX(external),
 };
 #define TX(field)                                            \
 	{                                                    \
