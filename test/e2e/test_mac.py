@@ -5,7 +5,7 @@ from hv import Host
 
 
 def test_set(run):
-    """Accepted by the host, it is the port's and survives a restart; refused, nothing changes."""
+    """Accepted by the host, it is the port's; refused, nothing changes."""
     host = run(Host, nics=["mac=00:15:5D:AA:BB:CC,port=sink"])
     app = run(Console, host)
     assert app.info()["MAC address"] == "00:15:5D:AA:BB:CC"
@@ -20,5 +20,47 @@ def test_set(run):
     assert app.info()["MAC address"] == "02:15:5D:00:00:99"
     app.do("mac_addr add 0 02:15:5D:00:00:98")
     assert app.info()["Maximum number of MAC addresses"] == "1"
+    app.quit()
+    host.end()
+
+
+def of_host(host):
+    return host.stats()["nics"][0]["mac"].upper()
+
+
+def test_survives(run):
+    """A restart, another MTU and a reset: the host has the address, not only the port."""
+    host = run(Host, nics=["mac=F2:15:5D:AA:BB:CC,mac-change=allow,port=sink"])
+    app = run(Console, host)
+    app.do("mac_addr set 0 02:15:5D:00:00:99")
+    assert of_host(host) == "02:15:5D:00:00:99"
+    for commands in ((), ("port config mtu 0 4000",), ("port reset 0",)):
+        app.restart(*commands)
+        assert app.info()["MAC address"] == of_host(host) == "02:15:5D:00:00:99", commands
+    assert "spoofing" not in app.text
+    app.quit()
+    host.end()
+
+
+def test_ignored(run):
+    """The host says yes and does nothing: the log tells, and nothing is said of its own address."""
+    host = run(Host, nics=["mac=02:15:5D:AA:BB:CC,mac-change=ignore,port=sink"])
+    app = run(Console, host)
+    app.restart()
+    assert "goes on with" not in app.text
+    app.do("mac_addr set 0 02:15:5D:00:00:99")
+    assert of_host(host) == "02:15:5D:AA:BB:CC" and "goes on with 02:15:5D:AA:BB:CC" in app.text
+    app.quit()
+    host.end()
+
+
+def test_refused(run):
+    """Nothing is said at a start, which sets the address again; another one is refused."""
+    host = run(Host, nics=["mac=F2:15:5D:AA:BB:CC,mac-change=refuse,port=sink"])
+    app = run(Console, host)
+    app.restart()
+    assert "refuses" not in app.text
+    assert "spoofing" in app.do("mac_addr set 0 02:15:5D:00:00:99")
+    assert app.info()["MAC address"] == of_host(host) == "F2:15:5D:AA:BB:CC"
     app.quit()
     host.end()

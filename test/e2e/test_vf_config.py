@@ -97,6 +97,17 @@ def test_cannot_follow(pair):
     assert "00:15:5D:00:00:98" in app.info()["MAC address"]
 
 
+def test_link_down(pair):
+    """Nothing is received by the VF either, until the link is up again."""
+    host, app, _ = pair
+    vf.said(app, "data path switched to VF")
+    app.do("set link-down port 0")
+    vf.wait_path(host, "synthetic")
+    assert host.command("filter", nic=0)["filter"] == 0
+    app.do("set link-up port 0")
+    vf.wait_path(host, "vf")
+
+
 def test_not_the_applications(pair):
     """The VF is no port of the application's: not counted, not polled, not to be taken."""
     host, app, one = pair

@@ -142,7 +142,9 @@ fx_rx_queue(struct rte_mempool *pool, uint64_t offloads)
 {
 	const struct rte_eth_rxconf conf = { .offloads = offloads };
 
+	fx.data.mtu = 1500;
 	assert_int_equal(hvn_rx_queue_setup(&fx.dev, 0, 512, SOCKET_ID_ANY, &conf, pool), 0);
+	fx.data.mtu = 9000;
 	fx.rxq = fx.data.rx_queues[0];
 	assert_int_equal(hvn_rxq_start(fx.rxq), 0);
 }
@@ -188,7 +190,7 @@ fx_open(uint32_t ring_bytes)
 		.nvsp_version = NVSP_VERSION_6_1,
 		.mtu = 1500,
 		.max_packets = 8,
-		.max_transfer = 6144,
+		.max_transfer = 0xEFFFFFFF,
 		.align = 8,
 		.slot_size = SLOT_SIZE,
 		.slot_count = SLOTS,
@@ -198,11 +200,13 @@ fx_open(uint32_t ring_bytes)
 		.lso6_max = 62780,
 	};
 	p->args.udp_cksum_max = UINT16_MAX;
+	p->args.tx_copybreak = HVN_TX_COPYBREAK;
 	p->caps.offload.ip4_tx.flags = 0x155;
 	p->caps.offload.ip6_tx.flags = 0x055;
 	assert_int_equal(hvn_chan_create(p, &fx.vc, &fx.ch), 0);
 	p->chan[0] = fx.ch;
 	p->n_chans = 1;
+	fx.data.mtu = 9000; /* of sending: what is copied and what is read in place */
 	assert_int_equal(hvn_tx_queue_setup(&fx.dev, 0, TX_DESC, SOCKET_ID_ANY, &tx), 0);
 	fx.txq = fx.data.tx_queues[0];
 	assert_int_equal(hvn_txq_start(fx.txq), 0);

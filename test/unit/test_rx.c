@@ -393,7 +393,7 @@ coalesced(void **state)
 	host_xfer(1, 4, r);
 	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 2);
 	assert_true((m[0]->ol_flags & RTE_MBUF_F_RX_LRO) != 0);
-	assert_int_equal(m[0]->tso_segsz, (2810 - RTE_ETHER_HDR_LEN + 2) / 3);
+	assert_int_equal(m[0]->tso_segsz, 1400 - RTE_ETHER_HDR_LEN);
 	expect_frame(m[0], 9, 2810);
 	expect_frame(m[1], 3, 60);
 	expect_ack(1, NVSP_STATUS_SUCCESS);

@@ -50,7 +50,7 @@
 #define HVN_DESC_MIN	   64
 #define HVN_DESC_MAX	   4096
 #define HVN_RX_BUF_MIN	   256	/* data room of an mbuf */
-#define HVN_TX_SEGS_MAX	   32	/* with a section for what does not fit into ranges */
+#define HVN_TX_SEGS_MAX	   31	/* the RNDIS header takes one range */
 #define HVN_GPA_RANGES_MAX 32	/* Linux MAX_PAGE_BUFFER_COUNT */
 #define HVN_RX_SCRATCH	   8192 /* a packet that wraps: at most 24 + 8 * 562 + 40 bytes */
 #define HVN_CTRL_MSG_MAX   4352
@@ -151,7 +151,7 @@ struct hvn_chan {
 	/* a coalesced frame whose pieces are being collected (RSC) */
 	struct rte_mbuf *rsc_head;
 	struct rte_mbuf *rsc_tail;
-	uint32_t rsc_pieces;
+	uint32_t rsc_pieces, rsc_first; /* of the first one: bytes */
 
 	uint64_t rx_polls_seen; /* rxq->polls at the last change that a scan noticed, and when */
 	uint64_t rx_polls_tsc;
@@ -266,10 +266,9 @@ struct hvn_txq {
 /* --- port --------------------------------------------------------------------------------------- */
 
 struct hvn_devargs {
-	uint32_t latency_us;   /* doorbell latency, "latency", 50 */
-	uint32_t rx_copybreak; /* with rx_extmbuf_enable: shorter frames are copied, 256 */
-	uint32_t
-		tx_copybreak; /* shorter packets are copied into sections, 0 = decided by measurement */
+	uint32_t latency_us;	   /* doorbell latency, "latency", 50 */
+	uint32_t rx_copybreak;	   /* with rx_extmbuf_enable: shorter frames are copied, 256 */
+	uint32_t tx_copybreak;	   /* packets up to this length are copied into sections */
 	uint32_t udp_cksum_max;	   /* longer IP packets with UDP are summed here, not by the host */
 	bool rx_extmbuf;	   /* "rx_extmbuf_enable", 0 */
 	bool numa_aware;	   /* 1 */
@@ -461,6 +460,8 @@ int hvn_txq_start(struct hvn_txq *q);
  */
 void hvn_rxq_stop(struct hvn_rxq *q);
 int hvn_txq_stop(struct hvn_txq *q, unsigned int timeout_ms);
+/* The MTU may have grown since the queue was set up: -EINVAL if its mbufs are too small now. */
+int hvn_rxq_fits(const struct hvn_rxq *q);
 /* The channel is closed and the host has let go: free every mbuf still in flight. */
 void hvn_txq_reclaim(struct hvn_txq *q);
 /*

@@ -140,6 +140,7 @@ hvn_devargs_parse(const char *text, struct hvn_devargs *args)
 	memset(args, 0, sizeof(*args));
 	args->latency_us = 50;
 	args->rx_copybreak = 256;
+	args->tx_copybreak = HVN_TX_COPYBREAK;
 	args->udp_cksum_max = HVN_UDP_CKSUM_MAX;
 	args->numa_aware = true;
 	args->nvsp_max = NVSP_VERSION_6_1;

@@ -233,7 +233,8 @@ mac_addr_set(struct rte_eth_dev *dev, struct rte_ether_addr *mac)
 	if (!p->opened || hvn_removed(p))
 		return -ENODEV;
 	hvn_ctrl_lock(p);
-	rc = hvn_rndis_set_mac(p, mac);
+	/* ethdev sets it again at each start: a host that refuses others need not hear of its own. */
+	rc = rte_is_same_ether_addr(mac, &p->mac) ? 0 : hvn_rndis_set_mac(p, mac);
 	if (rc == 0)
 		p->mac = *mac;
 	hvn_vf_mirror(p);

@@ -168,7 +168,8 @@ hvn_intr_monitor_addr(void *rxq, struct rte_power_monitor_cond *cond)
 	const struct hvn_rxq *q = rxq;
 	struct vmbus_ring *r;
 
-	if (q->chan == NULL || hvn_removed(q->port))
+	/* One address can be watched: with a VF, frames come by two rings. */
+	if (q->chan == NULL || hvn_removed(q->port) || q->path.vf_port != RTE_MAX_ETHPORTS)
 		return -ENOTSUP;
 	r = &q->chan->vc->rx;
 	cond->addr = &r->hdr->windex;

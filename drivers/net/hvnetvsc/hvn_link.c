@@ -6,6 +6,7 @@
 #include "hvn_ctrl.h"
 #include "hvn_link.h"
 #include "hvn_rndis.h"
+#include "hvn_vf.h"
 
 #define SPEED_UNITS_PER_MBPS 10000u /* RNDIS counts in 100 bit/s */
 
@@ -144,6 +145,11 @@ set_wanted(struct rte_eth_dev *dev, bool up)
 
 	hvn_ctrl_lock(p);
 	p->want_link_up = up;
+	/* A VF would go on receiving. */
+	if (p->running && up)
+		hvn_vf_resume(p);
+	else if (p->running)
+		hvn_vf_pause(p);
 	rc = p->opened && !hvn_removed(p) ? hvn_rndis_update_filter(p) : 0;
 	hvn_ctrl_unlock(p);
 	hvn_link_update(dev, 0);

@@ -177,6 +177,13 @@ start_external(struct hvn_port *p)
 }
 
 static int
+not_set_up(const struct rte_eth_dev *dev, const char *what, uint16_t id)
+{
+	HVN_LOG(ERR, "port %u: %s queue %u was never set up", dev->data->port_id, what, id);
+	return -EINVAL;
+}
+
+static int
 start_queues(struct rte_eth_dev *dev)
 {
 	int rc = 0;
@@ -184,13 +191,16 @@ start_queues(struct rte_eth_dev *dev)
 	for (uint16_t i = 0; i < dev->data->nb_rx_queues && rc == 0; i++) {
 		const struct hvn_rxq *q = dev->data->rx_queues[i];
 
-		if (!q->deferred)
+		rc = q == NULL ? not_set_up(dev, "receive", i) : hvn_rxq_fits(q);
+		if (rc == 0 && !q->deferred)
 			rc = rx_start(dev, i);
 	}
 	for (uint16_t i = 0; i < dev->data->nb_tx_queues && rc == 0; i++) {
 		const struct hvn_txq *q = dev->data->tx_queues[i];
 
-		if (!q->deferred)
+		if (q == NULL)
+			rc = not_set_up(dev, "transmit", i);
+		else if (!q->deferred)
 			rc = tx_start(dev, i);
 	}
 	return rc;
@@ -235,6 +245,10 @@ hvn_port_configure(struct rte_eth_dev *dev)
 	p->tx_offloads = conf->txmode.offloads;
 	hvn_ctrl_lock(p);
 	rc = hvn_session_fit(p, dev->data->mtu, queues_wanted(dev));
+	if (rc == 0 && dev->data->mtu > p->caps.mtu) {
+		HVN_LOG(ERR, "port %u: the host allows no MTU above %u", p->port_id, p->caps.mtu);
+		rc = -EINVAL;
+	}
 	if (rc == 0)
 		rc = hvn_rss_configure(p, conf);
 	hvn_ctrl_unlock(p);

@@ -45,13 +45,33 @@ check_memory(struct rte_mempool *pool, void *arg, struct rte_mempool_memhdr *mem
 	hv_vmbus_dma_check(arg, mem->addr, mem->iova, mem->len);
 }
 
+/* Do frames of the MTU fit mbufs with room for so many bytes, or may they be chained? */
+static int
+frames_fit(const struct rte_eth_dev_data *data, uint16_t id, uint32_t room, uint64_t offloads)
+{
+	uint32_t frame = data->mtu + RTE_ETHER_HDR_LEN + sizeof(struct rte_vlan_hdr);
+
+	if (frame <= room || (offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0)
+		return 0;
+	HVN_LOG(ERR,
+		"port %u: rx queue %u: an MTU of %u needs %u bytes per mbuf, there are %u: use "
+		"larger mbufs or the offload RTE_ETH_RX_OFFLOAD_SCATTER",
+		data->port_id, id, data->mtu, frame, room);
+	return -EINVAL;
+}
+
+int
+hvn_rxq_fits(const struct hvn_rxq *q)
+{
+	return frames_fit(q->port->data, q->queue_id, q->buf_len, q->offloads);
+}
+
 int
 hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned int socket,
 		   const struct rte_eth_rxconf *conf, struct rte_mempool *pool)
 {
 	struct hvn_port *p = hvn_port(dev);
 	uint32_t room = rte_pktmbuf_data_room_size(pool);
-	uint32_t frame = dev->data->mtu + RTE_ETHER_HDR_LEN + sizeof(struct rte_vlan_hdr);
 	uint64_t offloads = conf->offloads | dev->data->dev_conf.rxmode.offloads;
 	struct hvn_rxq *q;
 
@@ -66,13 +86,8 @@ hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 		return -EINVAL;
 	}
 	room -= RTE_PKTMBUF_HEADROOM;
-	if (frame > room && (offloads & RTE_ETH_RX_OFFLOAD_SCATTER) == 0) {
-		HVN_LOG(ERR,
-			"port %u: rx queue %u: an MTU of %u needs %u bytes per mbuf, pool %s has "
-			"%u: use larger mbufs or the offload RTE_ETH_RX_OFFLOAD_SCATTER",
-			p->port_id, id, dev->data->mtu, frame, pool->name, room);
+	if (frames_fit(dev->data, id, room, offloads) != 0)
 		return -EINVAL;
-	}
 	q = rte_zmalloc_socket("hvn_rxq", sizeof(*q), RTE_CACHE_LINE_SIZE, queue_socket(p, socket));
 	if (q == NULL) {
 		HVN_LOG(ERR, "port %u: no memory for rx queue %u", p->port_id, id);

@@ -131,12 +131,12 @@ hvn_rndis_set(struct hvn_port *p, uint32_t oid, const void *info, uint32_t len)
 
 /* --- MAC address ------------------------------------------------------------------------------------ */
 
-int
-hvn_rndis_get_mac(struct hvn_port *p, struct rte_ether_addr *mac)
+static int
+get_mac(struct hvn_port *p, uint32_t oid, struct rte_ether_addr *mac)
 {
 	struct rte_ether_addr got;
 	uint32_t len = sizeof(got);
-	int rc = hvn_rndis_query(p, RNDIS_OID_802_3_PERMANENT_ADDRESS, NULL, 0, &got, &len);
+	int rc = hvn_rndis_query(p, oid, NULL, 0, &got, &len);
 
 	if (rc == 0 && (len < sizeof(got) || !rte_is_valid_assigned_ether_addr(&got)))
 		rc = -EPROTO;
@@ -147,6 +147,12 @@ hvn_rndis_get_mac(struct hvn_port *p, struct rte_ether_addr *mac)
 	}
 	*mac = got;
 	return 0;
+}
+
+int
+hvn_rndis_get_mac(struct hvn_port *p, struct rte_ether_addr *mac)
+{
+	return get_mac(p, RNDIS_OID_802_3_PERMANENT_ADDRESS, mac);
 }
 
 int
@@ -167,6 +173,9 @@ hvn_rndis_set_mac(struct hvn_port *p, const struct rte_ether_addr *mac)
 		},
 	};
 
+	struct rte_ether_addr now;
+	int rc;
+
 	for (unsigned int i = 0; i < RTE_DIM(param.name); i++)
 		param.name[i] = (uint16_t)name[i];
 	for (unsigned int i = 0; i < RTE_DIM(param.value); i++) {
@@ -174,7 +183,15 @@ hvn_rndis_set_mac(struct hvn_port *p, const struct rte_ether_addr *mac)
 
 		param.value[i] = (uint16_t) "0123456789ABCDEF"[i % 2 != 0 ? byte & 15 : byte >> 4];
 	}
-	return hvn_rndis_set(p, RNDIS_OID_GEN_RNDIS_CONFIG_PARAMETER, &param, sizeof(param));
+	rc = hvn_rndis_set(p, RNDIS_OID_GEN_RNDIS_CONFIG_PARAMETER, &param, sizeof(param));
+	/* Some hosts say yes and change nothing; whether all others say what they did is not known. */
+	if (rc == 0 && get_mac(p, RNDIS_OID_802_3_CURRENT_ADDRESS, &now) == 0 &&
+	    !rte_is_same_ether_addr(&now, mac))
+		HVN_LOG(WARNING,
+			"port %u: the host took another MAC address and goes on "
+			"with " RTE_ETHER_ADDR_PRT_FMT,
+			p->port_id, RTE_ETHER_ADDR_BYTES(&now));
+	return rc;
 }
 
 /* --- packet filter ------------------------------------------------------------------------------------ */

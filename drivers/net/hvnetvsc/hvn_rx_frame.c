@@ -177,18 +177,16 @@ rsc_append(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const uin
 	return len > room ? HVN_RX_USED : 0;
 }
 
-/* Payload of the segments that a coalesced frame was made of: what ethdev wants in tso_segsz. */
+/* Payload of the first segment of a coalesced frame, which the others but the last have as well. */
 static uint16_t
-segment_size(const struct rte_mbuf *m, uint32_t pieces)
+segment_size(const struct rte_mbuf *m, uint32_t first)
 {
 	struct rte_net_hdr_lens lens = { 0 };
 	uint32_t headers;
 
 	rte_net_get_ptype(m, &lens, RTE_PTYPE_L2_MASK | RTE_PTYPE_L3_MASK | RTE_PTYPE_L4_MASK);
 	headers = lens.l2_len + lens.l3_len + lens.l4_len;
-	if (headers >= m->pkt_len)
-		headers = 0;
-	return (uint16_t)((m->pkt_len - headers + pieces - 1) / pieces);
+	return (uint16_t)(headers < first ? first - headers : first);
 }
 
 static int
@@ -208,6 +206,7 @@ rsc_piece(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const uint
 		ch->rsc_head = m;
 		ch->rsc_tail = rte_pktmbuf_lastseg(m);
 		ch->rsc_pieces = 1;
+		ch->rsc_first = info->data_len;
 		rc = HVN_RX_USED;
 	} else {
 		if (ch->rsc_head == NULL || ch->rsc_pieces >= NVSP_XFER_RANGES_MAX_RSC)
@@ -223,7 +222,7 @@ rsc_piece(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const uint
 	ch->rsc_head = NULL;
 	if (ch->rsc_pieces > 1) {
 		(*out)->ol_flags |= RTE_MBUF_F_RX_LRO;
-		(*out)->tso_segsz = segment_size(*out, ch->rsc_pieces);
+		(*out)->tso_segsz = segment_size(*out, ch->rsc_first);
 	}
 	return rc | HVN_RX_OUT;
 }

@@ -179,6 +179,8 @@ port_reset(struct hvn_port *p)
 	port_values(p, v);
 	for (unsigned int i = 0; i < PORT_COUNTED; i++)
 		p->counted_base[i] += v[i];
+	if (p->vf != NULL)
+		p->vf->count.last_ns = p->vf->count.longest_ns = 0;
 }
 
 /* --- basic ------------------------------------------------------------------------------------------- */

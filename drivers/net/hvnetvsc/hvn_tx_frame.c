@@ -249,7 +249,8 @@ hvn_tx_describe(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_t
 	int32_t longer;
 
 	f->n_ppi = 0;
-	if (m->pkt_len < RTE_ETHER_HDR_LEN)
+	if (m->pkt_len < RTE_ETHER_HDR_LEN || m->pkt_len > UINT16_MAX ||
+	    ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0 && m->pkt_len > hvn_tx_longest(p)))
 		return -EINVAL;
 	if ((m->ol_flags & (RTE_MBUF_F_TX_TUNNEL_MASK | RTE_MBUF_F_TX_OUTER_IP_CKSUM |
 			    RTE_MBUF_F_TX_UDP_SEG)) != 0)

@@ -17,14 +17,11 @@ prepare_one(const struct hvn_txq *q, struct rte_mbuf *m)
 	struct hvn_tx_frame f;
 	int rc;
 
-	if (m->pkt_len > UINT16_MAX)
-		return -EINVAL;
-	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0 &&
-	    m->pkt_len > p->data->mtu + RTE_ETHER_HDR_LEN + 2u * sizeof(struct rte_vlan_hdr))
-		return -EINVAL;
 	rc = hvn_tx_describe(p, m, &f);
 	if (rc != 0)
 		return rc;
+	if (f.len + HVN_TX_RNDIS_MAX > hvn_tx_message_max(p))
+		return -EINVAL;
 	/* More pieces than one message may have: only a copy can be sent. */
 	if (m->nb_segs >= HVN_GPA_RANGES_MAX &&
 	    (q->txd->sect_count == 0 || f.len + HVN_TX_RNDIS_MAX > q->txd->agg_limit))

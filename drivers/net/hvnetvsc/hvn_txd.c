@@ -87,18 +87,18 @@ hvn_txd_start(const struct hvn_txq *q)
 	t->agg_base = NULL;
 	t->agg_max = RTE_MAX(caps->max_packets, 1u);
 	t->agg_limit = caps->section_size;
-	if (caps->max_transfer != 0)
-		t->agg_limit = RTE_MIN(t->agg_limit, caps->max_transfer);
+	t->agg_limit = RTE_MIN(t->agg_limit, hvn_tx_message_max(p));
 	t->agg_align = caps->align != 0 ? caps->align - 1 : 0;
 	t->agg_limit &= ~t->agg_align;
-	t->copybreak = p->args.tx_copybreak != 0 ? p->args.tx_copybreak : HVN_TX_COPYBREAK;
+	t->copybreak = p->args.tx_copybreak;
 	if (t->n_sect == 0)
 		t->copybreak = 0;
 	t->plain_max = 0;
 	/* No host has asked for more than 8 yet. */
 	if (t->copybreak >= RTE_ETHER_HDR_LEN && t->agg_align < 8 &&
 	    t->agg_limit > HVN_TXD_HEAD_MAX + RTE_ETHER_HDR_LEN)
-		t->plain_max = RTE_MIN(t->copybreak, t->agg_limit - HVN_TXD_HEAD_MAX) -
+		t->plain_max = RTE_MIN(RTE_MIN(t->copybreak, hvn_tx_longest(p)),
+				       t->agg_limit - HVN_TXD_HEAD_MAX) -
 			       RTE_ETHER_HDR_LEN + 1;
 	t->reclaim_max = t->nb_desc - RTE_MIN(q->free_thresh, t->nb_desc / 2u);
 	if (t->n_sect != 0)

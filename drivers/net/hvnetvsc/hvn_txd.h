@@ -38,6 +38,20 @@ struct hvn_txd_desc {
 	uint16_t gen;
 };
 
+/* Longest frame that may be sent unsegmented: the MTU's, with two tags. */
+static inline uint32_t
+hvn_tx_longest(const struct hvn_port *p)
+{
+	return p->data->mtu + RTE_ETHER_HDR_LEN + 2u * sizeof(struct rte_vlan_hdr);
+}
+
+/* Most bytes of RNDIS messages in one send. */
+static inline uint32_t
+hvn_tx_message_max(const struct hvn_port *p)
+{
+	return p->caps.max_transfer != 0 ? p->caps.max_transfer : UINT32_MAX;
+}
+
 struct hvn_txd {
 	/* of the transmitting lcore */
 	struct hvn_txd_desc *desc;

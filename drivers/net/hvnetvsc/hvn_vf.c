@@ -421,5 +421,6 @@ hvn_vf_pause(struct hvn_port *p)
 void
 hvn_vf_resume(struct hvn_port *p)
 {
-	hvn_vf_event(p, HVN_EV_START);
+	if (p->want_link_up)
+		hvn_vf_event(p, HVN_EV_START);
 }

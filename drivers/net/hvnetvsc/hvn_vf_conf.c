@@ -47,6 +47,9 @@ check_fit(struct hvn_vf *vf, const struct rte_eth_dev_info *info, const struct r
 
 	if (d->nb_rx_queues > info->max_rx_queues || d->nb_tx_queues > info->max_tx_queues)
 		return hvn_vf_refuse(vf, -ENOTSUP, "it has fewer queues than the port uses");
+	/* Its interrupts are of its own queues, where nobody who sleeps on ours is woken. */
+	if (d->dev_conf.intr_conf.rxq != 0)
+		return hvn_vf_refuse(vf, -ENOTSUP, "the port uses receive interrupts");
 	if (info->max_mtu < d->mtu)
 		return hvn_vf_refuse(vf, -ENOTSUP, "its largest MTU is below the port's");
 	if ((rx & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) != 0)
