@@ -59,7 +59,7 @@ def run(argv, env, seconds, result=None):
             raise
         if seen:
             return out, False
-        raise Failure(f"did not end in {seconds:.0f} s: {' '.join(map(str, argv))}") from None
+        raise Failure(f"did not end in {seconds:.0f} s") from None
     if proc.returncode != 0:
         raise Failure(f"status {proc.returncode}: {' '.join(map(str, argv))}\n{out}")
     return out, True
