@@ -291,7 +291,8 @@ client_await(struct vmbus_client *c, struct answer *a, unsigned int timeout_ms)
 		rc = a->error;
 	else
 		rc = c->dead ? -ENOTCONN : -ETIMEDOUT;
-	if (rc == -ETIMEDOUT)
+	/* A wait that was cut shorter tells nothing. */
+	if (rc == -ETIMEDOUT && timeout_ms >= SILENT_MS)
 		__atomic_store_n(&c->silent, true, __ATOMIC_RELAXED);
 	TAILQ_REMOVE(&c->answers, a, link);
 	pthread_mutex_unlock(&c->lock);

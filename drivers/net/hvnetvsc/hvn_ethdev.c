@@ -218,8 +218,12 @@ set_mc_list(struct rte_eth_dev *dev, struct rte_ether_addr *list, uint32_t n)
 		rc = hvn_vf_set_mc(p, list, n);
 	if (rc != 0)
 		p->n_mc = before;
-	else if (p->opened && !hvn_removed(p))
-		hvn_vf_mirror(p);
+	if (p->opened && !hvn_removed(p)) {
+		if (rc != 0)
+			hvn_rndis_update_filter(p);
+		else
+			hvn_vf_mirror(p);
+	}
 	hvn_ctrl_unlock(p);
 	return rc;
 }

@@ -151,6 +151,11 @@ set_wanted(struct rte_eth_dev *dev, bool up)
 	else if (p->running)
 		hvn_vf_pause(p);
 	rc = p->opened && !hvn_removed(p) ? hvn_rndis_update_filter(p) : 0;
+	if (rc != 0 && !up) {
+		p->want_link_up = true;
+		if (p->running)
+			hvn_vf_resume(p);
+	}
 	hvn_ctrl_unlock(p);
 	hvn_link_update(dev, 0);
 	return rc;

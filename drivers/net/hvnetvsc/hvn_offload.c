@@ -198,8 +198,11 @@ hvn_offload_tx_capa(const struct hvn_port *p)
 {
 	const struct ndis_offload *o = &p->caps.offload;
 	uint64_t capa = RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_VLAN_INSERT |
-			RTE_ETH_TX_OFFLOAD_QINQ_INSERT | RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+			RTE_ETH_TX_OFFLOAD_QINQ_INSERT;
 
+	/* Who frees an external buffer as if it were the pool's never gives its slot back. */
+	if (!p->args.rx_extmbuf)
+		capa |= RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	if (has(o->ip4_tx.flags, NDIS_CSUM_IPHDR))
 		capa |= RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 	if (has(o->ip4_tx.flags, TCP4) && has(o->ip6_tx.flags, TCP6))

@@ -160,7 +160,7 @@ start_external(struct hvn_port *p)
 	const struct hv_vmbus_buffer *b = hv_vmbus_recv_buf(hvn_vdev(p));
 	int rc = 0;
 
-	if (!p->args.rx_extmbuf || p->chan[0]->ext != NULL)
+	if (!p->args.rx_extmbuf)
 		return 0;
 	if (b->memory == NULL || b->foreign || rte_eal_iova_mode() != RTE_IOVA_VA) {
 		HVN_LOG(WARNING, "port %u: rx_extmbuf_enable=1: frames are copied all the same: %s",
@@ -172,7 +172,9 @@ start_external(struct hvn_port *p)
 		return 0;
 	}
 	for (uint16_t i = 0; i < p->n_chans && rc == 0; i++)
-		rc = hvn_ext_create(p->chan[i], b->memory, p->caps.slot_count / 2 / p->n_chans);
+		if (p->chan[i]->ext == NULL)
+			rc = hvn_ext_create(p->chan[i], b->memory,
+					    p->caps.slot_count / 2 / p->n_chans);
 	return rc;
 }
 
@@ -332,6 +334,8 @@ hvn_port_stop(struct rte_eth_dev *dev)
 	hvn_mp_tell(p, HVN_MP_STOP);
 	hvn_hurry(p);
 	hvn_ctrl_lock(p);
+	/* Who had the lock may have been busy with something that cannot be hurried. */
+	hvn_hurry(p);
 	stop_locked(dev);
 	hvn_hurry_end(p);
 	hvn_ctrl_unlock(p);
@@ -387,10 +391,12 @@ hvn_port_close(struct rte_eth_dev *dev)
 		return 0;
 	hvn_hurry(p);
 	hvn_ctrl_lock(p);
+	hvn_hurry(p);
 	if (p->running)
 		stop_locked(dev);
 	hvn_vf_close(p);
 	hvn_mp_tell(p, HVN_MP_CLOSE);
+	hvn_hurry(p);
 	/* Closing the channels has as long once more. */
 	hvn_session_close(p, hvn_hurry_ms(p));
 	hvn_ctrl_unlock(p);

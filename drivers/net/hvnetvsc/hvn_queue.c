@@ -297,7 +297,9 @@ hvn_rxq_start(struct hvn_rxq *q)
 	q->slot_max = p->recv_len - q->slot_size - 64;
 	/* Frames that are not copied are not usual. */
 	q->data_max = q->buf_len - RTE_ETHER_HDR_LEN;
-	if (ch->ext != NULL && p->args.rx_copybreak <= q->data_max + RTE_ETHER_HDR_LEN)
+	if (ch->ext != NULL &&
+	    (rte_pktmbuf_priv_flags(q->pool) & RTE_PKTMBUF_POOL_F_PINNED_EXT_BUF) == 0 &&
+	    p->args.rx_copybreak <= q->data_max + RTE_ETHER_HDR_LEN)
 		q->data_max = p->args.rx_copybreak > RTE_ETHER_HDR_LEN
 				      ? p->args.rx_copybreak - RTE_ETHER_HDR_LEN - 1
 				      : 0;

@@ -117,7 +117,8 @@ void
 hvn_txd_lose(struct hvn_txd *t)
 {
 	for (uint32_t i = 0; i < t->nb_desc; i++)
-		t->desc[i].mbuf = NULL;
+		if (t->desc[i].expect != 0)
+			t->desc[i].mbuf = NULL;
 	/* Without memory for others, those that it may read are used again. */
 	if (hvn_txd_used(t) != 0)
 		make_hdr(t);

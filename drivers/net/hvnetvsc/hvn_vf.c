@@ -414,8 +414,15 @@ hvn_vf_mirror(struct hvn_port *p)
 void
 hvn_vf_pause(struct hvn_port *p)
 {
+	uint64_t end = hvn_vf_now() + CLOSE_MS * HVN_NS_PER_MS;
+
 	hvn_vf_event(p, HVN_EV_STOP);
 	hvn_vf_run(p);
+	/* Its queues are about to be freed: bursts of others that are inside of it are waited for. */
+	while (p->vf != NULL && p->vf->path.running && hvn_vf_now() < end) {
+		rte_delay_us_sleep(1000);
+		hvn_vf_run(p);
+	}
 }
 
 void
