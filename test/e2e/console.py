@@ -5,6 +5,9 @@ import re
 from hv import END_SECONDS, Testpmd, until
 
 PROMPT = "testpmd> "
+# Whole, or with a few lines of other threads in the middle.
+ANY_PROMPT = PROMPT + "|" + "|".join(
+    rf"{PROMPT[:i]}(?:[^\n]*\n){{1,4}}{PROMPT[i:]}" for i in range(1, len(PROMPT)))
 
 
 class Console(Testpmd):
@@ -14,7 +17,7 @@ class Console(Testpmd):
         more.setdefault("cores", min(queues, 2))
         super().__init__(host, f"--rxq={queues}", f"--txq={queues}", *args, interactive=True,
                          **more)
-        self.expect(PROMPT)
+        self.expect(ANY_PROMPT)
 
     def do(self, *lines):
         """Type commands, each at its prompt; the answer to the last."""
@@ -22,8 +25,8 @@ class Console(Testpmd):
         for line in lines:
             start = self.seen
             self.type(line)
-            end = self.expect(PROMPT).start()
-            answer = self.text[start:end].replace("\r", "")
+            end = self.expect(ANY_PROMPT).end()
+            answer = self.text[start:end].removesuffix(PROMPT).replace("\r", "")
             assert not re.search("Bad arguments|Command not found|Ambiguous", answer), answer
         return answer
 
