@@ -202,13 +202,13 @@ slots_complete(struct nic_queue *q, uint64_t tid)
 		/* The buffer may be revoked with packets still in the guest's hands. */
 		if (nic->slots == NULL && nic->state == NVSP_ST_REVOKED)
 			return true;
-		return nic_fatal(q, "rx.complete-id", NULL, 0,
+		return nic_fatal(q, "rx.complete-id", &tid, sizeof(tid),
 				 "completion of %#llx, which is not outstanding",
 				 (unsigned long long)tid);
 	}
 	s = &nic->slots[head];
 	if (s->queue != q->index)
-		return nic_fatal(q, "rx.complete-channel", NULL, 0,
+		return nic_fatal(q, "rx.complete-channel", &tid, sizeof(tid),
 				 "completion of %#llx, which was sent on queue %u",
 				 (unsigned long long)tid, s->queue);
 	slots_return(nic, head);

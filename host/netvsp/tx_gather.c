@@ -12,6 +12,9 @@ tx_broken(struct nic_queue *q, const char *rule, const void *bytes, uint32_t len
 	return SEND_FAIL;
 }
 
+/* Index and length, as they follow each other in the message. */
+#define SECTION_SHOWN (2 * sizeof(uint32_t))
+
 static bool
 add_seg(struct tx_source *src, const uint8_t *p, uint32_t len)
 {
@@ -38,14 +41,16 @@ gather_section(struct nic_queue *q, const struct tx_send *s, struct tx_source *s
 
 	if (nic->send.va == NULL || s->section >= nic->sections ||
 	    at + s->section_len > nic->send.len) {
-		nic_fatal(q, "tx.section", NULL, 0, "section %u, %u bytes: outside the send buffer",
-			  s->section, s->section_len);
+		nic_fatal(q, "tx.section", &s->section, SECTION_SHOWN,
+			  "section %u, %u bytes: outside the send buffer", s->section,
+			  s->section_len);
 		return SEND_FATAL;
 	}
 	if (s->section_len > nic->opt.section_size)
-		tx_broken(q, "tx.section-len", NULL, 0, "more bytes than a section has");
+		tx_broken(q, "tx.section-len", &s->section, SECTION_SHOWN,
+			  "more bytes than a section has");
 	if (s->section_len != 0 && !add_seg(src, nic->send.va + at, s->section_len))
-		return tx_broken(q, "tx.too-long", NULL, 0, "send too long");
+		return tx_broken(q, "tx.too-long", &s->section, SECTION_SHOWN, "send too long");
 	src->first = s->section_len;
 	return SEND_OK;
 }
@@ -66,7 +71,7 @@ gather_range(struct nic_queue *q, struct tx_source *src, const uint8_t *pfns, ui
 			return tx_broken(q, "tx.gpa-memory", pfns, sizeof(pfn),
 					 "a page of a send is no guest memory");
 		if (!add_seg(src, p, n))
-			return tx_broken(q, "tx.too-long", NULL, 0,
+			return tx_broken(q, "tx.too-long", pfns, sizeof(pfn),
 					 "send too long or too scattered");
 		left -= n;
 	}
@@ -127,7 +132,7 @@ tx_gather(struct nic_queue *q, const struct tx_send *s, struct tx_source *src)
 	if (rc == SEND_OK && s->ext_len != 0)
 		rc = gather_gpa(q, src, s->ext, s->ext_len);
 	if (rc == SEND_OK && src->total == 0)
-		rc = tx_broken(q, "tx.empty", NULL, 0, "a send without bytes");
+		rc = tx_broken(q, "tx.empty", &s->section, SECTION_SHOWN, "a send without bytes");
 	return rc;
 }
 
