@@ -8,6 +8,7 @@ import time
 
 import nicguest
 import pytest
+from control import end_all
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
@@ -75,13 +76,5 @@ def nichost(tmp_path):
         started[-1].connect()
         return started[-1]
     yield start
-    try:
-        for h in started:
-            if h.proc.poll() is None:
-                h.end(*(h.violations() if h.judged else ()))
-    finally:
-        for h in started:
-            if h.proc.poll() is None:
-                h.proc.kill()
-            h.proc.wait()
-            h.ctl.close()
+    end_all(started, lambda h: h.end(*(h.violations() if h.judged else ())),
+            lambda h: h.ctl.close())

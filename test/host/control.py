@@ -12,3 +12,17 @@ def control(h, **request):
         reply = json.loads(s.makefile().readline())
     assert reply["ok"], reply
     return reply
+
+
+def end_all(hosts, end=lambda h: h.end(), close=lambda h: None):
+    """Those that a test leaves running end in order and are judged; none stays behind."""
+    try:
+        for h in hosts:
+            if h.proc.poll() is None:
+                end(h)
+    finally:
+        for h in hosts:
+            if h.proc.poll() is None:
+                h.proc.kill()
+            h.proc.communicate()
+            close(h)

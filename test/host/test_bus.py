@@ -9,7 +9,7 @@ import time
 
 import pytest
 import vmu
-from control import control
+from control import control, end_all
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
@@ -43,15 +43,7 @@ def host(tmp_path):
         started.append(Host(tmp_path, *args, **kw))
         return started[-1]
     yield start
-    try:
-        for h in started:
-            if h.proc.poll() is None:
-                h.end()
-    finally:
-        for h in started:
-            if h.proc.poll() is None:
-                h.proc.kill()
-            h.proc.wait()
+    end_all(started)
 
 
 @pytest.mark.parametrize("v", [(2, 4), (3, 0), (4, 0), (4, 1), (5, 0), (5, 1), (5, 2), (5, 3)])

@@ -11,6 +11,7 @@ import sys
 import nicguest
 import pytest
 import vmu
+from control import end_all
 from nicguest import packet, ppi
 from scapy.utils import rdpcap, wrpcap
 from scapy.layers.l2 import Dot1Q, Ether
@@ -71,16 +72,7 @@ def host(tmp_path):
         started.append(Host(tmp_path, *nics, **more))
         return started[-1]
     yield start
-    try:
-        for h in started:
-            if h.proc.poll() is None:
-                h.end()
-    finally:
-        for h in started:
-            if h.proc.poll() is None:
-                h.proc.kill()
-            h.proc.communicate()
-            h.err.close()
+    end_all(started, close=lambda h: h.err.close())
 
 
 def send(guest, frame, ppis=b""):
