@@ -27,7 +27,7 @@ class Host:
     def __init__(self, path, *nics, args=(), inside=()):
         self.path, self.ctl = path / "s", path / "s.ctl"
         words = [w for n in nics for w in ("--nic", n)]
-        self.err = open(path / "err", "w+")
+        self.err = open(path / "err", "a+")  # it writes at the end, wherever errors() reads
         self.proc = subprocess.Popen([*inside, BUILD / "host" / "hv-host", "--socket", self.path,
                                       "--nics-per-guest", "1", *words, *args],
                                      stdout=subprocess.PIPE, stderr=self.err, text=True)
