@@ -101,9 +101,10 @@ def test_slow_switch(failover):
 def test_another_serial(failover):
     """Two associations in a row, the second with another serial; repeated ones change nothing."""
     r = failover()
-    for serial in (1, 1, 2):
+    for serial, switches in ((1, [1]), (1, [1]), (2, [1, 0, 1])):
         with r.host.lock:
             r.nic.vf_association(True, serial)
+        r.host.until(lambda: r.nic.session.switches == switches, f"switches {switches}")
         on_path(r, 1)
     through_vf(r)
     for _ in range(2):
