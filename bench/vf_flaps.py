@@ -6,8 +6,9 @@
 
 A flap takes the VF away and brings it back. hv-host sends frames with sequence numbers, the
 application sends them back. "Blackout" is CSIT's: packets lost, divided by the rate offered.
-Without --surprise nothing may be lost: the exit status is 0 only then, if nothing leaked and if
-statistics are exact. HV_BUILD names the build.
+Without --surprise nothing may be lost: the exit status is 0 only then, if nothing leaked, if no
+call of a burst function took longer than 50 ms without that the system had taken the processor away
+meanwhile, and if statistics are exact. HV_BUILD names the build.
 """
 import argparse
 import json
@@ -28,6 +29,7 @@ from telemetry import Telemetry  # noqa: E402
 from vf_resources import grown, held  # noqa: E402
 
 WARM_UP = 5  # flaps before resources are counted
+STALL_US = 50000  # a burst that takes longer is one that waits
 
 
 def numbers(port):
@@ -70,7 +72,7 @@ class Bench:
         self.host = VfHost(tmp, queues=opt.queues, rate=opt.rate)
         eal, self.vf = self.host.removable(tmp) if opt.surprise else (self.host.device, None)
         self.app = TestpmdHv(self.host, "--forward-mode=macswap", f"--rxq={opt.queues}",
-                             f"--txq={opt.queues}", "--tx-retries=100000",
+                             f"--txq={opt.queues}", "--tx-retries=100000", "--time-bursts",
                              f"--json={tmp}/app.json", eal=eal, cpus=CPUS[-1:],
                              cores=min(opt.queues, 2), telemetry=True)
         self.telemetry = None
@@ -151,7 +153,10 @@ class Bench:
                  "surprise": self.opt.surprise, "flaps_first": self.warm_up,
                  "resources_first": first, "resources_last": last,
                  "sanitizer": "asan" in BUILD.name, "statistics": exact,
-                 "dropped_by_application": app["total"]["dropped"]}
+                 "dropped_by_application": app["total"]["dropped"],
+                 "longest_burst_us": app["total"]["longest_burst_us"],
+                 "longest_burst_not_interrupted_us":
+                     app["total"]["longest_burst_not_interrupted_us"]}
         total.update(summary(self.series, rate))
         total["outstanding"] = left["outstanding"]
         return total
@@ -165,6 +170,8 @@ def wrong(total):
                                       resident=not total["sanitizer"])]
     bad += [f"{w} {k}" for w in ("away", "back") for k in ("duplicated", "reordered")
             if total[f"{w}_{k}"]]
+    if total["longest_burst_not_interrupted_us"] > STALL_US:
+        bad.append("a burst waited")
     if not total["surprise"]:
         bad += [k for k in ("away_lost", "back_lost", "outstanding") if total[k]]
     return bad + [f"{k}: {a}, expected {b}" for k, (a, b) in total["statistics"].items() if a != b]
@@ -181,6 +188,8 @@ def show_switches(total):
 
 def show(total):
     show_switches(total)
+    print(f"longest burst: {total['longest_burst_us'] / 1e3:.2f} ms; of those that the system did "
+          f"not interrupt: {total['longest_burst_not_interrupted_us'] / 1e3:.2f} ms")
     print("before:", total["resources_first"], "after:", total["resources_last"])
     print("statistics, counted and expected:", total["statistics"])
 

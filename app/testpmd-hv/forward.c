@@ -12,6 +12,7 @@
 #include <rte_prefetch.h>
 #include <rte_udp.h>
 
+#include "burst_time.h"
 #include "testpmd_hv.h"
 
 #define PREFETCH_AHEAD 4
@@ -30,6 +31,23 @@ static uint32_t stop_flag;
 static uint64_t started_at, run_cycles;
 /* Of streams of earlier runs: a port may be stopped, and the streams built anew. */
 static struct tp_counters past[RTE_MAX_ETHPORTS];
+static struct tp_burst_time past_time;
+
+static inline uint16_t
+rx_burst(struct tp_stream *s, struct rte_mbuf **pkts)
+{
+	if (unlikely(tp_opt.time_bursts))
+		return burst_time_rx(s, pkts, tp_opt.burst);
+	return rte_eth_rx_burst(s->rx_port, s->rx_queue, pkts, tp_opt.burst);
+}
+
+static inline uint16_t
+tx_burst(struct tp_stream *s, struct rte_mbuf **pkts, uint16_t n)
+{
+	if (unlikely(tp_opt.time_bursts))
+		return burst_time_tx(s, pkts, n);
+	return rte_eth_tx_burst(s->tx_port, s->tx_queue, pkts, n);
+}
 
 static void
 send_burst(struct tp_stream *s, struct rte_mbuf **pkts, uint16_t n)
@@ -37,13 +55,13 @@ send_burst(struct tp_stream *s, struct rte_mbuf **pkts, uint16_t n)
 	uint16_t sent = 0;
 
 	if (likely(!s->closed)) {
-		sent = rte_eth_tx_burst(s->tx_port, s->tx_queue, pkts, n);
+		sent = tx_burst(s, pkts, n);
 		for (uint32_t i = 0; unlikely(sent < n) && i < tp_opt.tx_retries; i++) {
 			if (__atomic_load_n(&stop_flag, __ATOMIC_RELAXED) > 1)
 				break;
 			rte_delay_us(1);
 			s->c.retries++;
-			sent += rte_eth_tx_burst(s->tx_port, s->tx_queue, pkts + sent, n - sent);
+			sent += tx_burst(s, pkts + sent, n - sent);
 		}
 	}
 	s->c.tx += sent;
@@ -57,7 +75,7 @@ static uint16_t
 engine_io(struct tp_stream *s)
 {
 	struct rte_mbuf *pkts[TP_BURST_MAX];
-	uint16_t n = rte_eth_rx_burst(s->rx_port, s->rx_queue, pkts, tp_opt.burst);
+	uint16_t n = rx_burst(s, pkts);
 
 	if (n != 0) {
 		s->c.rx += n;
@@ -78,7 +96,7 @@ static uint16_t
 engine_mac(struct tp_stream *s)
 {
 	struct rte_mbuf *pkts[TP_BURST_MAX];
-	uint16_t n = rte_eth_rx_burst(s->rx_port, s->rx_queue, pkts, tp_opt.burst);
+	uint16_t n = rx_burst(s, pkts);
 
 	if (n == 0)
 		return 0;
@@ -101,7 +119,7 @@ static uint16_t
 engine_macswap(struct tp_stream *s)
 {
 	struct rte_mbuf *pkts[TP_BURST_MAX];
-	uint16_t n = rte_eth_rx_burst(s->rx_port, s->rx_queue, pkts, tp_opt.burst);
+	uint16_t n = rx_burst(s, pkts);
 
 	if (n == 0)
 		return 0;
@@ -126,7 +144,7 @@ static uint16_t
 engine_rxonly(struct tp_stream *s)
 {
 	struct rte_mbuf *pkts[TP_BURST_MAX];
-	uint16_t n = rte_eth_rx_burst(s->rx_port, s->rx_queue, pkts, tp_opt.burst);
+	uint16_t n = rx_burst(s, pkts);
 
 	if (n != 0) {
 		s->c.rx += n;
@@ -329,9 +347,20 @@ forward_stop(void)
 	rte_eal_mp_wait_lcore();
 	running = false;
 	run_cycles += rte_rdtsc() - started_at;
+	past_time = forward_burst_time();
 	for (unsigned int i = 0; i < n_streams; i++)
 		add_counters(&past[streams[i].rx_port], &streams[i].c);
 	n_streams = 0;
+}
+
+struct tp_burst_time
+forward_burst_time(void)
+{
+	struct tp_burst_time t = past_time;
+
+	for (unsigned int i = 0; i < n_streams; i++)
+		burst_time_join(&t, &streams[i].time);
+	return t;
 }
 
 bool

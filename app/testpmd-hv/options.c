@@ -64,6 +64,8 @@ static const struct opt opts[] = {
 	  "end after S seconds (default: on a signal)" },
 	{ "no-lsc-interrupt", NULL, OPT_FLAG_OFF, &tp_opt.lsc, 0, 0,
 	  "do not ask for link status interrupts" },
+	{ "time-bursts", NULL, OPT_FLAG_ON, &tp_opt.time_bursts, 0, 0,
+	  "tell how long the longest call of a burst function took; slow" },
 	{ "json", "FILE", OPT_TEXT, &tp_opt.json, 0, 0, "write the statistics there at the end" },
 	{ "host-nic", "KEY=VALUE,...", OPT_NIC, NULL, 0, 0,
 	  "a NIC of the embedded host, may be repeated (default port=gen);\n"

@@ -6,6 +6,7 @@
 
 #include <rte_cycles.h>
 
+#include "burst_time.h"
 #include "testpmd_hv.h"
 
 struct figures {
@@ -100,6 +101,13 @@ stats_print(FILE *out)
 	}
 	derive(&sum);
 	print_row(out, "all", &sum);
+	if (tp_opt.time_bursts) {
+		struct tp_burst_time t = forward_burst_time();
+
+		fprintf(out,
+			"longest burst: %.1f us; of those that were not interrupted: %.1f us\n",
+			burst_time_us(t.longest), burst_time_us(t.longest_alone));
+	}
 	fflush(out);
 }
 
@@ -166,6 +174,13 @@ stats_write_json(const char *path)
 	derive(&sum);
 	fprintf(out, "\n  ],\n  \"total\": {");
 	json_figures(out, &sum);
+	if (tp_opt.time_bursts) {
+		struct tp_burst_time t = forward_burst_time();
+
+		fprintf(out,
+			", \"longest_burst_us\": %.1f, \"longest_burst_not_interrupted_us\": %.1f",
+			burst_time_us(t.longest), burst_time_us(t.longest_alone));
+	}
 	fprintf(out, "}\n}\n");
 	rc = ferror(out) ? -EIO : 0;
 	if (fclose(out) != 0 || rc != 0) {

@@ -37,7 +37,8 @@ struct tp_options {
 	unsigned int stats_period; /* seconds; 0: only at the end */
 	unsigned int duration;	   /* seconds; 0: until a signal */
 	bool interactive;
-	bool lsc;			     /* ask for link interrupts */
+	bool lsc; /* ask for link interrupts */
+	bool time_bursts;
 	const char *json;		     /* file for the statistics */
 	const char *host_nics[TP_HOST_NICS]; /* NICs of the embedded host */
 	unsigned int n_host_nics;
@@ -56,8 +57,14 @@ struct tp_counters {
 	uint64_t cycles; /* TSC cycles of those */
 };
 
+/* TSC cycles of the longest call of a burst function, and of those that nobody interrupted. */
+struct tp_burst_time {
+	uint64_t longest, longest_alone;
+};
+
 struct tp_stream {
 	struct tp_counters c;
+	struct tp_burst_time time;
 	uint16_t rx_port, rx_queue;
 	uint16_t tx_port, tx_queue;
 	bool closed;			/* the transmit side has gone */
@@ -107,6 +114,8 @@ bool forward_running(void);
 bool forward_slice(void);
 /* Sum of what a port received (and where that went) since the start. */
 void forward_counters(uint16_t port, struct tp_counters *sum);
+/* The longest burst of them all. */
+struct tp_burst_time forward_burst_time(void);
 double forward_seconds(void); /* time spent forwarding */
 
 /* stats.c */

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import time
 
 import pytest
 
@@ -176,4 +177,25 @@ def test_missing_mbufs(run, tmp):
     until(lambda: one.state()["leaked"] != "0", "mbufs that are kept")
     app.end(status=1)
     assert re.search(r"testpmd-hv: [1-9]\d* mbufs did not come back", app.text)
+    host.end()
+
+
+def test_longest_burst(run, tmp):
+    """A burst that a driver keeps is as long as it was kept, at least."""
+    host = run(Host, nics=["port=sink"])
+    one = vf.Vf(tmp)
+    app = run(TestpmdHv, host, "--forward-mode=txonly", "--time-bursts", f"--json={tmp}/j",
+              eal=one.by_driver())
+    vf.to_vf(host)
+    one.do("hang")
+    until(lambda: one.state()["hung"] == "1", "a burst that does not end")
+    start = time.monotonic()
+    assert one.state()["hung"] == "1"
+    kept = time.monotonic() - start
+    one.do("go")
+    app.end()
+    total = json.loads((tmp / "j").read_text())["total"]
+    assert total["longest_burst_us"] >= kept * 1e6
+    assert 0 < total["longest_burst_not_interrupted_us"] <= total["longest_burst_us"]
+    assert "longest burst: " in app.text
     host.end()
