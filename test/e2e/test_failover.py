@@ -119,6 +119,27 @@ def test_surprise(start, app, queues):
     host.end()
 
 
+def test_another_driver(start):
+    """The function comes back with another driver, with the first one, then nobody has it."""
+    host, app = start(removable=True, telemetry=True)
+    for name in ("net_hvothervf", "net_hvtestvf"):
+        host.wait_on_vf()
+        host.device_vf.do(f"driver {name}")
+        host.device_vf.do("rmv")
+        app.expect("is given up")
+        app.expect("data path switched to VF")
+        assert host.device_vf.state()["driver"] == name
+    host.wait_on_vf()
+    host.device_vf.do("driver none")
+    host.device_vf.do("rmv")
+    app.expect("is given up")
+    app.expect("cannot be probed yet")
+    host.wait_on_synthetic()
+    assert host.settle() == {**NOTHING, "lost": lost_with_vf(host, app)}
+    app.end()
+    host.end()
+
+
 def test_surprise_when_full(start):
     """What the VF had no room for is lost with it, and does not come late by the next one."""
     host, app = start(Console, removable=True, telemetry=True)

@@ -96,6 +96,14 @@ testvf_of(const struct rte_eth_dev *dev)
 	return dev->data->dev_private;
 }
 
+/* hv_testvf.c */
+extern const struct eth_dev_ops testvf_ops;
+uint16_t testvf_rx(void *queue, struct rte_mbuf **pkts, uint16_t n);
+uint16_t testvf_tx(void *queue, struct rte_mbuf **pkts, uint16_t n);
+
+/* hv_testvf_probe.c: devices that come from now on are of this driver, or of none. */
+void testvf_use_driver(const char *name);
+
 /* hv_testvf_ctl.c */
 int testvf_ctl_open(struct rte_eth_dev *dev, const char *path);
 void testvf_ctl_close(struct rte_eth_dev *dev);

@@ -10,6 +10,7 @@
  *   hold, release   a stop does not end until "release"
  *   leak         mbufs that are sent are never freed, if there is no inner port
  *   fail OP ERRNO   the next calls fail; ERRNO 0 ends it
+ *   driver NAME  devices of this name are net_hvtestvf's or net_hvothervf's from now on, or nobody's
  *   state        what it was configured to, one "key=value" a line
  */
 #include <errno.h>
@@ -19,6 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <dev_driver.h>
 #include <rte_interrupts.h>
 
 #include "hv_testvf.h"
@@ -68,13 +70,15 @@ static void __rte_format_printf(2, 3) put(struct text *t, const char *fmt, ...)
 }
 
 static void
-put_state(struct text *t, const struct testvf *vf)
+put_state(struct text *t, const struct rte_eth_dev *dev)
 {
+	const struct testvf *vf = testvf_of(dev);
 	char mac[RTE_ETHER_ADDR_FMT_SIZE];
 	const struct testvf_flow *f;
 	unsigned int flows = 0;
 
 	rte_ether_format_addr(mac, sizeof(mac), &vf->mac);
+	put(t, "driver=%s\n", dev->device->driver->name);
 	put(t, "mac=%s\nmtu=%u\nstarted=%d\npromisc=%d\nallmulti=%d\nstrip=%d\n", mac, vf->mtu,
 	    vf->data->dev_started, vf->data->promiscuous, vf->data->all_multicast, vf->strip);
 	put(t, "queues=%u\nhf=%" PRIx64 "\nkey=", vf->data->nb_rx_queues, vf->hf);
@@ -110,6 +114,8 @@ command(struct rte_eth_dev *dev, const char *text, struct text *answer)
 
 	if (is(text, "fail "))
 		testvf_fail(vf, text + 5);
+	else if (is(text, "driver "))
+		testvf_use_driver(text + 7);
 	else if (is(text, "link "))
 		vf->link_down = strcmp(text, "link down") == 0;
 	else if (strcmp(text, "hang") == 0 || strcmp(text, "go") == 0)
@@ -129,7 +135,7 @@ command(struct rte_eth_dev *dev, const char *text, struct text *answer)
 	if (is(text, "rmv") || is(text, "gone"))
 		__atomic_store_n(&vf->gone, true, __ATOMIC_RELEASE);
 	if (is(text, "state"))
-		put_state(answer, vf);
+		put_state(answer, dev);
 	else
 		put(answer, "ok");
 	if (event != RTE_ETH_EVENT_MAX)
