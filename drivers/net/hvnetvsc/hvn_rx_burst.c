@@ -8,6 +8,7 @@
  * rndis_parse_packet() and hvn_chan_xfer() do.
  */
 #include <rte_prefetch.h>
+#include <rte_vect.h>
 
 #include "hvn_chan.h"
 #include "hvn_ext.h"
@@ -35,6 +36,15 @@ struct rx_msg {
  * Does a word hold this? One that is needed for nothing else may be compared where it lies, which a
  * volatile load does not allow; whatever it is afterwards does not matter.
  */
+static __rte_always_inline bool
+rx_holds16(const uint8_t *p, const uint16_t value)
+{
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v == value;
+}
+
 static __rte_always_inline bool
 rx_holds32(const uint8_t *p, const uint32_t value)
 {
@@ -65,12 +75,13 @@ rx_prefetch(const uint8_t *recv_buf, const uint8_t *range, uint32_t data_off)
 
 /*
  * Records of 16 bytes each, each type at most once, between the header and the frame? What they
- * say goes into the mbuf. rec is the first one; the bytes of a slot are there.
+ * say goes into the mbuf. The bytes of a slot are there.
  */
 static __rte_noinline bool
-rx_records(struct hvn_rxq *q, const uint8_t *rec, uint64_t where, uint64_t data_off,
-	   struct rte_mbuf *m)
+rx_records(struct hvn_rxq *q, const uint8_t *slot, uint64_t data_off, struct rte_mbuf *m)
 {
+	const uint64_t where = hv_load64(slot + offsetof(struct rndis_packet, ppi_off));
+	const uint8_t *rec = slot + sizeof(struct rndis_packet);
 	uint32_t len = (uint32_t)(where >> 32), seen = 0, bit, value;
 	uint64_t a, b;
 
@@ -117,6 +128,33 @@ rx_records(struct hvn_rxq *q, const uint8_t *rec, uint64_t where, uint64_t data_
 }
 
 /*
+ * Is a checksum the one record of this slot? Up to its value, which is not looked at. With wide
+ * registers the words in question, of 32 bytes, are compared at once.
+ */
+static __rte_always_inline bool
+rx_only_checksum(const uint8_t *slot)
+{
+#if HVN_WIDTH >= 32
+	const __m256i usual =
+		_mm256_setr_epi32(RNDIS_PPI_OFF, RNDIS_PPI_U32_SIZE, 0, 0, RNDIS_PPI_U32_SIZE,
+				  RNDIS_PPI_CHECKSUM, sizeof(struct rndis_ppi), 0);
+	const __m256i mask = _mm256_setr_epi32(-1, -1, 0, 0, -1, -1, -1, 0);
+	const uint8_t *at = slot + offsetof(struct rndis_packet, ppi_off);
+
+	return _mm256_testz_si256(
+		_mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(const void *)at), usual),
+		mask);
+#else
+	const uint8_t *rec = slot + sizeof(struct rndis_packet);
+
+	return hv_load64(slot + offsetof(struct rndis_packet, ppi_off)) ==
+		       (RNDIS_PPI_OFF | (uint64_t)RNDIS_PPI_U32_SIZE << 32) &&
+	       rx_holds64(rec, RNDIS_PPI_U32_SIZE | (uint64_t)RNDIS_PPI_CHECKSUM << 32) &&
+	       rx_holds32(rec + 8, sizeof(struct rndis_ppi));
+#endif
+}
+
+/*
  * Is this range inside the receive buffer, and what it holds usual? Then the frame goes into the
  * fresh mbuf. A field is loaded once. Without `records`, a constant, a checksum alone is usual, and
  * nothing is called: a call in the loop would cost its registers.
@@ -126,7 +164,7 @@ rx_one(struct hvn_rxq *q, uint64_t range, struct rte_mbuf *m, uint64_t *bytes, c
 {
 	const uint64_t off = range >> 32;
 	const uint8_t *slot, *rec, *frame;
-	uint64_t data_off, data_len, where, value, flags = 0;
+	uint64_t data_off, data_len;
 	uint32_t msg_len;
 	uint8_t *dst;
 
@@ -137,22 +175,17 @@ rx_one(struct hvn_rxq *q, uint64_t range, struct rte_mbuf *m, uint64_t *bytes, c
 	msg_len = hv_load32(slot + offsetof(struct rndis_packet, hdr.len));
 	data_off = hv_load32(slot + offsetof(struct rndis_packet, data_off));
 	data_len = hv_load32(slot + offsetof(struct rndis_packet, data_len));
-	where = hv_load64(slot + offsetof(struct rndis_packet, ppi_off));
 	if (unlikely(!rx_holds32(slot, RNDIS_PACKET) || msg_len > (uint32_t)range ||
 		     (uint32_t)(data_len - RTE_ETHER_HDR_LEN) > q->data_max ||
 		     data_off + data_len + RNDIS_OFFSET_BASE > msg_len))
 		return false;
 	rec = slot + sizeof(struct rndis_packet);
-	value = hv_load64(rec + 8);
-	if (likely(where == (RNDIS_PPI_OFF | (uint64_t)RNDIS_PPI_U32_SIZE << 32) &&
-		   data_off >= RNDIS_PPI_OFF + RNDIS_PPI_U32_SIZE &&
-		   rx_holds64(rec, RNDIS_PPI_U32_SIZE | (uint64_t)RNDIS_PPI_CHECKSUM << 32) &&
-		   (uint32_t)value == sizeof(struct rndis_ppi))) {
-		flags = hvn_rx_csum_flags[(value >> 32) & 63u];
-		hvn_rx_fill(m, q->mbuf_init, flags, data_len, 0);
+	if (likely(data_off >= RNDIS_PPI_OFF + RNDIS_PPI_U32_SIZE && rx_only_checksum(slot))) {
+		hvn_rx_fill(m, q->mbuf_init, hvn_rx_csum_flags[hv_load32(rec + 12) & 63u], data_len,
+			    0);
 	} else {
 		hvn_rx_fill(m, q->mbuf_init, 0, data_len, 0);
-		if (!records || !rx_records(q, rec, where, data_off, m))
+		if (!records || !rx_records(q, slot, data_off, m))
 			return false;
 	}
 	frame = slot + data_off + RNDIS_OFFSET_BASE;
@@ -258,9 +291,9 @@ rx_advance(struct hvn_rxq *q, struct hvn_chan *ch, const uint8_t *pkt, const str
 }
 
 /*
- * Usual messages of one frame from the head of the ring, at most room. The checks of
- * vmbus_ring_rx_peek() and hvn_chan_xfer() on values in registers. Returns the frames; if one is
- * not usual, its message becomes the channel's current one.
+ * Usual messages of one frame from the head of the ring, at most room, and all as long as the first.
+ * The checks of vmbus_ring_rx_peek() and hvn_chan_xfer() on values in registers. Returns the frames;
+ * if one is not usual, its message becomes the channel's current one.
  */
 static __rte_always_inline uint32_t
 rx_single(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **next, uint64_t room,
@@ -270,35 +303,34 @@ rx_single(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **next, uint64
 	struct hvn_ack *ack = &ch->acks[ch->n_acks], *const ack_end = ack + most;
 	const uint8_t *pkt = ch->vc->rx.data + ch->vc->rx.index, *const stop = rx_stop(&ch->vc->rx);
 	struct rte_mbuf **const first = next;
-	uint64_t desc, head, len, sum = 0;
+	uint64_t left = (uint64_t)(stop - pkt), desc, len, sum = 0;
 
 	/* The shortest such message has 48 bytes. */
-	for (; ack != ack_end && pkt + 48 <= stop; ack++, next++) {
-		desc = hv_load64(pkt);
-		head = hv_load64(pkt + sizeof(struct vmbus_pkt_desc));
-		/* Type and offset of the payload: right behind the range. */
-		if ((uint32_t)desc != VMBUS_PKT_XFER_PAGES + 4 * 65536u || head >> 32 != 1 ||
-		    unlikely((uint16_t)head != NVSP_RECV_BUF_ID))
+	if (left < 48)
+		return 0;
+	/* Type and offset of the payload: right behind the range. Then length and flags. */
+	desc = hv_load64(pkt);
+	len = 8 * ((desc >> 32) & UINT16_MAX) + VMBUS_PKT_TRAILER;
+	if ((uint32_t)desc != VMBUS_PKT_XFER_PAGES + 4 * 65536u || desc >> 48 > 1 || len < 48)
+		return 0;
+	for (; ack != ack_end && left >= len; ack++, next++) {
+		if (unlikely(!rx_holds64(pkt, desc) || !rx_holds16(pkt + 16, NVSP_RECV_BUF_ID) ||
+			     !rx_holds32(pkt + 20, 1) || !rx_holds64(pkt + 32, NVSP_RNDIS)))
 			break;
-		desc >>= 32;
-		len = (uint16_t)desc;
-		if (unlikely(desc > 0x1FFFF || len <= 4))
-			break;
-		len = 8 * len + VMBUS_PKT_TRAILER;
-		if (unlikely(pkt + len > stop || !rx_holds64(pkt + 32, NVSP_RNDIS)))
-			break;
-		/* The slot of a message to come, if they are of this one's size. */
-		if (pkt + HVN_RX_AHEAD * len <= stop)
+		/* The slot of a message to come. */
+		if (left >= HVN_RX_AHEAD * len)
 			rx_prefetch(q->recv_buf, pkt + (HVN_RX_AHEAD - 1) * len + 24, q->data_off);
 		if (unlikely(!rx_one(q, hv_load64(pkt + 24), *next, &sum, records))) {
 			rx_stopped(ch, pkt, len, 1, 0);
 			break;
 		}
-		rx_learn(q, pkt + 24);
 		ack->tid = hv_load64(pkt + 8);
 		ack->nvsp = HVN_ACK(NVSP_STATUS_SUCCESS);
 		pkt += len;
+		left -= len;
 	}
+	if (next != first)
+		rx_learn(q, pkt - len + 24);
 	rx_advance(q, ch, pkt, ack);
 	*bytes += sum;
 	return (uint32_t)(next - first);
@@ -311,6 +343,7 @@ rx_whole(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **next, uint64_
 {
 	struct hvn_ack *ack = &ch->acks[ch->n_acks], *const ack_end = &ch->acks[HVN_ACKS_MAX];
 	const uint8_t *pkt = ch->vc->rx.data + ch->vc->rx.index, *const stop = rx_stop(&ch->vc->rx);
+	const uint8_t *last = NULL;
 	struct rte_mbuf **const first = next;
 	uint64_t desc, head, len, count, rest, sum = 0;
 
@@ -338,12 +371,14 @@ rx_whole(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **next, uint64_
 			rx_stopped(ch, pkt, len, count, count - rest);
 			break;
 		}
-		rx_learn(q, pkt + 24);
+		last = pkt;
 		ack->tid = hv_load64(pkt + 8);
 		ack->nvsp = HVN_ACK(NVSP_STATUS_SUCCESS);
 		room -= count;
 		pkt += len;
 	}
+	if (last != NULL)
+		rx_learn(q, last + 24);
 	rx_advance(q, ch, pkt, ack);
 	*bytes += sum;
 	return (uint32_t)(next - first);

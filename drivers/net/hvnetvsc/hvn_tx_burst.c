@@ -46,16 +46,35 @@ tx_is_plain(const struct hvn_txd *t, const struct rte_mbuf *m, const struct rte_
 	return type != RTE_BE16(RTE_ETHER_TYPE_VLAN);
 }
 
-/* The header of 44 bytes without, of 60 with a record. */
-static __rte_always_inline void
-tx_put_head(uint8_t *at, const uint8_t *head, const uint64_t len)
-{
-	const uint32_t w = RTE_MIN(HVN_WIDTH, 32);
-	uint32_t i;
+/*
+ * The header of 44 bytes without, of 60 with a record, in registers: the last one ends where it
+ * does. For the compiler what is stored into a section might change it.
+ */
+#if HVN_WIDTH >= 32
+typedef hvn_v32 tx_vec;
+#else
+typedef hvn_v16 tx_vec;
+#endif
 
-	for (i = 0; i + w < len; i += w)
-		hvn_move(at + i, head + i, w);
-	hvn_move(at + len - w, head + len - w, w);
+#define TX_VECS(len)	  (((len) + sizeof(tx_vec) - 1) / sizeof(tx_vec))
+#define TX_VEC_AT(i, len) RTE_MIN((i) * sizeof(tx_vec), (len) - sizeof(tx_vec))
+
+struct tx_head {
+	tx_vec v[TX_VECS(HVN_TXD_HEAD_MAX)];
+};
+
+static __rte_always_inline void
+tx_get_head(struct tx_head *h, const uint8_t *from, const uint64_t len)
+{
+	for (uint64_t i = 0; i < TX_VECS(len); i++)
+		h->v[i] = *(const tx_vec *)(const void *)(from + TX_VEC_AT(i, len));
+}
+
+static __rte_always_inline void
+tx_put_head(uint8_t *at, const struct tx_head *h, const uint64_t len)
+{
+	for (uint64_t i = 0; i < TX_VECS(len); i++)
+		*(tx_vec *)(void *)(at + TX_VEC_AT(i, len)) = h->v[i];
 }
 
 enum tx_stop {
@@ -84,7 +103,9 @@ tx_fill(struct hvn_txd *t, const struct rte_mempool *const pool, struct rte_mbuf
 	uint32_t word;
 	const struct rte_mbuf *m;
 	const uint8_t *data;
+	struct tx_head head;
 
+	tx_get_head(&head, t->head, head_len);
 	*why = last == end ? TX_ALL : TX_FULL;
 	for (; next != last; next++) {
 		m = *next;
@@ -101,7 +122,7 @@ tx_fill(struct hvn_txd *t, const struct rte_mempool *const pool, struct rte_mbuf
 		}
 		/* Padding; then the header, of which two words differ from packet to packet. */
 		memset(behind - 8, 0, 8);
-		tx_put_head(at, t->head, head_len);
+		tx_put_head(at, &head, head_len);
 		word = (uint32_t)stride;
 		memcpy(at + offsetof(struct rndis_packet, hdr.len), &word, sizeof(word));
 		word = (uint32_t)len;
