@@ -238,6 +238,8 @@ deferred(void **state)
 }
 
 static unsigned int slow;
+static uint32_t refill; /* ids of frames that the host adds each time one is taken; 0: none */
+static bool refill_bad;
 bool __real_hvn_rx_range(struct hvn_rxq *q, struct hvn_chan *ch, struct hvn_rx_room *room,
 			 uint64_t range);
 bool __wrap_hvn_rx_range(struct hvn_rxq *q, struct hvn_chan *ch, struct hvn_rx_room *room,
@@ -247,8 +249,75 @@ bool
 __wrap_hvn_rx_range(struct hvn_rxq *q, struct hvn_chan *ch, struct hvn_rx_room *room,
 		    uint64_t range)
 {
+	const uint32_t ppi[1][2] = { { 77, 0 } };
+	struct vmbus_ring_pkt pkt;
+
 	slow++;
+	/* Enough to fail a test that would otherwise not end. */
+	if (refill != 0 && slow < 20000) {
+		uint64_t more = host_slot(refill % SLOTS, refill, 60, 1, ppi);
+
+		while (host_peek(&pkt) == 1)
+			host_release(&pkt);
+		assert_true(host_xfer(refill++, 1, refill_bad ? &(uint64_t){ 0 } : &more));
+	}
 	return __real_hvn_rx_range(q, ch, room, range);
+}
+
+/*
+ * B4: a host as fast as the guest, which has refilled the ring before the burst has looked again.
+ * A burst takes what it was asked for and leaves the rest in the ring, where the host sees it.
+ */
+static void
+endless(void **state)
+{
+	const uint32_t ppi[1][2] = { { 77, 0 } };
+	struct rte_mbuf *m[BURST];
+	uint32_t sent = 0, got = 0;
+	uint64_t range;
+
+	RTE_SET_USED(state);
+	/* Usual frames: as many as fit, again before each burst. */
+	while (got < 20000) {
+		while (sent - got < SLOTS && host_frames(sent, sent, 1, 60))
+			sent++;
+		assert_true(sent - got > BURST);
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), BURST);
+		for (uint32_t i = 0; i < BURST; i++)
+			expect_frame(m[i], got++, 60);
+		assert_int_equal(hvn_rx_queue_count(fx.rxq), RTE_MIN(sent - got, 512u));
+		for (struct vmbus_ring_pkt pkt; host_peek(&pkt) == 1;)
+			host_release(&pkt);
+	}
+	for (uint16_t n; got < sent;) {
+		n = hvn_rx_burst(fx.rxq, m, BURST);
+		assert_true(n != 0);
+		for (uint16_t i = 0; i < n; i++)
+			expect_frame(m[i], got++, 60);
+	}
+	/* Unusual ones, which come while the burst runs. */
+	range = host_slot(0, 1, 60, 1, ppi);
+	assert_true(host_xfer(1, 1, &range));
+	slow = 0;
+	refill = 2;
+	for (uint32_t id = 1; id < 50 * BURST; id += BURST) {
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), BURST);
+		for (uint32_t i = 0; i < BURST; i++)
+			expect_frame(m[i], id + i, 60);
+	}
+	assert_int_equal(slow, 50 * BURST);
+	assert_int_equal(fx.rxq->stats.dropped + fx.rxq->stats.errors + fx.ch->dropped, 0);
+	/* And none that could be delivered: the burst ends all the same, without any. */
+	refill_bad = true;
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
+	expect_frame(m[0], 1 + 50 * BURST, 60);
+	for (uint32_t i = 0; i < 5; i++) {
+		slow = 0;
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
+		assert_in_range(slow, 1, 1000);
+	}
+	refill = 0;
+	refill_bad = false;
 }
 
 /* What hosts say of a frame once RSS is on is usual: none goes the slow way. */
@@ -593,6 +662,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(partial_message, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(wrap_and_lengths, fx_tiny, fx_close),
 		cmocka_unit_test_setup_teardown(back_pressure, fx_tiny, fx_close),
+		cmocka_unit_test_setup_teardown(endless, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(flags, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(records, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(deferred, fx_big, fx_close),

@@ -24,6 +24,9 @@
 #define HVN_RX_DEFER 16
 #endif
 
+/* Messages of a burst that may bring no frame: a host that refills the ring could keep it for ever. */
+#define HVN_RX_BARREN 512
+
 /* The message being consumed: ranges at..end, in the ring or in the channel's scratch. */
 struct rx_msg {
 	const uint8_t *body; /* behind the descriptor */
@@ -480,11 +483,11 @@ rx_mixed(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **next, struct 
 {
 	struct vmbus_ring *rx = &ch->vc->rx;
 	struct rx_msg msg = { NULL };
-	uint32_t ranges, run, rest;
+	uint32_t ranges, run, rest, budget = (uint32_t)(last - next) + HVN_RX_BARREN;
 
 	while (next != last) {
 		if (msg.at == msg.end) {
-			if (ch->msg_ranges == 0 && hvn_chan_next(ch) != 1)
+			if (budget-- == 0 || (ch->msg_ranges == 0 && hvn_chan_next(ch) != 1))
 				break;
 			rx_msg_load(ch, &msg);
 		}
