@@ -349,41 +349,6 @@ usual(void **state)
 	assert_int_equal(slow, 0);
 }
 
-/* A message counts once, however many bursts it takes and how often mbufs were short meanwhile. */
-static void
-messages_counted(void **state)
-{
-	struct rte_mbuf *all[POOL_SIZE], *m[BURST];
-
-	RTE_SET_USED(state);
-	assert_true(host_frames(1, 0, 8, 60));
-	assert_int_equal(rte_mempool_get_bulk(fx.pool, (void **)all, POOL_SIZE), 0);
-	for (uint32_t i = 0; i < 3; i++)
-		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
-	rte_mempool_put_bulk(fx.pool, (void **)all, POOL_SIZE);
-	for (uint32_t i = 0; i < 4; i++) {
-		assert_int_equal(hvn_rx_burst(fx.rxq, m, 2), 2);
-		rte_pktmbuf_free_bulk(m, 2);
-	}
-	assert_int_equal(fx.rxq->stats.messages, 1);
-	/* The burst ends in the middle of the second. */
-	assert_true(host_frames(2, 0, 8, 60));
-	assert_true(host_frames(3, 8, 8, 60));
-	assert_int_equal(hvn_rx_burst(fx.rxq, m, 12), 12);
-	rte_pktmbuf_free_bulk(m, 12);
-	assert_int_equal(hvn_rx_burst(fx.rxq, m, 12), 4);
-	rte_pktmbuf_free_bulk(m, 4);
-	assert_int_equal(fx.rxq->stats.messages, 3);
-	/* The first of one of several frames is usual, the second is not. */
-	const uint32_t ppi[1][2] = { { 77, 0 } };
-	const uint64_t range[2] = { host_slot(0, 0, 60, 0, NULL), host_slot(1, 1, 60, 1, ppi) };
-
-	assert_true(host_xfer(4, 2, range));
-	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 2);
-	rte_pktmbuf_free_bulk(m, 2);
-	assert_int_equal(fx.rxq->stats.messages, 4);
-}
-
 static void
 vlan(void **state)
 {
@@ -667,7 +632,6 @@ main(void)
 		cmocka_unit_test_setup_teardown(records, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(deferred, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(usual, fx_big, fx_close),
-		cmocka_unit_test_setup_teardown(messages_counted, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(vlan, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(scatter, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(coalesced, fx_big, fx_close),

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Requests of the control plane, on a channel in plain memory. */
+#define FX_CTRL
+#include "datapath_fixture.h"
+
+#include "hvn_hurry.h"
+#include "hvn_link.h"
+#include "hvn_nvsp.h"
+#include "hvn_session.h"
+#include "hvn_vf.h"
+
+/* What the control thread tells; here it has nothing to do. */
+void
+hvn_link_indicate(struct hvn_port *p, const void *msg, uint32_t len)
+{
+	(void)p, (void)msg, (void)len;
+}
+
+void
+hvn_nvsp_notify(struct hvn_port *p, const void *msg, uint32_t len)
+{
+	(void)p, (void)msg, (void)len;
+}
+
+void
+hvn_link_path_changed(struct hvn_port *p)
+{
+	(void)p;
+}
+
+bool
+hvn_session_lost(struct hvn_port *p)
+{
+	(void)p;
+	return false;
+}
+
+uint32_t
+hvn_vf_run(struct hvn_port *p)
+{
+	(void)p;
+	return 0;
+}
+
+bool
+hvn_vf_changed(struct hvn_port *p)
+{
+	(void)p;
+	return false;
+}
+
+#define REPLY	 0x80000004u /* QUERY_COMPLETE */
+#define REQUESTS 10u	     /* more than there are buffers */
+
+static bool host_reads;
+static unsigned int requests, waits;
+
+/* The host: it answers requests as they come. */
+static void
+host_run(uint32_t id)
+{
+	const uint32_t nvsp[10] = { NVSP_RNDIS_COMPLETE, NVSP_STATUS_SUCCESS };
+	const uint64_t ext[2] = { NVSP_RECV_BUF_ID | UINT64_C(1) << 32, 64 };
+	const uint32_t init[10] = { NVSP_INIT_COMPLETE };
+	const uint32_t reply[16] = { REPLY, 64, id };
+	struct vmbus_ring_pkt pkt;
+	uint32_t rc = 0;
+
+	while (host_peek(&pkt) == 1) {
+		uint64_t tid = pkt.tid;
+		uint16_t type = pkt.type;
+
+		host_release(&pkt);
+		if ((tid & HVN_TID_CTRL) == 0)
+			continue; /* what filled the ring */
+		requests++;
+		rc |= !host_put(VMBUS_PKT_COMPLETION, tid, NULL, 0,
+				type == VMBUS_PKT_INBAND ? init : nvsp, 40);
+		if (type == VMBUS_PKT_INBAND)
+			continue;
+		memcpy(fx.recv, reply, sizeof(reply));
+		rc |= !host_put(VMBUS_PKT_XFER_PAGES, 1, ext, sizeof(ext), nvsp_ctrl, 40);
+	}
+	assert_int_equal(rc, 0);
+}
+
+static uint32_t id;
+
+/* Called between two looks at the ring; no test waits for real. */
+bool
+hvn_hurry_over(const struct hvn_port *p, uint64_t until)
+{
+	(void)p, (void)until;
+	waits++;
+	if (host_reads)
+		host_run(id);
+	return !host_reads || waits > 1000;
+}
+
+static int
+rndis(void)
+{
+	const uint32_t msg[4] = { 4, sizeof(msg), 0, 0 };
+	const uint8_t *reply;
+	uint32_t len;
+
+	id = hvn_ctrl_rndis_id(&fx.port);
+	waits = 0;
+	return hvn_ctrl_rndis(&fx.port, msg, sizeof(msg), REPLY, &reply, &len);
+}
+
+static int
+nvsp(void)
+{
+	const uint32_t msg[2] = { NVSP_INIT, 0 };
+
+	waits = 0;
+	return hvn_ctrl_nvsp(&fx.port, msg, sizeof(msg), NVSP_INIT_COMPLETE, NULL, 0);
+}
+
+static int
+open_ctrl(void **state)
+{
+	fx_big(state);
+	fx.data.numa_node = SOCKET_ID_ANY;
+	host_reads = true;
+	requests = 0;
+	return hvn_ctrl_create(&fx.port);
+}
+
+static int
+close_ctrl(void **state)
+{
+	hvn_ctrl_destroy(&fx.port);
+	return fx_close(state);
+}
+
+/*
+ * B22: requests for which the ring has no room fail, and leave nothing behind: as soon as there is
+ * room the next one is sent and answered.
+ */
+static void
+unsent(void **state)
+{
+	unsigned int i;
+
+	RTE_SET_USED(state);
+	assert_int_equal(rndis(), 0);
+	assert_int_equal(nvsp(), 0);
+	assert_int_equal(requests, 2);
+	while (vmbus_ring_tx_put(&fx.vc.tx, VMBUS_PKT_INBAND, 0, 7, NULL, 0, nvsp_data, 8) == 0)
+		;
+	vmbus_ring_tx_publish(&fx.vc.tx);
+	host_reads = false;
+	for (i = 0; i < REQUESTS; i++) {
+		assert_int_equal(rndis(), -EAGAIN);
+		assert_int_equal(nvsp(), -EAGAIN);
+	}
+	assert_int_equal(requests, 2);
+	host_run(0);
+	assert_int_equal(requests, 2);
+	host_reads = true;
+	for (i = 0; i < REQUESTS; i++) {
+		assert_int_equal(rndis(), 0);
+		assert_int_equal(nvsp(), 0);
+	}
+	assert_int_equal(requests, 2 + 2 * REQUESTS);
+	assert_int_equal(hvn_ctrl_late(&fx.port), 0);
+}
+
+/*
+ * Those that were sent, and not read in time, hold their buffers: the host may still read them. It
+ * has them back once it does, its answers are late, and the next request is answered.
+ */
+static void
+unread(void **state)
+{
+	unsigned int sent = 0;
+	int rc;
+
+	RTE_SET_USED(state);
+	host_reads = false;
+	while ((rc = rndis()) == -ETIMEDOUT)
+		assert_true(++sent < REQUESTS);
+	assert_int_equal(rc, -EBUSY);
+	assert_true(sent > 1);
+	host_reads = true;
+	host_run(id);
+	assert_int_equal(requests, sent);
+	while (hvn_chan_scan(fx.ch) > 0)
+		;
+	assert_true(hvn_ctrl_late(&fx.port) >= sent);
+	assert_int_equal(rndis(), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(unsent, open_ctrl, close_ctrl),
+		cmocka_unit_test_setup_teardown(unread, open_ctrl, close_ctrl),
+	};
+
+	if (fx_eal() != 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
