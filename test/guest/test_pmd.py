@@ -73,24 +73,15 @@ def watch_interrupts(host, guest, driver, **more):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_interrupt_masks(dpdk, kernel):
     """
-    While it polls, every channel is masked and the kernel counts no interrupt. The stock driver
-    is looked at in the same guest, for comparison.
+    While it polls, every channel is masked and the kernel counts no interrupt. With the stock
+    driver, in the same guest, it does.
     """
     host, guest = dpdk("port=gen:rate=2000,flows=16,verify=count", kernel=kernel)
     ours = watch_interrupts(host, guest, "net_hvnetvsc")
     stock = watch_interrupts(host, guest, "net_netvsc", stock=True)
     print(f"{kernel}: in_mask and interrupts, ours {ours}, stock {stock}")
     assert ours == (["1", "1"], [0, 0])
-
-
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_back_to_the_kernel(dpdk, kernel):
-    host, guest = dpdk("port=sink", kernel=kernel)
-    guest.run(dpdk_testpmd("txonly", seconds=5), timeout=120)
-    guest.run("hv-devbind --bind hv_netvsc $(ls /sys/bus/vmbus/devices)")
-    guest.until("the interface", "ip link set eth0 up && ip link show eth0 | grep -q LOWER_UP")
-    code, out = guest.status("hv-devbind --bind uio_hv_generic eth0")
-    assert code != 0 and "up" in out
+    assert "0" in stock[0] and max(stock[1]) > 0
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
