@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""How long a probe takes on hv-host, from opening the channel until the link is known."""
+"""How long a port takes on hv-host, from opening its channel until its link is up, by parts."""
 import argparse
 import pathlib
 import re
@@ -10,36 +10,53 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "test/e2e"))
 
-from hv import Host, TestpmdHv  # noqa: E402
+from hv import CPUS, Host, TestpmdHv  # noqa: E402
 
-LINE = re.compile(r"sections of \d+, \d+ queues, (\d+) us")
+SHARED = re.compile(r"(\d+) bytes shared in (\d+) us")
+SESSION = re.compile(r"(\d+) us \(channel (\d+), NVSP (\d+), RNDIS (\d+)\)")
+CONFIGURED = re.compile(r"configured, (\d+) us")
+STARTED = re.compile(r"started, link up, (\d+) us")
+LOGS = ["--log-level=pmd.net.hvnetvsc:info", "--log-level=bus.hv_vmbus:debug"]
 
 
-def probe(host):
-    app = TestpmdHv(host, "--forward-mode=rxonly",
-                    eal=["--log-level=pmd.net.hvnetvsc:info"])
+def times(host, queues):
+    """Microseconds by part, in the order in which they pass."""
+    app = TestpmdHv(host, "--forward-mode=rxonly", f"--rxq={queues}", f"--txq={queues}", eal=LOGS)
     try:
-        us = int(app.expect(LINE).group(1))
         app.expect("Forwarding")
         app.end()
     finally:
         app.kill()
-    return us / 1000
+    _, *parts = map(int, SESSION.search(app.text).groups())
+    shared = sum(int(us) for _, us in SHARED.findall(app.text[:app.text.index(" us (channel")]))
+    return {"sharing memory": shared, "rest of the channel": parts[0] - shared,
+            "NVSP": parts[1], "RNDIS": parts[2],
+            "configure": int(CONFIGURED.search(app.text).group(1)),
+            "start": int(STARTED.search(app.text).group(1))}
+
+
+def row(name, us):
+    ms = [n / 1000 for n in us]
+    return f"{name:<20} median {statistics.median(ms):6.1f} ms, {min(ms):.1f} to {max(ms):.1f}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--starts", type=int, default=20)
-    starts = parser.parse_args().starts
+    parser.add_argument("--queues", type=int, default=1)
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hv-probe.") as tmp:
-        host = Host(pathlib.Path(tmp), nics=["port=sink"])
+        # Not on the CPU on which the application probes.
+        host = Host(pathlib.Path(tmp), nics=["port=sink"], cpu=CPUS[-1])
         try:
-            ms = [probe(host) for _ in range(starts)]
+            runs = [times(host, args.queues) for _ in range(args.starts)]
             host.end()
         finally:
             host.kill()
-    print(f"probe to link-up: median {statistics.median(ms):.1f} ms, "
-          f"{min(ms):.1f} to {max(ms):.1f} in {starts} starts (target: 100 ms)")
+    for part in runs[0]:
+        print(row(part, [run[part] for run in runs]))
+    print(row("probe to link-up", [sum(run.values()) for run in runs]),
+          f"in {args.starts} starts (target: 100 ms)")
 
 
 if __name__ == "__main__":

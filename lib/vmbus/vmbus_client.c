@@ -15,6 +15,7 @@
 
 #define FDS_PER_DATAGRAM 4   /* one is legal; more are received only to be closed */
 #define SILENT_MS	 100 /* patience with a host that has let us wait in vain */
+#define IDLE_MS		 1   /* between the pieces of what is done in idle time */
 
 static __thread uint64_t hurry_until; /* monotonic milliseconds, 0: no hurry */
 
@@ -373,6 +374,14 @@ on_rescind(struct vmbus_client *c, uint32_t relid)
 	c->ops->rescind(c->ctx, relid);
 }
 
+static void
+on_torndown(struct vmbus_client *c, uint32_t gpadl)
+{
+	if (c->ops->torndown != NULL)
+		c->ops->torndown(c->ctx, gpadl);
+	answer(c, VMBUS_MSG_GPADL_TORNDOWN, gpadl, 0, 0, NULL);
+}
+
 static bool
 relid_ok(uint32_t relid)
 {
@@ -406,7 +415,7 @@ on_message(struct vmbus_client *c, const void *msg, uint32_t len)
 	else if (hdr->type == VMBUS_MSG_GPADL_CREATED && len >= sizeof(*created))
 		answer(c, hdr->type, created->gpadl, created->status, 0, NULL);
 	else if (hdr->type == VMBUS_MSG_GPADL_TORNDOWN && len >= sizeof(*torndown))
-		answer(c, hdr->type, torndown->gpadl, 0, 0, NULL);
+		on_torndown(c, torndown->gpadl);
 	else if (hdr->type == VMBUS_MSG_OPENCHANNEL_RESULT && len >= sizeof(*opened))
 		answer(c, hdr->type, opened->relid, opened->status, 0, NULL);
 }
@@ -538,13 +547,17 @@ wait_input(struct vmbus_client *c)
 	struct pollfd p[] = { { .fd = c->fd, .events = POLLIN },
 			      { .fd = c->wake, .events = POLLIN },
 			      { .fd = c->seconds, .events = POLLIN } };
+	bool more = c->ops->idle != NULL;
 	uint64_t n;
+	int ready;
 
 	pthread_mutex_lock(&c->lock);
 	if (c->n_unsent != 0)
 		p[0].events |= POLLOUT;
 	pthread_mutex_unlock(&c->lock);
-	if (poll(p, sizeof(p) / sizeof(p[0]), -1) < 0)
+	while ((ready = poll(p, sizeof(p) / sizeof(p[0]), more ? IDLE_MS : -1)) == 0)
+		more = c->ops->idle(c->ctx);
+	if (ready < 0)
 		return errno == EINTR;
 	if (p[1].revents != 0 && read(c->wake, &n, sizeof(n)) < 0 && errno != EAGAIN)
 		return false;
@@ -571,6 +584,16 @@ vmbus_client_run(struct vmbus_client *c)
 	shutdown(c->fd, SHUT_RDWR);
 	if (!stopping)
 		c->ops->hangup(c->ctx);
+}
+
+void
+vmbus_client_wake(struct vmbus_client *c)
+{
+	const uint64_t one = 1;
+
+	/* Full: it is awake. */
+	while (write(c->wake, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
 }
 
 void

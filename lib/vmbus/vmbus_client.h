@@ -33,6 +33,13 @@ struct vmbus_client_ops {
 	void (*log)(void *ctx, const char *text);
 	/* The host gave something that is not taken. */
 	void (*refused)(void *ctx, const char *what);
+	/*
+	 * The host has let go of a GPADL, in time or late; who waits for it is woken behind this.
+	 * NULL: not wanted, as the next.
+	 */
+	void (*torndown)(void *ctx, uint32_t gpadl);
+	/* Nothing came for a millisecond: time for something short. True: call again. */
+	bool (*idle)(void *ctx);
 };
 
 /* --- connection ------------------------------------------------------------------------------- */
@@ -46,6 +53,9 @@ int vmbus_client_new(int fd, const struct vmbus_client_ops *ops, void *ctx,
 
 /* Receive until the host hangs up or vmbus_client_stop() is called. */
 void vmbus_client_run(struct vmbus_client *client);
+
+/* There is something for ->idle(). Does not wait. */
+void vmbus_client_wake(struct vmbus_client *client);
 
 /* Let vmbus_client_run() return, without the hang-up callback. Does not wait. */
 void vmbus_client_stop(struct vmbus_client *client);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <rte_eal.h>
@@ -16,95 +15,11 @@
 #include "vmbus_bus.h"
 #include "vmbus_user_conn.h"
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14, uapi/asm-generic/mman-common.h */
-#endif
-
-#define SECONDARY_DEVICES    RTE_MAX_ETHPORTS
-#define RESCINDED_TIMEOUT_MS 1000 /* a host has given up the pages with the channel */
-
-/* --- shared memory ------------------------------------------------------------------------------ */
-
-static int
-share_gpadl(struct user_conn *conn, uint32_t relid, struct user_share *sh)
-{
-	uint32_t n = (uint32_t)(sh->mz->len / HV_PAGE_SIZE);
-	uint64_t *pfn = calloc(n, sizeof(*pfn));
-	int rc;
-
-	if (pfn == NULL)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++) {
-		const void *page = RTE_PTR_ADD(sh->mz->addr, (size_t)i * HV_PAGE_SIZE);
-
-		/* Pages are looked up one by one: contiguous in memory is all they have to be. */
-		pfn[i] = hv_vmbus_gpa(rte_mem_virt2iova(page)) >> HV_PAGE_SHIFT;
-	}
-	rc = vmbus_client_gpadl_create(conn->client, relid, pfn, n, &sh->gpadl);
-	free(pfn);
-	return rc;
-}
-
-/* Memory, shared with the host under a channel's GPADL. */
-static int
-share_new(struct user_dev *ud, uint32_t relid, uint32_t bytes, struct user_share *sh)
-{
-	static unsigned int zones;
-	char name[RTE_MEMZONE_NAMESIZE];
-	int rc;
-
-	bytes = RTE_ALIGN_CEIL(bytes, HV_PAGE_SIZE);
-	snprintf(name, sizeof(name), "hv_vmbus_%u",
-		 __atomic_fetch_add(&zones, 1, __ATOMIC_RELAXED));
-	sh->mz = rte_memzone_reserve_aligned(name, bytes, ud->dev->device.numa_node, 0,
-					     HV_PAGE_SIZE);
-	if (sh->mz == NULL) {
-		VMBUS_LOG(ERR, "%s: no %u bytes of DPDK memory: give it more (-m, hugepages)",
-			  ud->dev->name, bytes);
-		return -ENOMEM;
-	}
-	sh->memory = vmbus_memory_new(sh->mz);
-	if (sh->memory == NULL) {
-		rte_memzone_free(sh->mz);
-		sh->mz = NULL;
-		return -ENOMEM;
-	}
-	/* Page faults now and all at once, not one by one on the data path. Older kernels cannot. */
-	madvise(sh->mz->addr, bytes, MADV_POPULATE_WRITE);
-	rc = share_gpadl(ud->conn, relid, sh);
-	if (rc != 0)
-		VMBUS_LOG(ERR, "%s: the host does not take %u bytes of memory: %s", ud->dev->name,
-			  bytes, strerror(-rc));
-	return rc;
-}
-
-/* -ETIMEDOUT: the host may still have it. */
-static int
-share_free(struct user_dev *ud, uint32_t relid, struct user_share *sh)
-{
-	bool rescinded = user_offer_rescinded(ud->conn, relid);
-	int rc = 0;
-
-	if (sh->gpadl != 0)
-		rc = vmbus_client_gpadl_teardown(ud->conn->client, relid, sh->gpadl,
-						 rescinded ? RESCINDED_TIMEOUT_MS
-							   : VMBUS_CLIENT_TIMEOUT_MS);
-	sh->gpadl = 0;
-	if (rc == -ENOTCONN || rescinded)
-		rc = 0;
-	if (rc == 0)
-		hv_vmbus_memory_put(sh->memory);
-	else if (sh->mz != NULL)
-		VMBUS_LOG(ERR, "%s: the host does not give back %zu bytes: %s; they are lost",
-			  ud->dev->name, sh->mz->len, strerror(-rc));
-	sh->mz = NULL;
-	sh->memory = NULL;
-	return rc != 0 ? -ETIMEDOUT : 0;
-}
+#define SECONDARY_DEVICES RTE_MAX_ETHPORTS
 
 /* --- channels -------------------------------------------------------------------------------------- */
 
-/* Close a channel as far as it got. As share_free(). */
+/* Close a channel as far as it got. As user_share_free(). */
 static int
 channel_close(struct user_dev *ud, struct user_chan *uc)
 {
@@ -120,7 +35,7 @@ channel_close(struct user_dev *ud, struct user_chan *uc)
 				  strerror(-rc));
 	}
 	uc->opened = false;
-	rc = share_free(ud, uc->relid, &uc->ring);
+	rc = user_share_free(ud, uc->relid, &uc->ring);
 	vmbus_client_forget(conn->client, uc->relid, uc->conn_id);
 	pthread_mutex_lock(&conn->lock);
 	if (conn->event_fd[uc->relid] >= 0)
@@ -138,7 +53,7 @@ channel_open(struct user_dev *ud, struct user_chan *uc, struct hv_vmbus_channel 
 	struct vmbus_ring_hdr *hdr[2];
 	int rc;
 
-	rc = share_new(ud, uc->relid, 2 * ring_bytes, &uc->ring);
+	rc = user_share_new(ud, uc->relid, 2 * ring_bytes, &uc->ring);
 	if (rc != 0)
 		return rc;
 	hdr[0] = uc->ring.mz->addr;
@@ -189,9 +104,9 @@ channel_free(struct user_dev *ud, uint16_t index)
 static int
 buffers_free(struct user_dev *ud, uint32_t relid)
 {
-	int rc = share_free(ud, relid, &ud->recv);
+	int rc = user_share_free(ud, relid, &ud->recv);
 
-	return share_free(ud, relid, &ud->send) | rc;
+	return user_share_free(ud, relid, &ud->send) | rc;
 }
 
 static int
@@ -229,7 +144,7 @@ buffer_new(struct user_dev *ud, uint32_t relid, uint32_t bytes, struct user_shar
 	memset(buf, 0, sizeof(*buf));
 	if (bytes == 0)
 		return 0;
-	rc = share_new(ud, relid, bytes, sh);
+	rc = user_share_new(ud, relid, bytes, sh);
 	if (rc != 0)
 		return rc;
 	buf->addr = sh->mz->addr;
@@ -261,10 +176,14 @@ user_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *params
 		rc = buffer_new(ud, uc->relid, params->send_buf_bytes, &ud->send, &s->send);
 	if (rc == 0)
 		rc = channel_open(ud, uc, chan, params->ring_bytes, monitor_id);
-	if (rc == 0)
+	if (rc == 0) {
 		user_mp_opened(ud);
-	else
+		user_share_populate(ud->conn, &ud->recv);
+		user_share_populate(ud->conn, &ud->send);
+		user_share_populate(ud->conn, &uc->ring);
+	} else {
 		user_close(dev, 0);
+	}
 	return rc == -ENOTCONN ? -ENODEV : rc;
 }
 
@@ -282,7 +201,9 @@ user_subchannel_open(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 		return rc == -ENODEV ? -EAGAIN : rc;
 	ud->chan[chan->index] = uc;
 	rc = channel_open(ud, uc, chan, s->chan[0]->ring_bytes, monitor_id);
-	if (rc != 0) {
+	if (rc == 0) {
+		user_share_populate(ud->conn, &uc->ring);
+	} else {
 		channel_close(ud, uc);
 		channel_free(ud, chan->index);
 	}

@@ -173,6 +173,18 @@ on_refused(void *ctx, const char *what)
 		VMBUS_LOG(WARNING, "%s: not taken from the host: %s", conn->path, what);
 }
 
+static void
+on_torndown(void *ctx, uint32_t gpadl)
+{
+	user_share_torndown(ctx, gpadl);
+}
+
+static bool
+on_idle(void *ctx)
+{
+	return user_share_idle(ctx);
+}
+
 static const struct vmbus_client_ops client_ops = {
 	.offer = on_offer,
 	.rescind = on_rescind,
@@ -180,6 +192,8 @@ static const struct vmbus_client_ops client_ops = {
 	.hangup = on_hangup,
 	.log = on_log,
 	.refused = on_refused,
+	.torndown = on_torndown,
+	.idle = on_idle,
 };
 
 static void *
@@ -216,6 +230,7 @@ static void
 conn_down(struct user_conn *conn)
 {
 	struct user_offer *o;
+	bool ended = conn->dead;
 
 	if (!conn->up)
 		return;
@@ -223,13 +238,16 @@ conn_down(struct user_conn *conn)
 	pthread_mutex_lock(&conn->lock);
 	conn->settled = false;
 	pthread_mutex_unlock(&conn->lock);
-	if (vmbus_client_version(conn->client) != 0 && !conn->dead &&
-	    vmbus_client_unload(conn->client, UNLOAD_MS) != 0)
-		VMBUS_LOG(WARNING, "%s: the host did not confirm the end", conn->path);
+	if (vmbus_client_version(conn->client) != 0 && !ended) {
+		ended = vmbus_client_unload(conn->client, UNLOAD_MS) == 0;
+		if (!ended)
+			VMBUS_LOG(WARNING, "%s: the host did not confirm the end", conn->path);
+	}
 	vmbus_client_stop(conn->client);
 	pthread_join(conn->thread, NULL);
 	/* Nobody is left who could arm it again. */
 	rte_eal_alarm_cancel(announce, conn);
+	user_share_end(conn, ended);
 	if (conn->mem.client != NULL)
 		user_mem_forget(&conn->mem);
 	conn->mem.client = NULL;
@@ -348,6 +366,8 @@ conn_add(const char *path, size_t len, const struct vmbus_devargs_socket *s)
 	pthread_mutex_init(&conn->lock, NULL);
 	TAILQ_INIT(&conn->offers);
 	TAILQ_INIT(&conn->devs);
+	TAILQ_INIT(&conn->populating);
+	TAILQ_INIT(&conn->leaving);
 	memset(conn->event_fd, 0xff, sizeof(conn->event_fd));
 	TAILQ_INSERT_TAIL(&conns, conn, link);
 }

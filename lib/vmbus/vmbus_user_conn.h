@@ -65,14 +65,19 @@ struct user_conn {
 	bool dead;			   /* the host hung up */
 	TAILQ_HEAD(, user_offer) offers;
 	TAILQ_HEAD(, user_dev) devs;
+	TAILQ_HEAD(, user_share) populating;
+	TAILQ_HEAD(, user_leaving) leaving;
 	int event_fd[VMBUS_RELID_MAX + 1]; /* ours, where the host gives none; else -1 */
 };
 
 /* Memory shared by a GPADL. */
 struct user_share {
+	TAILQ_ENTRY(user_share) link; /* of conn->populating */
 	const struct rte_memzone *mz;
 	struct hv_vmbus_memory *memory; /* frees mz */
 	uint32_t gpadl;
+	bool populating;
+	size_t populated; /* bytes of it that have had their page faults */
 };
 
 struct user_chan {
@@ -115,6 +120,29 @@ void user_offer_drop(struct user_conn *conn, struct user_chan *uc);
 
 /* Device bookkeeping. */
 void user_dev_release(struct user_dev *ud);
+
+/* --- vmbus_user_share.c ------------------------------------------------------------------------ */
+
+/* Memory, shared with the host under a channel's GPADL. 0 or -errno; *sh is to be freed anyhow. */
+int user_share_new(struct user_dev *ud, uint32_t relid, uint32_t bytes, struct user_share *sh);
+
+/* -ETIMEDOUT: the host may still have it; it comes back when the host says so. */
+int user_share_free(struct user_dev *ud, uint32_t relid, struct user_share *sh);
+
+/*
+ * Have the page faults of all its pages taken in the background, piece by piece. On the data path
+ * each would cost microseconds; all at once, before the device is used, they cost most of a probe.
+ */
+void user_share_populate(struct user_conn *conn, struct user_share *sh);
+
+/* On the connection's thread, when nothing else is to be done: a piece of it. True: there is more. */
+bool user_share_idle(struct user_conn *conn);
+
+/* On the connection's thread: the host has let go of a GPADL. */
+void user_share_torndown(struct user_conn *conn, uint32_t gpadl);
+
+/* The connection is at its end, its thread has ended; ours: the host has let go of everything. */
+void user_share_end(struct user_conn *conn, bool ours);
 
 /* --- vmbus_user.c ------------------------------------------------------------------------------ */
 

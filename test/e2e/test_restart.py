@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Restarts of the port: many of them, and under traffic."""
-from console import Console, back, cycle
+import re
+import signal
+
+from console import ANY_PROMPT, Console, back, cycle
 from hv import Host, until
 
 COUNT = 200
@@ -45,5 +48,32 @@ def test_slow_host(run):
     app.do("port 0 txq 0 start", "start")
     until(lambda: app.stats()["TX-packets"] > before, "packets sent again")
     app.do("stop")
+    app.quit()
+    host.end()
+
+
+def allocated(app):
+    """Megabytes of DPDK's heaps in use."""
+    return float(re.search(r"Total .*alloc: ([\d.]+)\(", app.do("dump_socket_mem"))[1])
+
+
+def test_memory_comes_back_late(run):
+    """A port closes while its host stands still: what the host had is ours when it goes on."""
+    host = run(Host, nics=["port=sink"])
+    app = run(Console, host)
+    app.do("port stop 0")
+    before = allocated(app)
+    host.proc.send_signal(signal.SIGSTOP)
+    try:
+        app.type("port close 0")
+        for _ in range(3):  # receive buffer, send buffer, rings
+            app.expect("lost until it does")
+        app.expect(ANY_PROMPT)
+        assert before - allocated(app) < 8
+    finally:
+        host.proc.send_signal(signal.SIGCONT)
+    for _ in range(3):
+        app.expect("gives memory back, late")
+    until(lambda: before - allocated(app) > 45, "memory")
     app.quit()
     host.end()

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Configure, start, stop, reset, close. */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include <rte_cycles.h>
@@ -236,6 +237,7 @@ hvn_port_configure(struct rte_eth_dev *dev)
 {
 	struct rte_eth_conf *conf = &dev->data->dev_conf;
 	struct hvn_port *p = hvn_port(dev);
+	uint64_t start = rte_get_timer_cycles();
 	int rc;
 
 	if (hvn_removed(p))
@@ -254,6 +256,9 @@ hvn_port_configure(struct rte_eth_dev *dev)
 	if (rc == 0)
 		rc = hvn_rss_configure(p, conf);
 	hvn_ctrl_unlock(p);
+	if (rc == 0)
+		HVN_LOG(INFO, "port %u: configured, %" PRIu64 " us", p->port_id,
+			hvn_us(rte_get_timer_cycles() - start));
 	return rc;
 }
 
@@ -301,6 +306,7 @@ int
 hvn_port_start(struct rte_eth_dev *dev)
 {
 	struct hvn_port *p = hvn_port(dev);
+	uint64_t start = rte_get_timer_cycles();
 	int rc;
 
 	if (hvn_removed(p))
@@ -322,6 +328,10 @@ hvn_port_start(struct rte_eth_dev *dev)
 	if (rc != 0)
 		HVN_LOG(ERR, "port %u: start: %s", p->port_id, rte_strerror(-rc));
 	hvn_link_update(dev, 0);
+	if (rc == 0)
+		HVN_LOG(INFO, "port %u: started, link %s, %" PRIu64 " us", p->port_id,
+			dev->data->dev_link.link_status ? "up" : "down",
+			hvn_us(rte_get_timer_cycles() - start));
 	return rc;
 }
 

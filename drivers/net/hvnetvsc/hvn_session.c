@@ -73,11 +73,19 @@ open_channel(struct hvn_port *p, uint32_t recv_bytes)
 	return 0;
 }
 
+/* Where the time of an opening went. */
+struct session_times {
+	uint64_t start;
+	uint64_t channel; /* open, its buffers shared */
+	uint64_t nvsp;
+};
+
 static int
-handshake(struct hvn_port *p, uint16_t mtu)
+handshake(struct hvn_port *p, uint16_t mtu, struct session_times *t)
 {
 	int rc;
 
+	t->channel = rte_get_timer_cycles();
 	rc = hvn_nvsp_negotiate(p);
 	if (rc == 0)
 		rc = hvn_nvsp_configure(p, mtu);
@@ -85,6 +93,7 @@ handshake(struct hvn_port *p, uint16_t mtu)
 		rc = hvn_nvsp_recv_buf(p);
 	if (rc == 0)
 		rc = hvn_nvsp_send_buf(p);
+	t->nvsp = rte_get_timer_cycles();
 	if (rc == 0)
 		rc = hvn_rndis_initialize(p);
 	if (rc == 0)
@@ -103,7 +112,8 @@ handshake(struct hvn_port *p, uint16_t mtu)
 int
 hvn_session_open(struct hvn_port *p, uint16_t mtu)
 {
-	uint64_t start = rte_get_timer_cycles();
+	struct session_times t = { .start = rte_get_timer_cycles() };
+	uint64_t end;
 	int rc;
 
 	mtu = wire_mtu(mtu);
@@ -117,14 +127,14 @@ hvn_session_open(struct hvn_port *p, uint16_t mtu)
 	hvn_vf_session(p);
 	rc = open_channel(p, RECV_BUF_BYTES);
 	if (rc == 0)
-		rc = handshake(p, mtu);
+		rc = handshake(p, mtu, &t);
 	/* The version is known only behind the channel: an old host is asked again with less. */
 	if (rc == -EPROTO && p->caps.nvsp_version <= NVSP_VERSION_2 && p->recv_buf == NULL &&
 	    p->caps.nvsp_version != 0 && p->recv_len > RECV_BUF_OLD) {
 		hvn_session_close(p, 0);
 		rc = open_channel(p, RECV_BUF_OLD);
 		if (rc == 0)
-			rc = handshake(p, mtu);
+			rc = handshake(p, mtu, &t);
 	}
 	if (rc != 0) {
 		hvn_session_close(p, 0);
@@ -132,12 +142,14 @@ hvn_session_open(struct hvn_port *p, uint16_t mtu)
 	}
 	p->opened = true;
 	hvn_vf_known(p);
+	end = rte_get_timer_cycles();
 	HVN_LOG(INFO,
 		"port %u: NVSP 0x%x, MTU %u, %u slots of %u, %u sections of %u, %u queues, %" PRIu64
-		" us",
+		" us (channel %" PRIu64 ", NVSP %" PRIu64 ", RNDIS %" PRIu64 ")",
 		p->port_id, p->caps.nvsp_version, p->caps.mtu, p->caps.slot_count,
 		p->caps.slot_size, p->caps.section_count, p->caps.section_size, p->caps.rx_queues,
-		(rte_get_timer_cycles() - start) * 1000000 / rte_get_timer_hz());
+		hvn_us(end - t.start), hvn_us(t.channel - t.start), hvn_us(t.nvsp - t.channel),
+		hvn_us(end - t.nvsp));
 	return 0;
 }
 
