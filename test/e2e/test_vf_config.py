@@ -4,7 +4,7 @@ import pytest
 
 import vf
 from console import Console
-from hv import Host, until
+from hv import BUILD, Host, Testpmd, until
 from test_queues import reta
 
 KEY = "0123456789ABCDEF" * 5
@@ -95,6 +95,22 @@ def test_cannot_follow(pair):
     app.do("mac_addr set 0 00:15:5D:00:00:98")
     vf.said(app, "is not used any more: it refuses the port's MAC address")
     assert "00:15:5D:00:00:98" in app.info()["MAC address"]
+
+
+class RefusedQueue(Testpmd):
+    binary = BUILD / "test" / "e2e" / "refused_queue"
+
+    def app_args(self, cores):
+        return []
+
+
+def test_refused_queue(run):
+    """ethdev gives up a queue and refuses the new one: the VF goes on carrying the others."""
+    host = run(Host, nics=["queues=2,vf=1,port=sink"])
+    app = run(RefusedQueue, host, eal=["-a", f"{vf.NIC.format(1)},vf=net_null7"])
+    assert app.wait() == 0, app.text
+    app.forget()
+    host.end()
 
 
 def test_link_down(pair):

@@ -63,6 +63,7 @@ static struct {
 	unsigned int n_inbound;
 	bool refuse_inbound;
 	int memory_refs;
+	pthread_t memory_put_by;
 } fx;
 
 void
@@ -76,7 +77,8 @@ void
 hv_vmbus_memory_put(struct hv_vmbus_memory *m)
 {
 	(void)m;
-	__atomic_sub_fetch(&fx.memory_refs, 1, __ATOMIC_RELAXED);
+	fx.memory_put_by = pthread_self();
+	__atomic_sub_fetch(&fx.memory_refs, 1, __ATOMIC_RELEASE);
 }
 
 int

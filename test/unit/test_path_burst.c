@@ -82,6 +82,43 @@ ring_beside_a_busy_vf(void **state)
 	vf_frames = 0;
 }
 
+/* Nobody ran for long: what is older comes first all the same, unless nothing comes of it. */
+static void
+not_run_for_long(void **state)
+{
+	struct hvn_rx_hold *h = &fx.rxq->hold;
+	struct rte_mbuf *m[4];
+	uint32_t polls;
+
+	RTE_SET_USED(state);
+	for (bool stuck = false;; stuck = true) {
+		fx.rxq->path.vf_port = VF;
+		fx.rxq->path.ring_first = HVN_RING_FIRST;
+		for (uint32_t i = 0; i < 8; i++)
+			assert_true(host_frames(i, i, 1, 100));
+		vf_frames = 1;
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, 4), 4);
+		assert_int_equal(h->n, 1);
+		rte_pktmbuf_free_bulk(m, 4);
+		h->mark.since = 0;
+		if (stuck)
+			break;
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, 4), 4);
+		assert_int_equal(m[0]->pkt_len, 100);
+		rte_pktmbuf_free_bulk(m, 4);
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, 4), 1);
+		assert_int_equal(m[0]->pkt_len, 60);
+		rte_pktmbuf_free(m[0]);
+	}
+	assert_true(hvn_lock_try(&fx.ch->in_lock));
+	for (polls = 0; polls < 1000 && hvn_rx_burst(fx.rxq, m, 4) == 0; polls++)
+		;
+	hvn_lock_release(&fx.ch->in_lock);
+	assert_true(polls > 100 && polls < 1000);
+	assert_int_equal(m[0]->pkt_len, 60);
+	rte_pktmbuf_free(m[0]);
+}
+
 /* Packets are prepared for both paths, also while the queue turns; a VF need not prepare any. */
 static void
 prepare(void **state)
@@ -108,6 +145,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(ring_beside_a_busy_vf, open_vf, close_vf),
+		cmocka_unit_test_setup_teardown(not_run_for_long, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(prepare, open_vf, close_vf),
 	};
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Frames handed out in the receive buffer, and held for as long as applications like. */
 #include <pthread.h>
+#include <unistd.h>
 
 #include "datapath_fixture.h"
 
@@ -189,7 +190,12 @@ outlive(void **state)
 		expect_frame(m[i], i, 1000);
 	assert_int_equal(fx.memory_refs, 1);
 	expect_frame(m[3], 3, 1000);
+	/* Not by us: that may take long. */
+	for (int ms = 0; ms < 10000 && __atomic_load_n(&fx.memory_refs, __ATOMIC_ACQUIRE) != 0;
+	     ms++)
+		usleep(1000);
 	assert_int_equal(fx.memory_refs, 0);
+	assert_false(pthread_equal(fx.memory_put_by, pthread_self()));
 }
 
 /* Freed by other threads while the channel goes on. */

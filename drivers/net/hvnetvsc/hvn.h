@@ -170,7 +170,8 @@ struct hvn_chan {
 struct hvn_ring_mark {
 	uint32_t at;	/* read index when left was counted */
 	uint32_t left;	/* bytes */
-	uint64_t since; /* TSC */
+	uint32_t looks; /* since nothing is left of the time */
+	uint64_t since; /* TSC, of the last progress */
 };
 
 /* Are frames in the ring older than those of the VF? */
@@ -229,6 +230,7 @@ struct hvn_rxq {
 	bool want_hash;
 	bool records; /* frames come with more than a checksum record */
 	bool singles; /* messages come with one frame */
+	bool pinned;  /* the pool's mbufs have buffers elsewhere, for good */
 
 	bool started;
 	bool deferred;

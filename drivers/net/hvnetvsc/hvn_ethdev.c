@@ -272,49 +272,53 @@ vlan_offload_set(struct rte_eth_dev *dev, int mask)
 	return 0;
 }
 
-/* A queue of a running port is set up anew: the VF's queue, and where it puts frames, with it. */
+/*
+ * A queue of a running port goes, or is set up anew: so is the VF's, and where it puts frames. In
+ * between ethdev may refuse the set-up, so that each leaves the VF in use.
+ */
 static void
-rx_queue_release(struct rte_eth_dev *dev, uint16_t id)
+queue_change(struct hvn_port *p)
 {
-	struct hvn_port *p = hvn_port(dev);
-
 	hvn_ctrl_lock(p);
 	if (p->running)
 		hvn_vf_pause(p);
 	hvn_telemetry_lock();
-	hvn_rx_queue_release(dev, id);
+}
+
+static void
+queue_changed(struct hvn_port *p)
+{
 	hvn_telemetry_unlock();
 	hvn_ctrl_unlock(p);
+	if (p->running)
+		hvn_vf_resume(p);
+}
+
+static void
+rx_queue_release(struct rte_eth_dev *dev, uint16_t id)
+{
+	queue_change(hvn_port(dev));
+	hvn_rx_queue_release(dev, id);
+	queue_changed(hvn_port(dev));
 }
 
 static void
 tx_queue_release(struct rte_eth_dev *dev, uint16_t id)
 {
-	struct hvn_port *p = hvn_port(dev);
-
-	hvn_ctrl_lock(p);
-	if (p->running)
-		hvn_vf_pause(p);
-	hvn_telemetry_lock();
+	queue_change(hvn_port(dev));
 	hvn_tx_queue_release(dev, id);
-	hvn_telemetry_unlock();
-	hvn_ctrl_unlock(p);
+	queue_changed(hvn_port(dev));
 }
 
 static int
 rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned int socket,
 	       const struct rte_eth_rxconf *conf, struct rte_mempool *pool)
 {
-	struct hvn_port *p = hvn_port(dev);
 	int rc;
 
-	hvn_ctrl_lock(p);
-	hvn_telemetry_lock();
+	queue_change(hvn_port(dev));
 	rc = hvn_rx_queue_setup(dev, id, nb_desc, socket, conf, pool);
-	hvn_telemetry_unlock();
-	hvn_ctrl_unlock(p);
-	if (p->running)
-		hvn_vf_resume(p);
+	queue_changed(hvn_port(dev));
 	return rc;
 }
 
@@ -322,16 +326,11 @@ static int
 tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned int socket,
 	       const struct rte_eth_txconf *conf)
 {
-	struct hvn_port *p = hvn_port(dev);
 	int rc;
 
-	hvn_ctrl_lock(p);
-	hvn_telemetry_lock();
+	queue_change(hvn_port(dev));
 	rc = hvn_tx_queue_setup(dev, id, nb_desc, socket, conf);
-	hvn_telemetry_unlock();
-	hvn_ctrl_unlock(p);
-	if (p->running)
-		hvn_vf_resume(p);
+	queue_changed(hvn_port(dev));
 	return rc;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 
+#include <rte_alarm.h>
 #include <rte_eal.h>
 #include <rte_malloc.h>
 
@@ -33,12 +34,25 @@ struct hvn_ext {
 };
 
 static void
-ext_put(struct hvn_ext *ext)
+ext_free(void *arg)
+{
+	struct hvn_ext *ext = arg;
+
+	hv_vmbus_memory_put(ext->memory);
+	rte_free(ext);
+}
+
+/*
+ * To free memory may take EAL's lock and an answer of the host, which a thread that frees an mbuf
+ * must not wait for: the alarm thread does.
+ */
+static void
+ext_put(struct hvn_ext *ext, bool may_wait)
 {
 	if (__atomic_sub_fetch(&ext->refs, 1, __ATOMIC_ACQ_REL) != 0)
 		return;
-	hv_vmbus_memory_put(ext->memory);
-	rte_free(ext);
+	if (may_wait || rte_eal_alarm_set(1, ext_free, ext) != 0)
+		ext_free(ext);
 }
 
 /* Nobody refers to the message any more. Any thread. */
@@ -52,7 +66,7 @@ give_back(struct ext_msg *msg)
 	while (!__atomic_compare_exchange_n(&ext->returned, &msg->next, msg, true, __ATOMIC_RELEASE,
 					    __ATOMIC_RELAXED))
 		;
-	ext_put(ext);
+	ext_put(ext, false);
 }
 
 /* The last mbuf was freed. */
@@ -99,7 +113,7 @@ hvn_ext_release(struct hvn_ext *ext)
 	ext->current = NULL;
 	if (msg != NULL && rte_mbuf_ext_refcnt_update(&msg->shinfo, -1) == 0)
 		give_back(msg);
-	ext_put(ext);
+	ext_put(ext, true);
 }
 
 bool
@@ -166,8 +180,7 @@ hvn_ext_attach(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const
 	    len > UINT16_MAX || ch->rsc_head != NULL || (tagged && !q->vlan_strip) ||
 	    ((info->present & RNDIS_INFO_PACKET_ID) != 0 &&
 	     (info->packet_id.flags & RNDIS_PKTID_SUBALLOC) != 0) ||
-	    (rte_pktmbuf_priv_flags(q->pool) & RTE_PKTMBUF_POOL_F_PINNED_EXT_BUF) != 0 ||
-	    q->port->secondaries != 0 || rte_eal_process_type() != RTE_PROC_PRIMARY)
+	    q->pinned || q->port->secondaries != 0 || rte_eal_process_type() != RTE_PROC_PRIMARY)
 		return false;
 	/* Some applications send on what they receive: it fits what they were told of sizes. */
 	if (info->data_len > q->port->data->mtu + RTE_ETHER_HDR_LEN + sizeof(struct rte_vlan_hdr))

@@ -24,9 +24,10 @@
 
 #define VF_QUEUE_MAX HVN_DESC_MAX /* frames a VF's queue can hold, or more */
 
-#define OLDER_MS 1000 /* receive: the older path is empty by then, or nobody empties it */
-#define SEND_MS	 1000 /* transmit: as before, while waiting for the moment to turn */
-#define HOLD_MS	 1100 /* ... and then nothing, until it comes or by then */
+#define OLDER_MS    1000 /* receive: the older path gets shorter by then, or nobody empties it */
+#define OLDER_LOOKS 256	 /* ... unless it was this one that nobody ran for so long */
+#define SEND_MS	    1000 /* transmit: as before, while waiting for the moment to turn */
+#define HOLD_MS	    2000 /* ... and then nothing, until it comes or by then */
 
 static inline bool
 is_over(uint64_t since, uint64_t ms)
@@ -73,6 +74,7 @@ hvn_path_mark_ring(const struct hvn_rxq *q, struct hvn_ring_mark *m)
 	uint32_t windex;
 
 	m->left = 0;
+	m->looks = 0;
 	m->since = rte_rdtsc();
 	if (q->chan == NULL || hvn_removed(q->port))
 		return;
@@ -92,15 +94,19 @@ rx_ring_passed(const struct hvn_rxq *q, struct hvn_ring_mark *m)
 
 	if (m->left == 0)
 		return true;
-	if (q->chan == NULL || hvn_removed(q->port) || is_over(m->since, OLDER_MS)) {
+	if (q->chan == NULL || hvn_removed(q->port) ||
+	    (is_over(m->since, OLDER_MS) && ++m->looks > OLDER_LOOKS)) {
 		m->left = 0;
 		return true;
 	}
 	rx = &q->chan->vc->rx;
 	index = __atomic_load_n(&rx->index, __ATOMIC_RELAXED);
+	if (index == m->at)
+		return false;
 	bytes = vmbus_ring_dist(rx, m->at, index);
 	m->at = index;
 	m->left -= RTE_MIN(bytes, m->left);
+	m->since = rte_rdtsc();
 	return m->left == 0;
 }
 

@@ -105,6 +105,7 @@ hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 	q->data_max = q->buf_len - RTE_ETHER_HDR_LEN;
 	q->data_off = SLOT_DATA_OFF;
 	q->want_hash = (offloads & RTE_ETH_RX_OFFLOAD_RSS_HASH) != 0;
+	q->pinned = (rte_pktmbuf_priv_flags(pool) & RTE_PKTMBUF_POOL_F_PINNED_EXT_BUF) != 0;
 	q->deferred = conf->rx_deferred_start != 0;
 	q->vlan_strip = (offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) != 0;
 	q->ptypes = p->ptypes;
@@ -297,8 +298,7 @@ hvn_rxq_start(struct hvn_rxq *q)
 	q->slot_max = p->recv_len - q->slot_size - 64;
 	/* Frames that are not copied are not usual. */
 	q->data_max = q->buf_len - RTE_ETHER_HDR_LEN;
-	if (ch->ext != NULL &&
-	    (rte_pktmbuf_priv_flags(q->pool) & RTE_PKTMBUF_POOL_F_PINNED_EXT_BUF) == 0 &&
+	if (ch->ext != NULL && !q->pinned &&
 	    p->args.rx_copybreak <= q->data_max + RTE_ETHER_HDR_LEN)
 		q->data_max = p->args.rx_copybreak > RTE_ETHER_HDR_LEN
 				      ? p->args.rx_copybreak - RTE_ETHER_HDR_LEN - 1

@@ -28,7 +28,6 @@ hvn_vf_create(struct hvn_port *p)
 		return -ENOMEM;
 	vf->p = p;
 	vf->port = RTE_MAX_ETHPORTS;
-	vf->gone = RTE_MAX_ETHPORTS;
 	rte_spinlock_init(&vf->lock);
 	hvn_path_init(&vf->path);
 	TAILQ_INIT(&vf->flows);

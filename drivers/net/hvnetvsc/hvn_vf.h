@@ -34,8 +34,9 @@ struct hvn_vf {
 	bool assoc;
 	bool fresh; /* the session has not said yet what the host's path is */
 	uint32_t serial;
-	uint16_t port;		/* RTE_MAX_ETHPORTS: none attached */
-	uint16_t gone;		/* one that vanished while it was not attached; or the same */
+	uint16_t port; /* RTE_MAX_ETHPORTS: none attached */
+	bool any_gone; /* a port vanished while it was not attached: these */
+	bool gone[RTE_MAX_ETHPORTS];
 	bool polled;		/* it has no removal interrupt: it is asked whether it is there */
 	uint64_t foreign_since; /* ns: another process seems to be inside the VF since then */
 	uint64_t owner;
@@ -141,7 +142,7 @@ int hvn_vf_look(struct hvn_vf *vf);
 /* Find or probe the port and take it. 0, -EAGAIN, or why it cannot be used. */
 int hvn_vf_attach(struct hvn_vf *vf);
 void hvn_vf_detach(struct hvn_vf *vf);
-/* Let go of a port that vanished while it was not attached. */
+/* Let go of ports that vanished while they were not attached. */
 void hvn_vf_clear(struct hvn_vf *vf);
 /* No event of the attached port comes any more. */
 void hvn_vf_unwatch(struct hvn_vf *vf);

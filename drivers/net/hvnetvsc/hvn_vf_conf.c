@@ -121,6 +121,7 @@ setup_queues(struct hvn_vf *vf, const struct rte_eth_dev_info *info,
 {
 	struct rte_eth_dev_data *d = vf->p->data;
 	int node = rte_eth_dev_socket_id(vf->port);
+	struct rte_mempool *pool = NULL;
 	uint16_t rxd = 0, txd = 0;
 	int rc = 0;
 
@@ -128,6 +129,7 @@ setup_queues(struct hvn_vf *vf, const struct rte_eth_dev_info *info,
 		struct hvn_rxq *q = d->rx_queues[i];
 
 		rxd = q != NULL && q->nb_desc > rxd ? q->nb_desc : rxd;
+		pool = q != NULL ? q->pool : pool;
 	}
 	for (uint16_t i = 0; i < d->nb_tx_queues; i++) {
 		struct hvn_txq *q = d->tx_queues[i];
@@ -139,11 +141,14 @@ setup_queues(struct hvn_vf *vf, const struct rte_eth_dev_info *info,
 		struct hvn_rxq *q = d->rx_queues[i];
 		struct rte_eth_rxconf rx = info->default_rxconf;
 
-		if (q == NULL)
+		/* One that the application has not set up again: nobody will poll it. */
+		if (q != NULL)
+			pool = q->pool;
+		if (pool == NULL)
 			return -EAGAIN;
 		rx.offloads = conf->rxmode.offloads;
 		rx.rx_deferred_start = 0;
-		rc = rte_eth_rx_queue_setup(vf->port, i, rxd, (unsigned int)node, &rx, q->pool);
+		rc = rte_eth_rx_queue_setup(vf->port, i, rxd, (unsigned int)node, &rx, pool);
 	}
 	for (uint16_t i = 0; i < d->nb_tx_queues && rc == 0; i++) {
 		struct rte_eth_txconf tx = info->default_txconf;

@@ -242,7 +242,8 @@ on_gone(uint16_t port, enum rte_eth_event_type type, void *arg, void *ret)
 	RTE_SET_USED(type);
 	RTE_SET_USED(ret);
 	if (port != vf->port && is_own(vf, port)) {
-		__atomic_store_n(&vf->gone, port, __ATOMIC_RELEASE);
+		__atomic_store_n(&vf->gone[port], true, __ATOMIC_RELAXED);
+		__atomic_store_n(&vf->any_gone, true, __ATOMIC_RELEASE);
 		hvn_ctrl_kick(vf->p);
 	}
 	return 0;
@@ -309,10 +310,12 @@ forget(const struct hvn_vf *vf, uint16_t port)
 void
 hvn_vf_clear(struct hvn_vf *vf)
 {
-	uint16_t port = __atomic_exchange_n(&vf->gone, RTE_MAX_ETHPORTS, __ATOMIC_ACQ_REL);
-
-	if (port != RTE_MAX_ETHPORTS && port != vf->port && is_own(vf, port))
-		forget(vf, port);
+	if (!__atomic_exchange_n(&vf->any_gone, false, __ATOMIC_ACQ_REL))
+		return;
+	for (uint16_t port = 0; port < RTE_MAX_ETHPORTS; port++)
+		if (__atomic_exchange_n(&vf->gone[port], false, __ATOMIC_RELAXED) &&
+		    port != vf->port && is_own(vf, port))
+			forget(vf, port);
 }
 
 /* A device that was probed for us and has no port of ours; unless it has ports of others. */
