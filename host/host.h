@@ -96,8 +96,11 @@ void *guest_addr(struct partition *part, uint64_t gpa, size_t len, bool write);
 /* Interrupt the guest for a channel (a publish function returned true). */
 void channel_signal(struct channel *chan);
 
-/* Ask the guest for a signal when `bytes` are free in tx, or (0) no longer. */
+/* Ask the guest for a signal when `bytes` are free in tx, or (0) no longer. All is published. */
 void channel_wait_room(struct channel *chan, uint32_t bytes);
+
+/* A blocked channel finds room: may it use it, or does the guest owe the signal for it? */
+bool channel_has_room(struct channel *chan);
 
 /* Stop serving a channel after a fatal protocol error; the guest sees a ring nobody reads. */
 void channel_fail(struct channel *chan);

@@ -61,7 +61,7 @@ struct nic_opt {
 	unsigned int refuse_recv, refuse_send, recv_max, hold_rx, overflow_drop, speed_short;
 	unsigned int tx_csum4, tx_csum6, rx_csum, lso4, lso6, rsc;
 	unsigned int mangle, oids_all, mac_change, reset_answered, filter_mac, mcast_list;
-	unsigned int vf_when, ring_use;
+	unsigned int vf_when, ring_use, ring_spare, tx_resume, pages_split;
 	uint64_t speed; /* bit/s */
 };
 
@@ -149,6 +149,7 @@ struct nic_queue {
 	struct vmbus_xfer_range batch[NVSP_XFER_RANGES_MAX_RSC];
 	/* completions not yet in the ring */
 	unsigned int comp_head, n_comp;
+	bool tx_full; /* NIC_TX_QUOTA sends were outstanding: too few have been completed since */
 	struct tx_completion comp[NIC_TX_QUOTA];
 	/* sections whose completion is in the ring but not published */
 	unsigned int n_done;
@@ -369,7 +370,7 @@ void rx_send_control(struct nic_queue *q, uint32_t slot, uint32_t len);
 void tx_complete(struct nic_queue *q, uint64_t tid, uint32_t section, uint32_t status);
 void tx_flush(struct nic_queue *q);
 void tx_published(struct nic_queue *q);
-bool tx_room(const struct nic_queue *q);
+bool tx_room(struct nic_queue *q);
 bool tx_section_take(struct nic_queue *q, uint32_t section);
 void tx_section_release(struct nic_queue *q, uint32_t section);
 

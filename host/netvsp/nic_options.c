@@ -59,6 +59,7 @@ static const struct choice vf_times[] = { { "rndis", VF_AFTER_RNDIS },
 					  { "config", VF_AFTER_CONFIG },
 					  { NULL, 0 } };
 static const struct choice states[] = { { "down", 0 }, { "up", 1 }, { NULL, 0 } };
+static const struct choice header_pages[] = { { "join", 0 }, { "split", 1 }, { NULL, 0 } };
 static const struct choice overflow[] = { { "hold", 0 }, { "drop", 1 }, { NULL, 0 } };
 
 #define OFF(field) offsetof(struct nic_opt, field)
@@ -119,6 +120,14 @@ static const struct key keys[] = {
 	CHOICE("reset", reset_answered, 0, resets, "RNDIS RESET ends the channel (OpenVMM)"),
 	UINT("ring-use", ring_use, 0, 0, 1u << 30,
 	     "bytes of a ring that received frames fill at most; 0 = all"),
+	UINT("ring-spare", ring_spare, 2048, 0, 1u << 30,
+	     "free bytes of a ring below which no frame is put into it"),
+	CHOICE("header-pages", pages_split, 0, header_pages,
+	       "a header in two ranges that are pages in a row: taken, as Linux before 6.15 sends "
+	       "it; or refused (OpenVMM)"),
+	UINT("tx-resume", tx_resume, 1, 1, NIC_TX_QUOTA,
+	     "with all sends outstanding: the ring is read on when so many more are possible; "
+	     "OpenVMM, asynchronous: 256"),
 	UINT("tx-delay", tx_delay_ms, 0, 0, 60000, "ms until a send is completed"),
 	UINT("tx-fail-every", tx_fail_every, 0, 0, 1u << 30, "every Nth send fails"),
 	UINT("reply-delay", reply_delay_ms, 0, 0, 60000, "ms until a control message is sent"),

@@ -98,19 +98,33 @@ ring_room(struct nic_queue *q, unsigned int n)
 {
 	struct vmbus_ring *tx = &q->chan->tx;
 	uint32_t need = vmbus_ring_footprint(packet_len(q->nic, n)) + NIC_RING_SPARE;
+	uint32_t spare = q->nic->opt.ring_spare;
 
 	if (q->nic->opt.ring_use != 0 && tx->size > q->nic->opt.ring_use)
 		need += tx->size - q->nic->opt.ring_use;
+	/* No more than half of a small ring. */
+	if (spare > tx->size / 2)
+		spare = tx->size / 2;
+	if (need < spare)
+		need = spare;
 	if (vmbus_ring_tx_free(tx) > need || vmbus_ring_tx_space(tx) >= need) {
-		if (q->chan->blocked)
+		if (q->chan->blocked) {
+			if (!channel_has_room(q->chan))
+				return false;
 			channel_wait_room(q->chan, 0);
+		}
 		return true;
 	}
-	if (!q->chan->blocked) {
-		channel_wait_room(q->chan, need > tx->size / 4 ? need : tx->size / 4);
-		return vmbus_ring_tx_space(tx) >= need;
-	}
-	return false;
+	if (q->chan->blocked)
+		return false;
+	/* First what was written, then the wait for room behind it: so the guest reads it. */
+	queue_publish(q);
+	channel_wait_room(q->chan, need > tx->size / 4 ? need : tx->size / 4);
+	if (vmbus_ring_tx_space(tx) < need)
+		return false;
+	/* Freed before it was asked for: without a signal. */
+	channel_wait_room(q->chan, 0);
+	return true;
 }
 
 static unsigned int

@@ -4,9 +4,12 @@
 
 /* May another send be read? Also keeps the list of finished sections from overflowing. */
 bool
-tx_room(const struct nic_queue *q)
+tx_room(struct nic_queue *q)
 {
-	return q->n_comp + q->n_defer < NIC_TX_QUOTA && q->n_done < NIC_BURST;
+	unsigned int left = NIC_TX_QUOTA - q->n_comp - q->n_defer;
+
+	q->tx_full = left < (q->tx_full ? q->nic->opt.tx_resume : 1);
+	return !q->tx_full && q->n_done < NIC_BURST;
 }
 
 /* The section holds a send from now until its completion is published. */

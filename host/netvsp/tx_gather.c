@@ -106,9 +106,9 @@ gather_gpa(struct nic_queue *q, struct tx_source *src, const uint8_t *ext, uint3
 		at += pfns * (uint32_t)sizeof(uint64_t);
 		/*
 		 * Linux before 6.15 makes a range of each page of a buffer: one that goes on where
-		 * the page before it ended is the same range.
+		 * the page before it ended is the same range, unless the host is asked not to know.
 		 */
-		first = first && (i == 0 || off == 0);
+		first = first && (i == 0 || (off == 0 && !q->nic->opt.pages_split));
 		if (first)
 			src->first += len;
 		first = first && ((off + len) & HV_PAGE_MASK) == 0;

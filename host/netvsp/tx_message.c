@@ -297,7 +297,7 @@ defer(struct nic_queue *q, const struct tx_send *s)
  * wait for the port. Only losing a send ends that.
  */
 static bool
-stuck(const struct nic_queue *q)
+stuck(struct nic_queue *q)
 {
 	return (!tx_room(q) || q->defer_full) && host_now() - q->defer_since > STUCK_NS;
 }

@@ -30,7 +30,7 @@ void
 channel_doorbell(struct vchan *c, uint64_t n)
 {
 	c->pub.doorbells += n;
-	c->rang = true;
+	c->rang = c->rang_room = true;
 	c->unsettled += n;
 }
 
@@ -59,8 +59,42 @@ channel_wait_room(struct channel *chan, uint32_t bytes)
 	vmbus_ring_tx_pending(&chan->tx, bytes);
 	chan->blocked = bytes != 0;
 	c->blocked_at = chan->tx.published;
+	c->room = bytes < chan->tx.size - 8 ? (bytes + 7u) & ~7u : chan->tx.size - 8;
+	c->rang_room = false;
+	c->room_since = 0;
 	if (chan->blocked)
 		credit(c, 1);
+}
+
+/* A guest that owes a signal since *since: has it had its time? */
+static bool
+grace_over(uint64_t *since)
+{
+	if (*since == 0)
+		*since = host_now();
+	return host_opt.signal_grace_ms != 0 &&
+	       host_now() - *since >= host_opt.signal_grace_ms * UINT64_C(1000000);
+}
+
+bool
+channel_has_room(struct channel *chan)
+{
+	struct vchan *c = (struct vchan *)chan;
+
+	if (!host_opt.wait_event || c->rang_room ||
+	    (__atomic_load_n(&chan->rx.hdr->feature, __ATOMIC_RELAXED) &
+	     VMBUS_RING_FEAT_PENDING_SEND) == 0)
+		return true;
+	/* It is enough, but less than was asked for: the guest owes nothing yet. */
+	if (vmbus_ring_tx_space(&chan->tx) < c->room)
+		return false;
+	if (!grace_over(&c->room_since))
+		return false;
+	host_violation(chan->part, "ring.signal-room", chan->tx.hdr, RING_HDR_SHOWN,
+		       "channel %u: the %u bytes that were waited for are free, but no signal in "
+		       "%u ms",
+		       chan->relid, c->room, host_opt.signal_grace_ms);
+	return true;
 }
 
 /* --- asleep and awake ------------------------------------------------------------------------ */
@@ -119,10 +153,7 @@ may_wake(struct vchan *c)
 {
 	if (!filled(c) || c->rang || c->pub.rx.error != 0)
 		return true;
-	if (c->owed_since == 0)
-		c->owed_since = host_now();
-	if (host_opt.signal_grace_ms == 0 ||
-	    host_now() - c->owed_since < host_opt.signal_grace_ms * UINT64_C(1000000))
+	if (!grace_over(&c->owed_since))
 		return false;
 	host_violation(
 		c->pub.part, "ring.signal-missing", c->pub.rx.hdr, RING_HDR_SHOWN,

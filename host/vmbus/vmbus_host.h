@@ -27,6 +27,9 @@ struct vchan {
 	uint64_t unsettled;	    /* doorbells whose reason is not looked for yet */
 	uint64_t owed_since;	    /* asleep, not empty, and no signal: since when */
 	uint32_t blocked_at;	    /* what was published when we waited for room last */
+	uint32_t room;		    /* how much we wait for */
+	bool rang_room;		    /* since we wait for it */
+	uint64_t room_since;	    /* it is there, and no signal: since when */
 	/*
 	 * How many doorbells can be explained: one for each time the empty ring filled while the
 	 * mask was clear, and those for room that we waited for. A doorbell beyond that is

@@ -93,6 +93,50 @@ def test_superfluous_while_the_host_waits_for_room(nichost):
     h.end("ring.signal-superfluous")
 
 
+def blocked(nichost, *grace):
+    """A host that waits for room, and a guest that frees all of it and never signals."""
+    h = nichost("ranges=1", *EVENT, *grace)
+    g = h.guest(pages=4096).up(recv=1024)
+    h.inject(bytes(60), count=2000)
+    assert ng.until(lambda: g.ch.words[g.ch.inn // 4 + 3])
+    g.ch.rings = False
+    got = 0
+    while g.ch.read(0.5):
+        got += 1
+    return h, g, got
+
+
+def test_room_without_a_signal(nichost):
+    """The host had to look for itself, and says so."""
+    h, g, got = blocked(nichost, "--signal-grace", "50")
+    assert got > 100
+    h.end("ring.signal-room")
+
+
+def test_no_signal_no_frames(nichost):
+    """As a real host: what waits for room waits for the signal."""
+    h, g, got = blocked(nichost, "--signal-grace", "0")
+    assert got < 2000 and h.stats()["port"]["waiting"] and g.ch.read(0.5) is None
+    g.g.signal(g.relid)
+    assert g.ch.read() is not None
+    h.end()
+
+
+def test_ring_headers_at_open(host):  # noqa: F811
+    """The host masks its ring, waits for no room, and says that it looks at who does."""
+    h = host("--wait", "poll")
+    g = ready(h)
+    pages, out, inn = [0x100 + i for i in range(8)], 0, 4 * vmu.PAGE
+    struct.pack_into("<4I", g.mem, out, 0, 0, 0, 0)
+    struct.pack_into("<4I", g.mem, inn, 0, 0, 1, 0x800)
+    struct.pack_into("<I", g.mem, inn + 64, 0)
+    assert g.gpadl(1, 0x10, pages) == 0 and g.open(1, 0x10, 4) == 0
+    assert struct.unpack_from("<4I", g.mem, out) == (0, 0, 1, 0)
+    assert struct.unpack_from("<4I", g.mem, inn) == (0, 0, 1, 0)
+    assert struct.unpack_from("<I", g.mem, inn + 64)[0] & 1
+    h.end()
+
+
 def test_eventfd_counts_every_signal(host):  # noqa: F811
     h = host("--no-monitor", "--wait", "poll")
     g = vmu.Guest(h.path, features=1, keep_fds=True)

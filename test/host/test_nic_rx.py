@@ -128,6 +128,20 @@ def test_full_ring_blocks_and_resumes(nichost):
     h.end()
 
 
+def test_ring_spare(nichost):
+    """So much of the ring stays free."""
+    free = {}
+    for spare in (0, 20000):
+        h = nichost(f"ranges=1,ring-spare={spare}")
+        g = h.guest(pages=4096).up(recv=1024)
+        h.inject(frame(), count=2000)
+        assert ng.until(lambda: g.ch.words[g.ch.inn // 4 + 3])
+        free[spare] = g.ch.free()
+        assert len(g.frames(2000)) == 2000
+        h.end()
+    assert free[0] < 2048 and 20000 <= free[20000] < 22000
+
+
 def test_vlan_receive(nichost):
     h = nichost()
     g = h.guest().up()

@@ -127,6 +127,17 @@ def test_header_over_a_page_boundary(nichost):
     h.end()
 
 
+def test_header_over_a_page_boundary_refused(nichost):
+    """As OpenVMM: two ranges are two."""
+    h = nichost("header-pages=split")
+    g = h.guest().up()
+    msg = ng.packet(frame(), ng.ppi(8, 1))
+    at = g.pages(2) * ng.PAGE + ng.PAGE - 30
+    ranges = [g.gpa(msg[:30], at), g.gpa(msg[30:], at + 30)]
+    assert g.completion(g.rndis(b"", ranges, 0)) == ng.FAILURE
+    h.end("tx.header-split")
+
+
 def test_frame_above_the_mtu(nichost):
     h = nichost()
     g = h.guest().up()
@@ -211,6 +222,26 @@ def test_port_without_room(nichost):
     assert h.cmd("room", frames=100)["ok"]
     assert [f for f, _, _ in h.taken(5)] == [frame(i, 68) for i in range(3, 8)]
     assert [g.completion(t) for t in tids[1:]] == [1, 1, 1]
+    h.end()
+
+
+@pytest.mark.parametrize("resume", [1, 256])
+def test_all_sends_outstanding(nichost, resume):
+    """1024 of a queue, then its ring is not read until enough are completed."""
+    h = nichost(f"tx-resume={resume}")
+    g = h.guest().up()
+    assert h.cmd("room", frames=0)["ok"]
+    raw = ng.packet(frame(0, 60))
+    ranges = [g.gpa(raw)]
+    for _ in range(1025):
+        g.rndis(b"", ranges, 0)
+    assert ng.until(lambda: h.stats()["queues"][0]["tx_deferred"] == 1024)
+    assert g.ch.pending()
+    assert h.cmd("room", frames=255)["ok"]
+    assert all(g.ch.read().type == ng.COMP for _ in range(255))
+    assert ng.until(lambda: not g.ch.pending(), 20 if resume == 1 else 0.1) == (resume == 1)
+    assert h.cmd("room", frames=2000)["ok"]
+    assert ng.until(lambda: not g.ch.pending())
     h.end()
 
 
