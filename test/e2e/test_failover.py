@@ -5,7 +5,7 @@ import re
 import pytest
 
 import vf
-from console import Console
+from console import Console, back, cycle
 from failover import NOTHING, VfHost
 from hv import CPUS, Testpmd, TestpmdHv, until
 from telemetry import Telemetry
@@ -153,6 +153,24 @@ def test_surprise_when_full(start):
     host.wait_on_vf()
     port = host.settle()
     assert port == {**NOTHING, "lost": lost_with_vf(host, app)}
+    app.quit()
+    host.end()
+
+
+def test_nobody_polls(run):
+    """A planned switch while the application does something else: it gets all frames later."""
+    host = run(VfHost, port=",count=300")
+    app = run(Console, host, "--forward-mode=macswap", eal=host.device)
+    host.wait_path("vf")
+    cycle(host, app, 300)
+    assert host.nic()["vf_to_guest"] == 300
+    host.command("start", nic=0)
+    until(lambda: host.nic()["vf_to_guest"] == 600, "more frames are in the VF")
+    host.assoc("remove")
+    app.expect("is given up")
+    app.do("start")
+    back(host, 600)
+    assert host.settle() == NOTHING
     app.quit()
     host.end()
 

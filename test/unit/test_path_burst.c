@@ -119,6 +119,65 @@ not_run_for_long(void **state)
 	rte_pktmbuf_free(m[0]);
 }
 
+static void
+expect_lens(uint16_t n, const uint32_t *len)
+{
+	struct rte_mbuf *m[8];
+
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, n), n);
+	for (uint16_t i = 0; i < n; i++) {
+		assert_int_equal(m[i]->pkt_len, len[i]);
+		assert_int_equal(m[i]->port, fx.rxq->port_id);
+	}
+	rte_pktmbuf_free_bulk(m, n);
+}
+
+/*
+ * A VF goes while nobody polls: what it had received comes first, then what was held of the ring,
+ * then the ring. On the next VF too, and what nobody asks for any more is freed.
+ */
+static void
+late(void **state)
+{
+	struct hvn_rx_hold *h = &fx.rxq->hold;
+	struct rte_mbuf *m[4];
+
+	RTE_SET_USED(state);
+	for (bool again = false;; again = true) {
+		fx.rxq->path.vf_port = VF;
+		fx.rxq->path.ring_first = HVN_RING_LAST;
+		vf_frames = 6;
+		assert_true(host_frames(1, 1, 2, 100));
+		expect_lens(2, (const uint32_t[]){ 60, 60 });
+		assert_int_equal(h->n, 2);
+		assert_true(host_frames(2, 3, 1, 200));
+		/* Nothing is taken of anything meanwhile. */
+		fx.rxq->path.vf_port = HVN_RX_HALT;
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, 4), 0);
+		assert_true(hvn_path_rx_collect(fx.rxq, VF));
+		assert_int_equal(vf_frames, 0);
+		assert_int_equal(h->late_n, 4);
+		fx.rxq->path.vf_port = HVN_RX_LAST;
+		if (again) {
+			fx.rxq->path.vf_port = VF;
+			fx.rxq->path.ring_first = HVN_RING_FIRST;
+			vf_frames = 1;
+		}
+		expect_lens(3, (const uint32_t[]){ 60, 60, 60 });
+		if (again)
+			break;
+		expect_lens(1, (const uint32_t[]){ 60 });
+		expect_lens(3, (const uint32_t[]){ 100, 100, 200 });
+		assert_int_equal(fx.rxq->path.vf_port, RTE_MAX_ETHPORTS);
+	}
+	expect_lens(1, (const uint32_t[]){ 60 });
+	expect_lens(2, (const uint32_t[]){ 100, 100 });
+	expect_lens(2, (const uint32_t[]){ 200, 60 });
+	/* The first burst of another round; the rest goes with the queue. */
+	vf_frames = 5;
+	assert_true(hvn_path_rx_collect(fx.rxq, VF));
+}
+
 /* Packets are prepared for both paths, also while the queue turns; a VF need not prepare any. */
 static void
 prepare(void **state)
@@ -146,6 +205,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(ring_beside_a_busy_vf, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(not_run_for_long, open_vf, close_vf),
+		cmocka_unit_test_setup_teardown(late, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(prepare, open_vf, close_vf),
 	};
 

@@ -195,6 +195,7 @@ struct hvn_queue_path {
 };
 
 #define HVN_RX_HOLD 32
+#define HVN_RX_LATE (2u * HVN_DESC_MAX) /* more than a VF's queue holds */
 
 /* Frames of one path, held back until older ones of the other are delivered. */
 struct hvn_rx_hold {
@@ -204,6 +205,9 @@ struct hvn_rx_hold {
 	uint32_t vf_empty;	   /* polls that found nothing in the VF */
 	struct hvn_ring_mark mark; /* what is in the ring that is to come first */
 	struct rte_mbuf *pkts[HVN_RX_HOLD];
+	/* Frames of a VF that was given up before anybody asked for them; by the control thread. */
+	struct rte_mbuf **late; /* room for HVN_RX_LATE, or NULL */
+	uint32_t late_n, late_first;
 };
 
 struct hvn_rxq {
@@ -445,6 +449,11 @@ uint16_t hvn_path_rx(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n);
 uint16_t hvn_path_tx(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n);
 /* What the ring holds now comes before what the VF holds. Any thread. */
 void hvn_path_mark_ring(const struct hvn_rxq *q, struct hvn_ring_mark *m);
+/*
+ * Take what the VF's queue holds, for the next bursts, which find it in front of all that the ring
+ * has. No burst is inside q. False: not all of it.
+ */
+bool hvn_path_rx_collect(struct hvn_rxq *q, uint16_t vf);
 /* Free what is held back. No burst is inside q. */
 void hvn_path_rx_drop(struct hvn_rxq *q);
 /* What they use of the synthetic path; hvn_tx_reclaim() returns how many messages are in flight. */

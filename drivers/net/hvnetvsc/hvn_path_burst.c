@@ -14,7 +14,10 @@
  * limited time. It turns back, if that is planned, when the VF has sent what it was given, where the
  * VF's driver tells; else at once.
  */
+#include <string.h>
+
 #include <rte_cycles.h>
+#include <rte_malloc.h>
 
 #include "hvn_chan.h"
 #include "hvn_ctrl.h"
@@ -168,6 +171,20 @@ rx_vf_first(struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
 	return got;
 }
 
+/* What the control thread took out of the VF, behind what was held of that, before all else. */
+static uint16_t
+rx_late(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct hvn_rx_hold *h = &q->hold;
+	uint16_t got = h->of_vf ? rx_release(q, pkts, n) : 0;
+
+	if (h->n != 0 && h->of_vf)
+		return got;
+	for (; got < n && h->late_n != 0; h->late_n--)
+		pkts[got++] = h->late[h->late_first++];
+	return got;
+}
+
 /* The VF has gone: nothing is older than what is held. */
 static uint16_t
 rx_last(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
@@ -187,8 +204,15 @@ hvn_path_rx(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 	uint8_t first = __atomic_load_n(&q->path.ring_first, __ATOMIC_ACQUIRE);
 	uint16_t got;
 
-	if (vf >= RTE_MAX_ETHPORTS)
+	if (vf == HVN_RX_HALT)
+		got = 0;
+	else if (q->hold.late_n != 0)
+		got = rx_late(q, pkts, n);
+	else if (vf >= RTE_MAX_ETHPORTS)
 		got = rx_last(q, pkts, n);
+	else if (q->hold.n != 0 && !q->hold.of_vf && first != HVN_RING_LAST)
+		/* Of the ring, from before a flap that nobody has polled through. */
+		got = rx_release(q, pkts, n);
 	else if (first == HVN_RING_FIRST && (q->hold.n == 0 || q->hold.of_vf))
 		got = rx_ring_first(q, vf, pkts, n);
 	else if (first == HVN_RING_TURNED && !rx_turned(q))
@@ -207,8 +231,35 @@ hvn_path_rx_drop(struct hvn_rxq *q)
 	struct hvn_rx_hold *h = &q->hold;
 
 	rte_pktmbuf_free_bulk(&h->pkts[h->first], h->n);
-	q->stats.dropped += h->n;
+	if (h->late_n != 0)
+		rte_pktmbuf_free_bulk(&h->late[h->late_first], h->late_n);
+	q->stats.dropped += h->n + h->late_n;
 	h->n = 0;
+	h->late_n = 0;
+}
+
+bool
+hvn_path_rx_collect(struct hvn_rxq *q, uint16_t vf)
+{
+	const struct rte_eth_dev *dev = &rte_eth_devices[vf];
+	struct hvn_rx_hold *h = &q->hold;
+	uint16_t got = 0;
+
+	if (h->late == NULL)
+		h->late = rte_malloc("hvn_late", HVN_RX_LATE * sizeof(h->late[0]), 0);
+	if (h->late == NULL)
+		return false;
+	memmove(h->late, h->late + h->late_first, h->late_n * sizeof(h->late[0]));
+	h->late_first = 0;
+	do {
+		h->late_n += got;
+		got = RTE_MIN(HVN_RX_LATE - h->late_n, HVN_RX_HOLD + 0u);
+		got = dev->rx_pkt_burst(dev->data->rx_queues[q->queue_id], h->late + h->late_n,
+					got);
+		for (uint16_t i = 0; i < got; i++)
+			h->late[h->late_n + i]->port = q->port_id;
+	} while (got != 0);
+	return h->late_n < HVN_RX_LATE;
 }
 
 /* --- transmit --------------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #define HVN_TX_TO_VF 0x8000u		    /* | port: to the VF, when order allows */
 #define HVN_TX_BACK  0x4000u		    /* | port: away from it, when order allows */
 #define HVN_RX_LAST  (RTE_MAX_ETHPORTS + 1) /* off the VF; frames may still be held back */
+#define HVN_RX_HALT  (RTE_MAX_ETHPORTS + 2) /* for a moment nothing: the VF is being emptied */
 
 /* The VF's port, or RTE_MAX_ETHPORTS. It stays valid until hvn_path_leave(). */
 static inline uint16_t
@@ -20,7 +21,8 @@ hvn_path_enter(struct hvn_queue_path *path)
 	__atomic_store_n(&path->busy, hvn_lock_self, __ATOMIC_RELAXED);
 	/* Program order is enough: the control thread's membarrier supplies the fence. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	return __atomic_load_n(&path->vf_port, __ATOMIC_RELAXED);
+	/* Acquire: with it come the frames of hvn_path_rx_collect(). */
+	return __atomic_load_n(&path->vf_port, __ATOMIC_ACQUIRE);
 }
 
 static inline void

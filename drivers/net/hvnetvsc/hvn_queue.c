@@ -125,6 +125,7 @@ hvn_rx_queue_release(struct rte_eth_dev *dev, uint16_t id)
 		return;
 	hvn_rxq_stop(q);
 	dev->data->rx_queues[id] = NULL;
+	rte_free(q->hold.late);
 	rte_free(q);
 }
 

@@ -199,6 +199,7 @@ configure(struct hvn_vf *vf)
 		hvn_path_event(&vf->path, HVN_EV_VANISH);
 		rc = -EAGAIN;
 	}
+	vf->abandoned = false;
 	vf->counting = rc == 0 && rte_eth_stats_get(vf->port, &vf->base) == 0;
 	if (rc != 0 && rc != -EAGAIN) {
 		vf->count.failed++;
@@ -247,7 +248,7 @@ execute(struct hvn_vf *vf, enum hvn_path_action act)
 		/* A device that its driver resets is not to be asked for anything. */
 		if (vf->path.present && !vf->path.stale && !vf->path.recovering &&
 		    vf->path.started && vf->p->running)
-			hvn_vf_queues_drain(vf);
+			hvn_vf_queues_rx_off(vf);
 		hvn_vf_queues_rx(vf->p, HVN_RX_LAST);
 		vf->leaving = 0;
 		break;

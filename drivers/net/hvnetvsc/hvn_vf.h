@@ -39,6 +39,7 @@ struct hvn_vf {
 	bool gone[RTE_MAX_ETHPORTS];
 	bool polled;		/* it has no removal interrupt: it is asked whether it is there */
 	uint64_t foreign_since; /* ns: another process seems to be inside the VF since then */
+	bool abandoned;		/* ... and never came out: a queue may be half changed */
 	uint64_t owner;
 	struct rte_ether_addr mac; /* by which the VF is known: the NIC's, whatever is set later */
 	struct rte_ether_addr *mc; /* the application's multicast list */
@@ -121,8 +122,11 @@ void hvn_vf_queues_tx_back(struct hvn_port *p);
 void hvn_vf_queues_order(struct hvn_port *p, enum hvn_ring_first first);
 /* Wait until no burst is on the path that was in force before. 0 or -EAGAIN: one still is. */
 int hvn_vf_queues_quiesce(struct hvn_vf *vf);
-/* Wait until the application has taken what the VF received; not for long. */
-void hvn_vf_queues_drain(struct hvn_vf *vf);
+/*
+ * Receive from the VF no longer. What it has received is left to the application, which is waited
+ * for; not for long: then its frames are taken and kept for it.
+ */
+void hvn_vf_queues_rx_off(struct hvn_vf *vf);
 
 /* --- hvn_vf_stats.c: statistics ------------------------------------------------------------------ */
 

@@ -11,7 +11,7 @@
 #include "hvn_vf.h"
 
 #define QUIESCE_MS 200	/* a burst that is not over by then: tried again later */
-#define DRAIN_MS   1000 /* for frames in the VF's receive queues: an application that polls */
+#define DRAIN_MS   200	/* for frames in the VF's receive queues: an application that polls */
 #define LEAVE_MS   2	/* for what the VF was given to send */
 #define FOREIGN_MS 2000 /* another process's burst that is not over by then never will be */
 
@@ -118,6 +118,7 @@ abandoned(struct hvn_vf *vf, uint32_t pid)
 		vf->foreign_since = hvn_vf_now();
 	if (!dead && hvn_vf_now() - vf->foreign_since < FOREIGN_MS * HVN_NS_PER_MS)
 		return false;
+	vf->abandoned = true;
 	HVN_LOG(ERR, "port %u: process %u %s in a burst on the VF: it is waited for no longer",
 		vf->p->port_id, pid, dead ? "ended" : "stopped");
 	return true;
@@ -171,11 +172,11 @@ hvn_vf_queues_quiesce(struct hvn_vf *vf)
 }
 
 /*
- * What the VF received before the host turned: let the application take it. The host has turned, so
- * a poll that finds a queue empty, begun behind this point, is the last that is needed.
+ * The host has turned, so a poll that finds a queue of the VF empty, begun behind this point, is the
+ * last that is needed. False: not all queues were polled as often.
  */
-void
-hvn_vf_queues_drain(struct hvn_vf *vf)
+static bool
+drain(struct hvn_vf *vf)
 {
 	uint64_t end = hvn_vf_now() + DRAIN_MS * HVN_NS_PER_MS;
 	struct rte_eth_dev_data *d = vf->p->data;
@@ -199,4 +200,29 @@ hvn_vf_queues_drain(struct hvn_vf *vf)
 		if (again)
 			rte_delay_us_sleep(50);
 	}
+	return !again;
+}
+
+void
+hvn_vf_queues_rx_off(struct hvn_vf *vf)
+{
+	struct rte_eth_dev_data *d = vf->p->data;
+	bool all = true;
+
+	if (drain(vf))
+		return;
+	hvn_vf_queues_rx(vf->p, HVN_RX_HALT);
+	/* A queue that a process left in the middle of a burst is not safe to look into. */
+	if (hvn_vf_queues_quiesce(vf) == 0 && !vf->abandoned)
+		for (uint16_t i = 0; i < d->nb_rx_queues; i++) {
+			struct hvn_rxq *q = d->rx_queues[i];
+
+			if (q != NULL && q->started)
+				all &= hvn_path_rx_collect(q, vf->port);
+		}
+	else
+		all = false;
+	if (!all)
+		HVN_LOG(WARNING, "port %u: what VF %u has received may be lost with it",
+			vf->p->port_id, vf->port);
 }
