@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "ndis_wire.h"
 #include "nvsp_wire.h"
 #include "rndis_build.h"
 #include "rndis_parse.h"
@@ -12,7 +14,7 @@ struct field {
 	size_t off, size;
 };
 
-/* Take the named fields of the structure, zero for the rest of it, and carry over what follows. */
+/* The named fields of the structure, zero for the rest of it; what follows is left alone. */
 static uint32_t
 keep(const uint8_t *in, uint32_t len, uint8_t *out, size_t fixed, const struct field *f, size_t n)
 {
@@ -22,6 +24,22 @@ keep(const uint8_t *in, uint32_t len, uint8_t *out, size_t fixed, const struct f
 	for (size_t i = 0; i < n; i++)
 		memcpy(out + f[i].off, in + f[i].off, f[i].size);
 	return len;
+}
+
+/* Numbers in a row, read and written one by one. False: they do not end inside the message. */
+static bool
+numbers(const uint8_t *in, uint32_t len, uint8_t *out, size_t at, size_t bytes, size_t each)
+{
+	if (at > len || bytes > len - at || bytes % each != 0)
+		return false;
+	for (size_t end = at + bytes; at < end; at += each) {
+		uint64_t n = 0;
+
+		for (size_t i = each; i-- > 0;)
+			n = n << 8 | in[at + i];
+		memcpy(out + at, &n, each);
+	}
+	return true;
 }
 
 /* Only the fields named, of a structure, reach the output. */
@@ -36,11 +54,43 @@ keep(const uint8_t *in, uint32_t len, uint8_t *out, size_t fixed, const struct f
 		keep(in, len, out, sizeof(M), fields, sizeof(fields) / sizeof(fields[0])); \
 	})
 
+/* Page numbers behind a GPADL message: as many as its header says, or as there is room for. */
+static uint32_t
+rt_pages(const uint8_t *in, uint32_t len, uint8_t *out, size_t at, size_t bytes)
+{
+	return bytes >= 8 && numbers(in, len, out, at, bytes, 8) && at + bytes == len ? len : 0;
+}
+
+static uint32_t
+rt_gpadl_header(const uint8_t *in, uint32_t len, uint8_t *out)
+{
+	const struct vmbus_msg_gpadl_header *h = (const void *)in;
+	size_t bytes;
+
+	if (KEEP(vmbus_msg_gpadl_header, F(hdr.type), F(relid), F(gpadl), F(range_bytes),
+		 F(range_count), F(byte_count), F(byte_offset)) == 0)
+		return 0;
+	/* The range's own length and offset count, and are in the structure. */
+	bytes = h->range_bytes - 8u;
+	if (bytes > VMBUS_GPADL_HDR_PFNS * 8u)
+		bytes = VMBUS_GPADL_HDR_PFNS * 8u;
+	return rt_pages(in, len, out, sizeof(*h), bytes);
+}
+
+static uint32_t
+rt_gpadl_body(const uint8_t *in, uint32_t len, uint8_t *out)
+{
+	const size_t at = sizeof(struct vmbus_msg_gpadl_body);
+
+	if (KEEP(vmbus_msg_gpadl_body, F(hdr.type), F(msg_number), F(gpadl)) == 0)
+		return 0;
+	return rt_pages(in, len, out, at, len - at);
+}
+
 uint32_t
 rt_vmbus(const uint8_t *in, uint32_t len, uint8_t *out)
 {
-	/* Page numbers behind a GPADL message are an array, nothing to decode. */
-	memcpy(out, in, len);
+	memset(out, 0, len);
 	switch (hv_load32(in)) {
 	case VMBUS_MSG_OFFERCHANNEL:
 		return KEEP(vmbus_msg_offer, F(hdr.type), F(class_id), F(instance_id), F(flags),
@@ -61,10 +111,9 @@ rt_vmbus(const uint8_t *in, uint32_t len, uint8_t *out)
 	case VMBUS_MSG_OPENCHANNEL_RESULT:
 		return KEEP(vmbus_msg_open_result, F(hdr.type), F(relid), F(open_id), F(status));
 	case VMBUS_MSG_GPADL_HEADER:
-		return KEEP(vmbus_msg_gpadl_header, F(hdr.type), F(relid), F(gpadl), F(range_bytes),
-			    F(range_count), F(byte_count), F(byte_offset));
+		return rt_gpadl_header(in, len, out);
 	case VMBUS_MSG_GPADL_BODY:
-		return KEEP(vmbus_msg_gpadl_body, F(hdr.type), F(msg_number), F(gpadl));
+		return rt_gpadl_body(in, len, out);
 	case VMBUS_MSG_GPADL_CREATED:
 		return KEEP(vmbus_msg_gpadl_created, F(hdr.type), F(relid), F(gpadl), F(status));
 	case VMBUS_MSG_GPADL_TEARDOWN:
@@ -80,6 +129,19 @@ rt_vmbus(const uint8_t *in, uint32_t len, uint8_t *out)
 	default:
 		return 0;
 	}
+}
+
+/* Up to NVSP 6 hosts count from another place: 28 means 40. */
+static bool
+rt_send_table(const uint8_t *in, uint32_t len, uint8_t *out)
+{
+	uint32_t off;
+
+	if (len < sizeof(struct nvsp_send_table))
+		return false;
+	off = hv_load32(in + offsetof(struct nvsp_send_table, offset));
+	return numbers(in, len, out, off == 28 ? NVSP_SEND_TABLE_OFF_BUG : off,
+		       NVSP_SEND_TABLE_ENTRIES * 4, 4);
 }
 
 uint32_t
@@ -120,10 +182,105 @@ rt_nvsp(const uint8_t *in, uint32_t len, uint8_t *out)
 	case NVSP_SUBCHANNEL:
 		return KEEP(nvsp_subchannel, F(type), F(op_or_status), F(count));
 	case NVSP_SEND_TABLE:
-		memcpy(out + 12, in + 12, len - 12);
+		if (!rt_send_table(in, len, out))
+			return 0;
 		return KEEP(nvsp_send_table, F(type), F(count), F(offset));
 	default:
 		return 0;
+	}
+}
+
+/* --- information buffers ------------------------------------------------------------------------- */
+
+/* Objects may be older and shorter than the structure, and buffers longer than the object. */
+#define OBJECT(structure, ...)                                                                    \
+	({                                                                                        \
+		typedef struct structure M;                                                       \
+		static const struct field fields[] = { F(hdr.type), F(hdr.revision), F(hdr.size), \
+						       __VA_ARGS__ };                             \
+		object(in, len, out, fields, sizeof(fields) / sizeof(fields[0]));                 \
+	})
+
+static bool
+object(const uint8_t *in, uint32_t len, uint8_t *out, const struct field *f, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (f[i].off + f[i].size <= len)
+			memcpy(out + f[i].off, in + f[i].off, f[i].size);
+	return true;
+}
+
+static bool
+rt_rss_params(const uint8_t *in, uint32_t len, uint8_t *out)
+{
+	const struct ndis_rss_params *p = (const void *)in;
+
+	return len >= sizeof(*p) &&
+	       OBJECT(ndis_rss_params, F(flags), F(base_cpu), F(hash_info), F(table_len),
+		      F(table_off), F(key_len), F(key_off), F(cpu_mask_off), F(cpu_mask_count),
+		      F(cpu_mask_entry)) &&
+	       numbers(in, len, out, p->table_off, p->table_len, 4) &&
+	       numbers(in, len, out, p->key_off, p->key_len, 1);
+}
+
+/* The name and a string value are UTF-16, a number has 4 bytes. */
+static bool
+rt_config_param(const uint8_t *in, uint32_t len, uint8_t *out)
+{
+	const struct rndis_config_param *p = (const void *)in;
+
+	return KEEP(rndis_config_param, F(name_off), F(name_len), F(type), F(value_off),
+		    F(value_len)) != 0 &&
+	       numbers(in, len, out, p->name_off, p->name_len, 2) &&
+	       numbers(in, len, out, p->value_off, p->value_len,
+		       p->type == RNDIS_CONFIG_STRING ? 2 : 4);
+}
+
+/* Parameters and the state of a link have the same type; lengths tell them apart. */
+static bool
+rt_default_object(const uint8_t *in, uint32_t len, uint8_t *out)
+{
+	if (((const struct ndis_object_hdr *)in)->size >= sizeof(struct ndis_link_state))
+		return OBJECT(ndis_link_state, F(connect_state), F(duplex), F(tx_speed),
+			      F(rx_speed), F(pause), F(autoneg));
+	return OBJECT(ndis_offload_params, F(ip4_csum), F(tcp4_csum), F(udp4_csum), F(tcp6_csum),
+		      F(udp6_csum), F(lsov1), F(ipsecv1), F(lsov2_ip4), F(lsov2_ip6),
+		      F(tcp_conn_ip4), F(tcp_conn_ip6), F(flags), F(ipsecv2), F(ipsecv2_ip4),
+		      F(rsc_ip4), F(rsc_ip6), F(encap_offload), F(encap_types));
+}
+
+/* An NDIS object by its fields; anything else is a number, an address or a text: by the byte. */
+static bool
+rt_info(uint32_t oid, const uint8_t *in, uint32_t len, uint8_t *out)
+{
+	const struct ndis_object_hdr *h = (const void *)in;
+
+	memset(out, 0, len);
+	if (oid == RNDIS_OID_GEN_RNDIS_CONFIG_PARAMETER)
+		return rt_config_param(in, len, out);
+	if (len <= sizeof(*h) || h->size > len || h->size <= sizeof(*h))
+		return numbers(in, len, out, 0, len, 1);
+	switch (h->type) {
+	case NDIS_OBJECT_OFFLOAD:
+		return OBJECT(ndis_offload, F(ip4_tx.encap), F(ip4_tx.flags), F(ip4_rx.encap),
+			      F(ip4_rx.flags), F(ip6_tx.encap), F(ip6_tx.flags), F(ip6_rx.encap),
+			      F(ip6_rx.flags), F(lsov1.encap), F(lsov1.max_size), F(lsov1.min_segs),
+			      F(lsov1.options), F(ipsecv1), F(lsov2_ip4.encap),
+			      F(lsov2_ip4.max_size), F(lsov2_ip4.min_segs), F(lsov2_ip6.encap),
+			      F(lsov2_ip6.max_size), F(lsov2_ip6.min_segs), F(lsov2_ip6.options),
+			      F(flags), F(ipsecv2), F(rsc_ip4), F(rsc_ip6), F(nvgre_flags),
+			      F(nvgre_max_header));
+	case NDIS_OBJECT_OFFLOAD_ENCAP:
+		return OBJECT(ndis_offload_encap, F(ip4.enabled), F(ip4.type), F(ip4.header_size),
+			      F(ip6.enabled), F(ip6.type), F(ip6.header_size));
+	case NDIS_OBJECT_RSS_CAPABILITIES:
+		return OBJECT(ndis_rss_caps, F(flags), F(msi_count), F(rx_queues), F(reta_entries));
+	case NDIS_OBJECT_RSS_PARAMETERS:
+		return rt_rss_params(in, len, out);
+	case NDIS_OBJECT_DEFAULT:
+		return rt_default_object(in, len, out);
+	default:
+		return numbers(in, len, out, 0, len, 1);
 	}
 }
 
@@ -177,11 +334,13 @@ rt_packet(const uint8_t *in, uint32_t len, uint8_t *out)
 static uint32_t
 rt_request(const uint8_t *in, uint32_t len, uint8_t *out)
 {
+	uint8_t info[RT_MAX];
 	uint32_t off, size, n;
 
-	if (rndis_parse_request(in, len, &off, &size) != 0)
+	if (rndis_parse_request(in, len, &off, &size) != 0 ||
+	    !rt_info(hv_load32(in + 12), in + off, size, info))
 		return 0;
-	n = rndis_build_request(out, hv_load32(in), hv_load32(in + 8), hv_load32(in + 12), in + off,
+	n = rndis_build_request(out, hv_load32(in), hv_load32(in + 8), hv_load32(in + 12), info,
 				size);
 	/* DPDK and Linux ask for space behind a query that they leave empty. */
 	if (size != 0)
@@ -214,18 +373,18 @@ rt_rndis(const uint8_t *in, uint32_t len, uint8_t *out)
 	case RNDIS_HALT:
 		return KEEP(rndis_halt, F(hdr), F(request_id));
 	case RNDIS_QUERY_CMPLT:
-		if (rndis_parse_query_cmplt(in, len, &off, &size) != 0)
+		if (rndis_parse_query_cmplt(in, len, &off, &size) != 0 ||
+		    !rt_info(0, in + off, size, out + off))
 			return 0;
-		memcpy(out + off, in + off, size);
 		return KEEP(rndis_query_cmplt, F(hdr), F(request_id), F(status), F(info_len),
 			    F(info_off));
 	case RNDIS_SET_CMPLT:
 	case RNDIS_KEEPALIVE_CMPLT:
 		return KEEP(rndis_status_cmplt, F(hdr), F(request_id), F(status));
 	case RNDIS_INDICATE:
-		if (rndis_parse_indicate(in, len, &off, &size) != 0)
+		if (rndis_parse_indicate(in, len, &off, &size) != 0 ||
+		    !rt_info(0, in + off, size, out + off))
 			return 0;
-		memcpy(out + off, in + off, size);
 		return KEEP(rndis_indicate, F(hdr), F(status), F(buf_len), F(buf_off));
 	default:
 		return 0;
