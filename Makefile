@@ -37,6 +37,7 @@ demo: all
 
 ## failover: 1000 switches to the VF and back under traffic, 200 surprise removals; net_netvsc's
 failover: all
+	$(BUILD)/bench/hvpath
 	$(PYTHON) bench/vf_flaps.py
 	$(PYTHON) bench/vf_flaps.py --surprise --flaps 200
 	$(PYTHON) bench/vf_stock.py

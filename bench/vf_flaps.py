@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Switch the data path to the VF and back under traffic, N times; what it cost, and what is left.
 
-    bench/vf_flaps.py [--flaps 1000] [--rate 20000] [--queues 1] [--surprise] [--json F]
+    bench/vf_flaps.py [--flaps 1000] [--rate 20000] [--queues 1] [--surprise] [--still] [--json F]
 
 A flap takes the VF away and brings it back. hv-host sends frames with sequence numbers, the
 application sends them back. "Blackout" is CSIT's: packets lost, divided by the rate offered.
 Without --surprise nothing may be lost: the exit status is 0 only then, if nothing leaked, if no
 call of a burst function took longer than 50 ms without that the system had taken the processor away
-meanwhile, and if statistics are exact. HV_BUILD names the build.
+meanwhile, and if statistics are exact. HV_BUILD names the build. With --still nothing is switched:
+what gaps the machine has by itself.
 """
 import argparse
 import json
@@ -34,10 +35,10 @@ STALL_US = 50000  # a burst that takes longer is one that waits
 
 def numbers(port):
     return {k: port[k] for k in ("sent", "received", "lost", "missed", "duplicated", "reordered",
-                                 "longest_gap_ns")}
+                                 "longest_gap_ns", "blackout_ns")}
 
 
-def summary(series, rate):
+def summary(series):
     """Sums, and median and maximum of gap and blackout, of a list of pairs: away, back."""
     total = {}
     for name, which in (("away", 0), ("back", 1)):
@@ -45,7 +46,7 @@ def summary(series, rate):
         for key in ("lost", "duplicated", "reordered", "missed"):
             total[f"{name}_{key}"] = sum(p[key] for p in part)
         gaps = sorted(p["longest_gap_ns"] / 1e6 for p in part)
-        dark = sorted(p["lost"] / rate * 1e3 for p in part)
+        dark = sorted(p["blackout_ns"] / 1e6 for p in part)
         total[f"{name}_gap_ms"] = [statistics.median(gaps), gaps[-1]]
         total[f"{name}_blackout_ms"] = [statistics.median(dark), dark[-1]]
     return total
@@ -85,6 +86,8 @@ class Bench:
         self.host.kill()
 
     def away(self):
+        if self.opt.still:
+            return
         if self.vf is not None:
             # Named by the user and still associated, it is probed again at once.
             self.vf.do("rmv")
@@ -95,6 +98,8 @@ class Bench:
         self.app.expect(r"VF \d+ is given up")
 
     def back(self, serial):
+        if self.opt.still:
+            return
         if self.vf is not None:
             self.app.expect("data path switched to VF")
         else:
@@ -132,7 +137,7 @@ class Bench:
         """Pairs of what the application's port counted and what it should have."""
         port, ext = (self.telemetry.ask(f"/ethdev/{what},0") for what in ("stats", "xstats"))
         nic = self.host.nic()
-        flaps = self.opt.flaps
+        flaps = 0 if self.opt.still else self.opt.flaps
         pairs = {"path_switches_to_vf": (ext["path_switches_to_vf"], flaps + 1)}
         if self.opt.surprise:
             # What the VF's rings lost was sent, and never received.
@@ -150,14 +155,14 @@ class Bench:
             app = json.load(f)
         rate = float(str(self.opt.rate).split(",", maxsplit=1)[0].replace("k", "000"))
         total = {"flaps": self.opt.flaps, "rate": rate, "queues": self.opt.queues,
-                 "surprise": self.opt.surprise, "flaps_first": self.warm_up,
-                 "resources_first": first, "resources_last": last,
+                 "surprise": self.opt.surprise, "still": self.opt.still,
+                 "flaps_first": self.warm_up, "resources_first": first, "resources_last": last,
                  "sanitizer": "asan" in BUILD.name, "statistics": exact,
                  "dropped_by_application": app["total"]["dropped"],
                  "longest_burst_us": app["total"]["longest_burst_us"],
                  "longest_burst_not_interrupted_us":
                      app["total"]["longest_burst_not_interrupted_us"]}
-        total.update(summary(self.series, rate))
+        total.update(summary(self.series))
         total["outstanding"] = left["outstanding"]
         return total
 
@@ -167,7 +172,7 @@ def wrong(total):
     queues = (total["flaps"] - total["flaps_first"]) * total["queues"]
     # A sanitizer keeps what was freed for a while, and its own records.
     bad = [f"{k} grew" for k in grown(total["resources_first"], total["resources_last"], queues,
-                                      resident=not total["sanitizer"])]
+                                      resident=not (total["sanitizer"] or total["still"]))]
     bad += [f"{w} {k}" for w in ("away", "back") for k in ("duplicated", "reordered")
             if total[f"{w}_{k}"]]
     if total["longest_burst_not_interrupted_us"] > STALL_US:
@@ -179,6 +184,7 @@ def wrong(total):
 
 def show_switches(total):
     for way, text in (("away", "VF to synthetic"), ("back", "synthetic to VF")):
+        text = "no switch" if total["still"] else text
         gap, dark = total[f"{way}_gap_ms"], total[f"{way}_blackout_ms"]
         print(f"{text}: {total['flaps']} switches, lost {total[f'{way}_lost']}, duplicated "
               f"{total[f'{way}_duplicated']}, out of order {total[f'{way}_reordered']}; longest gap"
@@ -201,6 +207,7 @@ def main():
     parser.add_argument("--rate", default="20000", help="packets a second, as of a gen port")
     parser.add_argument("--queues", type=int, default=1)
     parser.add_argument("--surprise", action="store_true", help="the device goes first")
+    parser.add_argument("--still", action="store_true", help="as many measurements, no switch")
     parser.add_argument("--json", help="write the figures, and each flap's, to a file")
     opt = parser.parse_args()
     tmp = pathlib.Path(tempfile.mkdtemp(prefix="hv-failover."))

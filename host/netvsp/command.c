@@ -86,9 +86,14 @@ cmd_vf(struct nic *nic, json_t *request, json_t *reply)
 		return vf_leg_cut(nic, action[0] == 'c');
 	if (action != NULL && strcmp(action, "replace") == 0 && json_is_integer(serial))
 		return vf_replace(nic, (uint32_t)json_integer_value(serial));
+	if (action != NULL && strcmp(action, "flap") == 0) {
+		vf_flap(nic, (uint32_t)json_arg_u64(request, "count", 1),
+			(uint32_t)json_arg_u64(request, "ms", 100));
+		return 0;
+	}
 	if (action == NULL || strcmp(action, "add") != 0 || !json_is_integer(serial))
-		return json_refuse(reply, "vf: action must be remove, cut, mend, lose, or add or "
-					  "replace with a serial");
+		return json_refuse(reply, "vf: action must be remove, cut, mend, lose, flap, or "
+					  "add or replace with a serial");
 	return vf_add(nic, (uint32_t)json_integer_value(serial));
 }
 
@@ -225,6 +230,7 @@ nic_stats(struct nic *nic)
 	json_object_set_new(o, "data_path", json_string(nic->path_vf ? "vf" : "synthetic"));
 	json_object_set_new(o, "vf", json_string(vf[nic->vf]));
 	json_object_set_new(o, "vf_serial", json_integer(nic->vf_serial));
+	json_object_set_new(o, "vf_flaps", json_integer((json_int_t)(nic->flap_steps + 1) / 2));
 	if (nic->leg != NULL) {
 		json_object_set_new(o, "vf_to_guest", json_integer((json_int_t)nic->leg_to_guest));
 		json_object_set_new(o, "vf_from_guest",

@@ -203,6 +203,8 @@ struct nic {
 	bool leg_cut;
 	bool leg_live; /* from the guest's request for the VF to its request for the other path */
 	unsigned int lose_switches;	 /* so many completions of a switch are not sent */
+	uint64_t flap_steps;		 /* removals and additions of the VF that are to come */
+	uint64_t flap_ns, flap_due;	 /* between them */
 	uint64_t leg_patience, leg_seen; /* frames for the VF may be on their way for so long, ns */
 	uint64_t leg_to_guest, leg_from_guest;
 
@@ -284,6 +286,8 @@ void vf_tick(struct nic *nic);
 bool vf_completed(struct nic *nic, uint64_t tid);
 int vf_add(struct nic *nic, uint32_t serial);
 int vf_remove(struct nic *nic);
+/* Take the VF away and give it back so many times, ms between each, with another serial each time. */
+void vf_flap(struct nic *nic, uint64_t count, uint64_t ms);
 int vf_replace(struct nic *nic, uint32_t serial);
 int vf_force_synthetic(struct nic *nic);
 

@@ -167,6 +167,16 @@ vf_switch_request(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, uint32_
 	return true;
 }
 
+static void
+flap(struct nic *nic)
+{
+	if (nic->flap_steps == 0 || host_now() < nic->flap_due ||
+	    (nic->vf == VF_NONE ? vf_add(nic, nic->vf_serial + 1) : vf_remove(nic)) != 0)
+		return;
+	nic->flap_steps--;
+	nic->flap_due = host_now() + nic->flap_ns;
+}
+
 void
 vf_tick(struct nic *nic)
 {
@@ -176,6 +186,7 @@ vf_tick(struct nic *nic)
 		return;
 	if (nic->switch_pending && host_now() >= nic->switch_due && can_notify(nic))
 		finish_switch(nic);
+	flap(nic);
 	/* Right behind INITIALIZE_CMPLT, unless it is to be late. */
 	if (allowed(nic) && nic->vf == VF_WAITING && host_now() >= nic->vf_due &&
 	    nic->ctrl_head == nic->ctrl_tail && can_notify(nic)) {
@@ -238,4 +249,12 @@ vf_remove(struct nic *nic)
 	if (told && allowed(nic))
 		notify(nic, NVSP_VF_ASSOC, 0);
 	return 0;
+}
+
+void
+vf_flap(struct nic *nic, uint64_t count, uint64_t ms)
+{
+	nic->flap_steps = 2 * count;
+	nic->flap_ns = ms * MS;
+	nic->flap_due = host_now();
 }

@@ -316,6 +316,12 @@ gen_stats(struct port *port)
 			  (json_int_t)g->ready, "missed", (json_int_t)g->pace.missed);
 
 	verify_json(g->verify, host_clock(), o);
+	/* For how long nothing arrived, had all been lost at once (CSIT). */
+	if (g->cfg.rate != 0)
+		json_object_set_new(o, "blackout_ns",
+				    json_integer((json_int_t)((double)json_integer_value(
+								      json_object_get(o, "lost")) *
+							      PACE_SECOND / (double)g->cfg.rate)));
 	return o;
 }
 

@@ -115,6 +115,7 @@ def test_surprise(start, app, queues):
     host.wait_on_vf()
     port = host.settle()
     assert port == {**NOTHING, "lost": lost_with_vf(host, program)}
+    assert host.port()["blackout_ns"] == port["lost"] * 1e9 / 4000
     program.end()
     host.end()
 

@@ -444,6 +444,19 @@ def test_vf_replaced_without_a_withdrawal(nichost):
     h.end()
 
 
+def test_vf_flaps(nichost):
+    """Away and back, each time another one; the guest need not do anything for that."""
+    h = nichost("vf=7")
+    g = h.guest().up()
+    assoc(g, 1, 7)
+    assert h.cmd("vf", action="flap", count=3, ms=1)["ok"]
+    for serial in (7, 8, 9):
+        assoc(g, 0, serial)
+        assoc(g, 1, serial + 1)
+    assert g.ch.read(0.1) is None and h.stats()["vf_flaps"] == 0
+    h.end()
+
+
 def test_slow_and_second_switch(nichost):
     h = nichost("vf=1,switch-delay=200")
     g = h.guest().up()
