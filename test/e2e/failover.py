@@ -18,23 +18,25 @@ def memif(sock, role):
 
 
 class VfHost(Host):
-    """hv-host with a NIC whose VF is a memif."""
+    """hv-host with a NIC whose VF is a memif, or the other end of another device."""
 
-    def __init__(self, tmp, *args, queues=1, assoc="vf=1", rate=RATE, port="", **more):
+    def __init__(self, tmp, *args, queues=1, assoc="vf=1", rate=RATE, port="", leg=None, **more):
         self.wire = tmp / "vf.sock"
+        ends = leg(self.wire) if leg else [memif(self.wire, r) for r in ("server", "client")]
+        leg, self.vf = ends
         nic = ",".join(o for o in (
-            f"queues={queues}", assoc, f"vf-leg=(dpdk:{memif(self.wire, 'server')})",
+            f"queues={queues}", assoc, f"vf-leg=(dpdk:{leg})",
             f"port=gen:rate={rate},flows=64,start=command,verify=count{port}") if o)
         super().__init__(tmp, *args, nics=[nic], **more)
 
     @property
     def device(self):
         """What an application allows, for EAL."""
-        return ["-a", f"{DEVICE},vf={memif(self.wire, 'client')}"]
+        return ["-a", f"{DEVICE},vf={self.vf}"]
 
     def removable(self, tmp):
         """The same in front of a VF that can vanish; EAL's arguments, and the VF."""
-        one = vf.Vf(tmp, inner=memif(self.wire, "client").translate({44: "+", 61: ":"}))
+        one = vf.Vf(tmp, inner=self.vf.translate({44: "+", 61: ":"}))
         return one.by_driver(), one
 
     def nic(self):

@@ -72,6 +72,19 @@ def test_planned(start, app, queues):
     finish(host, program)
 
 
+def test_vhost(start):
+    """The same with another kind of VF: virtio, whose back end is hv-host's vhost device."""
+    host, app = start(leg=lambda s: (f"net_vhost0,iface={s}", f"net_virtio_user0,path={s}"))
+    for serial in (2, 3):
+        host.wait_on_vf()
+        host.assoc("remove")
+        app.expect("is given up")
+        host.wait_on_synthetic()
+        host.assoc("add", serial=serial)
+    host.wait_on_vf()
+    finish(host, app)
+
+
 def test_flaps(start):
     """Again and again; statistics are the sum of both paths and miss nothing."""
     host, app = start(Console)
