@@ -133,6 +133,23 @@ def test_surprise(start, app, queues):
     host.end()
 
 
+def test_reset_in_place(start):
+    """The VF's driver resets it: meanwhile frames go without it, and only what it held is lost."""
+    host, app = start(removable=True, telemetry=True)
+    for _ in range(3):
+        host.wait_on_vf()
+        host.device_vf.do("recovering")
+        app.expect("data path switched to synthetic")
+        host.wait_on_synthetic()
+        host.device_vf.do("recovered")
+        app.expect("data path switched to VF")
+    host.wait_on_vf()
+    assert "given up" not in app.text
+    assert host.settle() == {**NOTHING, "lost": lost_with_vf(host, app)}
+    app.end()
+    host.end()
+
+
 def test_another_driver(start):
     """The function comes back with another driver, with the first one, then nobody has it."""
     host, app = start(removable=True, telemetry=True)

@@ -30,13 +30,32 @@ bytes_of(struct rte_mbuf **pkts, uint16_t n)
 
 /* --- bursts ------------------------------------------------------------------------------------- */
 
+static bool
+moves_nothing(const struct testvf *vf)
+{
+	return __atomic_load_n(&vf->gone, __ATOMIC_RELAXED) ||
+	       __atomic_load_n(&vf->resetting, __ATOMIC_RELAXED);
+}
+
+void
+testvf_forget(struct rte_eth_dev *dev)
+{
+	struct testvf *vf = testvf_of(dev);
+	struct rte_mbuf *pkts[32];
+	uint16_t n;
+
+	for (uint16_t i = 0; vf->has_inner && i < dev->data->nb_rx_queues; i++)
+		while ((n = rte_eth_rx_burst(vf->inner, i, pkts, RTE_DIM(pkts))) != 0)
+			rte_pktmbuf_free_bulk(pkts, n);
+}
+
 uint16_t
 testvf_rx(void *queue, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct queue *q = queue;
 	struct testvf *vf = q->vf;
 
-	if (!vf->has_inner || __atomic_load_n(&vf->gone, __ATOMIC_RELAXED))
+	if (!vf->has_inner || moves_nothing(vf))
 		return 0;
 	n = rte_eth_rx_burst(q->inner, q->id, pkts, n);
 	if (n != 0 && !TAILQ_EMPTY(&vf->flows))
@@ -60,7 +79,7 @@ testvf_tx(void *queue, struct rte_mbuf **pkts, uint16_t n)
 		__atomic_store_n(&vf->hung, true, __ATOMIC_RELAXED);
 		rte_pause();
 	}
-	if (__atomic_load_n(&vf->gone, __ATOMIC_RELAXED))
+	if (moves_nothing(vf))
 		return 0;
 	all = bytes_of(pkts, n);
 	if (rte_eal_process_type() == RTE_PROC_SECONDARY)

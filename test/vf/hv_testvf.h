@@ -77,10 +77,11 @@ struct testvf {
 	rte_spinlock_t flow_lock;
 	/* what it does */
 	bool gone, link_down;
-	bool hold; /* its stop does not end while this is set */
-	bool hang; /* transmit bursts do not end while this is set */
-	bool hung; /* one is there */
-	bool leak; /* what is sent is forgotten, and not freed */
+	bool resetting; /* it moves nothing, and forgets what it has */
+	bool hold;	/* its stop does not end while this is set */
+	bool hang;	/* transmit bursts do not end while this is set */
+	bool hung;	/* one is there */
+	bool leak;	/* what is sent is forgotten, and not freed */
 	uint32_t leaked;
 	int fail[OP_COUNT];
 	uint32_t secondary_tx; /* packets sent by other processes */
@@ -100,6 +101,8 @@ testvf_of(const struct rte_eth_dev *dev)
 extern const struct eth_dev_ops testvf_ops;
 uint16_t testvf_rx(void *queue, struct rte_mbuf **pkts, uint16_t n);
 uint16_t testvf_tx(void *queue, struct rte_mbuf **pkts, uint16_t n);
+/* Nobody is inside its bursts: what it has received is lost. */
+void testvf_forget(struct rte_eth_dev *dev);
 
 /* hv_testvf_probe.c: devices that come from now on are of this driver, or of none. */
 void testvf_use_driver(const char *name);

@@ -4,7 +4,8 @@
  *
  *   rmv          the hardware is gone: no burst moves a packet, the removal event is raised
  *   gone         the same without an event
- *   recovering, recovered, failed   the events of a reset in place
+ *   recovering, recovered, failed   a reset in place, and its events: no burst moves a packet until
+ *                it is recovered, and what was received before is lost then
  *   link up, link down
  *   hang, go     the next transmit burst does not end until "go"
  *   hold, release   a stop does not end until "release"
@@ -134,6 +135,10 @@ command(struct rte_eth_dev *dev, const char *text, struct text *answer)
 		event = RTE_ETH_EVENT_RECOVERY_FAILED;
 	if (is(text, "rmv") || is(text, "gone"))
 		__atomic_store_n(&vf->gone, true, __ATOMIC_RELEASE);
+	if (is(text, "recovered"))
+		testvf_forget(dev);
+	if (is(text, "recover"))
+		__atomic_store_n(&vf->resetting, is(text, "recovering"), __ATOMIC_RELEASE);
 	if (is(text, "state"))
 		put_state(answer, dev);
 	else
