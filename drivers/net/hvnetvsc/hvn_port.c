@@ -401,6 +401,12 @@ hvn_port_close(struct rte_eth_dev *dev)
 		return 0;
 	hvn_hurry(p);
 	hvn_ctrl_lock(p);
+	/* testpmd closes a port that was removed in one thread, and all ports at its end in another. */
+	if (p->closing) {
+		hvn_ctrl_unlock(p);
+		return 0;
+	}
+	p->closing = true;
 	hvn_hurry(p);
 	if (p->running)
 		stop_locked(dev);
