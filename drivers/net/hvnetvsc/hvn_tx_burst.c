@@ -91,9 +91,9 @@ enum tx_stop {
  */
 static __rte_always_inline struct rte_mbuf **
 tx_fill(struct hvn_txd *t, const struct rte_mempool *const pool, struct rte_mbuf **pkts,
-	struct rte_mbuf **const end, uint64_t *bytes, enum tx_stop *why, const uint64_t head_len)
+	struct rte_mbuf **const end, uint64_t *bytes, enum tx_stop *why, const uint64_t head_len,
+	const uint64_t align)
 {
-	const uint64_t align = t->agg_align;
 	uint8_t *at = t->agg_base + ((t->agg_end + align) & ~align), *behind;
 	uint8_t *const limit = t->agg_base + t->agg_limit;
 	struct rte_mbuf **const last =
@@ -150,14 +150,14 @@ tx_fill(struct hvn_txd *t, const struct rte_mempool *const pool, struct rte_mbuf
 static __rte_always_inline struct rte_mbuf **
 tx_sections(struct hvn_txq *q, struct hvn_txd *t, struct rte_mbuf **next,
 	    struct rte_mbuf **const end, uint64_t *bytes, enum tx_stop *stop,
-	    const uint64_t head_len)
+	    const uint64_t head_len, const uint64_t align)
 {
 	/* All of them go back to this one together. */
 	const struct rte_mempool *const pool = (*next)->pool;
 	enum tx_stop why = TX_NO_ROOM;
 
 	while (t->agg_base != NULL || likely(hvn_tx_open(q, t))) {
-		next = tx_fill(t, pool, next, end, bytes, &why, head_len);
+		next = tx_fill(t, pool, next, end, bytes, &why, head_len, align);
 		if (why != TX_FULL)
 			break;
 		hvn_tx_send_section(q, t);
@@ -169,20 +169,22 @@ tx_sections(struct hvn_txq *q, struct hvn_txd *t, struct rte_mbuf **next,
 	return next;
 }
 
-/* One function for each header, so that the loop has the registers for itself. */
-static __rte_noinline struct rte_mbuf **
-tx_sections_44(struct hvn_txq *q, struct hvn_txd *t, struct rte_mbuf **next,
-	       struct rte_mbuf **const end, uint64_t *bytes, enum tx_stop *why)
-{
-	return tx_sections(q, t, next, end, bytes, why, sizeof(struct rndis_packet));
-}
+/*
+ * One function for each header, so that the loop has the registers for itself; and one for the
+ * alignment that hosts ask for, as a constant.
+ */
+#define TX_SECTIONS(name, head_len, align)                                                         \
+	static __rte_noinline struct rte_mbuf **name(struct hvn_txq *q, struct hvn_txd *t,         \
+						     struct rte_mbuf **next,                       \
+						     struct rte_mbuf **const end, uint64_t *bytes, \
+						     enum tx_stop *why)                            \
+	{                                                                                          \
+		return tx_sections(q, t, next, end, bytes, why, head_len, align);                  \
+	}
 
-static __rte_noinline struct rte_mbuf **
-tx_sections_60(struct hvn_txq *q, struct hvn_txd *t, struct rte_mbuf **next,
-	       struct rte_mbuf **const end, uint64_t *bytes, enum tx_stop *why)
-{
-	return tx_sections(q, t, next, end, bytes, why, HVN_TXD_HEAD_MAX);
-}
+TX_SECTIONS(tx_sections_44_8, sizeof(struct rndis_packet), 7)
+TX_SECTIONS(tx_sections_44, sizeof(struct rndis_packet), t->agg_align)
+TX_SECTIONS(tx_sections_60, HVN_TXD_HEAD_MAX, t->agg_align)
 
 /* The mbufs of plain packets go back together: they are of one pool, and nobody else has them. */
 static __rte_always_inline void
@@ -218,10 +220,12 @@ HVN_WIDE(hvn_tx_pack)(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 	for (;;) {
 		why = TX_NOT_PLAIN;
 		if (likely(tx_is_plain(t, *next, (*next)->pool, &data))) {
-			if (likely(t->head_len == sizeof(struct rndis_packet)))
-				next = tx_sections_44(q, t, next, end, &bytes, &why);
-			else
+			if (unlikely(t->head_len != sizeof(struct rndis_packet)))
 				next = tx_sections_60(q, t, next, end, &bytes, &why);
+			else if (likely(t->agg_align == 7))
+				next = tx_sections_44_8(q, t, next, end, &bytes, &why);
+			else
+				next = tx_sections_44(q, t, next, end, &bytes, &why);
 			copied += (uint32_t)(next - from);
 		}
 		if (why == TX_ALL)
