@@ -83,6 +83,15 @@ void hv_vmbus_unregister(struct hv_vmbus_driver *drv);
 
 /* --- devices -------------------------------------------------------------------------------- */
 
+/*
+ * What drivers remember of the host behind a device; devices of one host share it. The library
+ * makes it zero and does not look at it. Any thread, atomically; of this process.
+ */
+struct hv_vmbus_host {
+	uint64_t late_at; /* timer cycles: when it last let somebody wait in vain; 0 = it answers */
+	uint32_t late;	  /* how often since it answered */
+};
+
 struct hv_vmbus_device {
 	RTE_TAILQ_ENTRY(hv_vmbus_device) next;
 	struct rte_device device; /* name = instance GUID in text, lower case, no braces */
@@ -95,6 +104,7 @@ struct hv_vmbus_device {
 	bool gone; /* set once by the bus: read with hv_vmbus_device_gone() */
 	struct rte_intr_handle *intr_handle; /* removal and receive interrupts; may have no fd */
 	void *drv_priv;			     /* for the driver */
+	struct hv_vmbus_host *host;
 	const struct vmbus_backend_ops *ops;
 	void *backend; /* for the back end */
 	char name[HV_GUID_STRLEN];

@@ -61,6 +61,9 @@ find(const struct hv_guid *instance_id)
 
 /* --- devices come and go ------------------------------------------------------------------------ */
 
+/* The kernel's devices have one host, and a secondary does not ask who has which. */
+static struct hv_vmbus_host only_host;
+
 int
 vmbus_bus_add(const struct vmbus_backend_ops *ops, const struct vmbus_found *found,
 	      struct hv_vmbus_device **out)
@@ -92,6 +95,7 @@ vmbus_bus_add(const struct vmbus_backend_ops *ops, const struct vmbus_found *fou
 	dev->relid = found->relid;
 	dev->hw_device_id = found->hw_device_id;
 	dev->ops = ops;
+	dev->host = &only_host;
 	hv_guid_format(&dev->instance_id, dev->name);
 	dev->device.name = dev->name;
 	dev->device.bus = &bus;

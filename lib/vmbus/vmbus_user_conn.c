@@ -305,6 +305,7 @@ conn_up(struct user_conn *conn)
 	if (fd < 0)
 		return conn_failed(conn, fd, "cannot connect");
 	conn->dead = conn->settled = false;
+	conn->host = (struct hv_vmbus_host){ 0 };
 	rc = vmbus_client_new(fd, &client_ops, conn, &conn->client);
 	if (rc != 0) {
 		close(fd);
@@ -428,6 +429,7 @@ device_add(struct user_conn *conn, struct user_offer *o)
 	ud->conn = conn;
 	ud->dev = dev;
 	dev->backend = ud;
+	dev->host = &conn->host;
 	TAILQ_INSERT_TAIL(&conn->devs, ud, link);
 }
 

@@ -59,6 +59,7 @@ struct user_conn {
 	struct vmbus_client *client;
 	pthread_t thread;
 	struct user_mem mem;
+	struct hv_vmbus_host host;
 	const struct rte_memzone *monitor; /* two pages: parent to child, child to parent */
 	pthread_mutex_t lock;		   /* of all below */
 	bool settled;			   /* the first offers are complete */

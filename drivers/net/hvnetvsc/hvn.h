@@ -347,8 +347,10 @@ struct hvn_port {
 	 * not its channel's: that is chan[]->vc->index.
 	 */
 	uint16_t n_chans;
+	bool hidden; /* they are being closed: statistics and telemetry do not look at them */
 	struct hvn_chan *chan[HVN_QUEUES_MAX];
 	uint64_t hurry_until;  /* a stop or close has so long, in timer cycles: hvn_hurry.h */
+	uint64_t hurry_missed; /* the last one that was not enough */
 	uint16_t session_mtu;  /* what NDIS_CONFIG said, L3 */
 	bool subs_asked;       /* one request per session */
 	uint16_t asked_queues; /* what the session was fitted to */

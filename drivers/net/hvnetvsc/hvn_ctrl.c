@@ -307,8 +307,10 @@ wait_answer(struct hvn_port *p, uint32_t timeout_ms)
 			hvn_chan_rescue(p->chan[0]);
 		if (refused(t))
 			return -EREMOTEIO;
-		if (answered(t))
+		if (answered(t)) {
+			hvn_hurry_answered(p);
 			return 0;
+		}
 		if (hvn_removed(p) || rc == -ENODEV)
 			return -ENODEV;
 		if (rc == -EIO)

@@ -3,11 +3,8 @@
 
 #include "hvn_hurry.h"
 
-#define GAVE_UP_MS  100u  /* patience with hosts after one has let a port wait in vain */
-#define GAVE_UP_FOR 5000u /* milliseconds */
-
-/* When a stop or a close last gave a host up, in cycles. Of all ports. */
-static uint64_t gave_up;
+#define LATE_LEAST_MS 10u
+#define LATE_FOR_MS   5000u
 
 static uint64_t
 ms_to_cycles(uint32_t ms)
@@ -18,12 +15,15 @@ ms_to_cycles(uint32_t ms)
 uint32_t
 hvn_hurry_ms(const struct hvn_port *p)
 {
-	uint64_t last = __atomic_load_n(&gave_up, __ATOMIC_RELAXED);
+	const struct hv_vmbus_host *h = hvn_vdev(p)->host;
+	uint64_t last = __atomic_load_n(&h->late_at, __ATOMIC_RELAXED);
+	uint32_t n = __atomic_load_n(&h->late, __ATOMIC_RELAXED);
 	uint32_t ms = p->args.stop_timeout_ms;
 
-	if (last != 0 && rte_get_timer_cycles() - last < ms_to_cycles(GAVE_UP_FOR))
-		ms = RTE_MIN(ms, GAVE_UP_MS);
-	return ms;
+	if (last == 0 || rte_get_timer_cycles() - last >= ms_to_cycles(LATE_FOR_MS))
+		return ms;
+	/* A quarter each time: all ports together wait little longer than the first. */
+	return RTE_MAX(ms >> (2 * RTE_MIN(n, 8u)), RTE_MIN(ms, LATE_LEAST_MS));
 }
 
 void
@@ -50,15 +50,36 @@ hvn_hurry_left(const struct hvn_port *p)
 	return (uint32_t)((p->hurry_until - now) * 1000 / rte_get_timer_hz()) + 1;
 }
 
+void
+hvn_hurry_late(struct hvn_port *p)
+{
+	struct hv_vmbus_host *h = hvn_vdev(p)->host;
+
+	__atomic_store_n(&h->late_at, rte_get_timer_cycles(), __ATOMIC_RELAXED);
+	__atomic_add_fetch(&h->late, 1, __ATOMIC_RELAXED);
+}
+
+void
+hvn_hurry_answered(struct hvn_port *p)
+{
+	struct hv_vmbus_host *h = hvn_vdev(p)->host;
+
+	if (__atomic_load_n(&h->late_at, __ATOMIC_RELAXED) == 0)
+		return;
+	__atomic_store_n(&h->late_at, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&h->late, 0, __ATOMIC_RELAXED);
+}
+
 bool
-hvn_hurry_over(const struct hvn_port *p, uint64_t until)
+hvn_hurry_over(struct hvn_port *p, uint64_t until)
 {
 	uint64_t hurry = __atomic_load_n(&p->hurry_until, __ATOMIC_RELAXED);
 	uint64_t now = rte_get_timer_cycles();
 
-	if (hurry != 0 && now >= hurry) {
-		__atomic_store_n(&gave_up, now, __ATOMIC_RELAXED);
-		return true;
-	}
-	return now >= until;
+	if (hurry == 0 || now < hurry)
+		return now >= until;
+	/* Whatever else is asked in this hurry finds it over as well: it was late once. */
+	if (__atomic_exchange_n(&p->hurry_missed, hurry, __ATOMIC_RELAXED) != hurry)
+		hvn_hurry_late(p);
+	return true;
 }

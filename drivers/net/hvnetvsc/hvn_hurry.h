@@ -13,8 +13,8 @@
 #define HVN_STOP_TIMEOUT_MS 500u
 
 /*
- * How long a stop waits for the host: "stop_timeout", and less when some host has let a port wait
- * in vain a moment ago.
+ * How long a stop waits for the host: "stop_timeout", and less and less while this host, of which
+ * there may be several, lets its ports wait in vain.
  */
 uint32_t hvn_hurry_ms(const struct hvn_port *p);
 
@@ -29,6 +29,10 @@ void hvn_hurry_end(struct hvn_port *p);
 uint32_t hvn_hurry_left(const struct hvn_port *p);
 
 /* Is a wait at its end that ends at `until` (timer cycles) where there is no hurry? */
-bool hvn_hurry_over(const struct hvn_port *p, uint64_t until);
+bool hvn_hurry_over(struct hvn_port *p, uint64_t until);
+
+/* The host has let the port wait in vain; it has answered. */
+void hvn_hurry_late(struct hvn_port *p);
+void hvn_hurry_answered(struct hvn_port *p);
 
 #endif /* HVN_HURRY_H */

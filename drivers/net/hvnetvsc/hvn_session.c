@@ -6,6 +6,7 @@
 #include <rte_cycles.h>
 
 #include "hvn_ctrl.h"
+#include "hvn_hurry.h"
 #include "hvn_link.h"
 #include "hvn_nvsp.h"
 #include "hvn_offload.h"
@@ -167,6 +168,17 @@ drain(struct hvn_port *p)
 	}
 }
 
+/* The host may take its time with them; who asks for statistics meanwhile does not wait. */
+static void
+hide_channels(struct hvn_port *p)
+{
+	hvn_telemetry_lock();
+	for (uint16_t i = 0; i < p->n_chans; i++)
+		hvn_stats_channel_gone(p, p->chan[i]);
+	p->hidden = true;
+	hvn_telemetry_unlock();
+}
+
 void
 hvn_session_close(struct hvn_port *p, unsigned int ms)
 {
@@ -184,8 +196,11 @@ hvn_session_close(struct hvn_port *p, unsigned int ms)
 		hvn_nvsp_revoke(p);
 	}
 	p->opened = false;
-	hvn_telemetry_lock();
+	hide_channels(p);
 	held = hv_vmbus_close_within(hvn_vdev(p), ms) != 0;
+	if (held)
+		hvn_hurry_late(p);
+	hvn_telemetry_lock();
 	hvn_ctrl_session_reset(p, held);
 	for (uint16_t i = 0; i < HVN_QUEUES_MAX && held; i++)
 		if (p->txq[i] != NULL)
@@ -197,11 +212,11 @@ hvn_session_close(struct hvn_port *p, unsigned int ms)
 	for (uint16_t i = 0; i < HVN_QUEUES_MAX; i++)
 		hvn_txq_free_released(p, i, true);
 	for (uint16_t i = 0; i < p->n_chans; i++) {
-		hvn_stats_channel_gone(p, p->chan[i]);
 		hvn_chan_free(p->chan[i]);
 		p->chan[i] = NULL;
 	}
 	p->n_chans = 0;
+	p->hidden = false;
 	hvn_telemetry_unlock();
 	p->filter = 0;
 	p->recv_buf = NULL;

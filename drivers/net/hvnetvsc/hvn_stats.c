@@ -130,7 +130,7 @@ static void
 channel_values(const struct hvn_port *p, uint64_t v[PORT_OF_CHANNELS])
 {
 	memcpy(v, p->counted_past, PORT_OF_CHANNELS * sizeof(v[0]));
-	for (uint16_t c = 0; c < p->n_chans; c++)
+	for (uint16_t c = 0; !p->hidden && c < p->n_chans; c++)
 		add_channel(v, p->chan[c]);
 }
 

@@ -171,7 +171,7 @@ port_queues(struct rte_eth_dev *dev, unsigned long from, struct rte_tel_data *d)
 	char name[16];
 
 	rte_tel_data_start_dict(d);
-	for (unsigned long i = from; i < p->n_chans; i++) {
+	for (unsigned long i = from; !p->hidden && i < p->n_chans; i++) {
 		one = channel(dev, (uint16_t)i);
 		if (one == NULL)
 			return -ENOMEM;
