@@ -144,7 +144,7 @@ class Host(Program):
 
     def command(self, cmd, **args):
         with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(10)
+            s.settimeout(SLOW)
             s.connect(self.control_path)
             s.sendall(json.dumps({"cmd": cmd, **args}).encode() + b"\n")
             return json.loads(s.makefile().readline())

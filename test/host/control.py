@@ -6,7 +6,7 @@ import socket
 
 def control(h, **request):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-        s.settimeout(20)
+        s.settimeout(60)
         s.connect(f"{h.path}.ctl")
         s.sendall(json.dumps(request).encode() + b"\n")
         reply = json.loads(s.makefile().readline())
