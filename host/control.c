@@ -162,7 +162,7 @@ client_ready(struct event_source *src, uint32_t events)
 static void
 client_accept(struct event_source *src, uint32_t events)
 {
-	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = listen_accept(src, "a control client");
 
 	(void)events;
 	for (unsigned int i = 0; fd >= 0 && i < CLIENTS; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A listening Unix socket: private to the user, replaces a dead predecessor's file only. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -10,6 +11,9 @@
 #include <unistd.h>
 
 #include "partition.h"
+
+/* Kept for the day when there is no other: somebody nobody accepts wakes us for ever. */
+static int spare = -1;
 
 /* 0 if nobody listens there (a stale file is removed), else -errno with a message. */
 static int
@@ -67,9 +71,29 @@ listen_open(const char *path, struct event_source *src, int type)
 		rc = loop_add(src, fd, EPOLLIN);
 	}
 	umask(mask);
+	if (rc == 0 && spare < 0)
+		spare = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (rc != 0 && fd >= 0)
 		close(fd);
 	return rc;
+}
+
+int
+listen_accept(const struct event_source *src, const char *who)
+{
+	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd >= 0 || (errno != EMFILE && errno != ENFILE))
+		return fd;
+	if (spare >= 0) {
+		host_log(HOST_ERR, "%s was turned away: %s", who, strerror(errno));
+		close(spare);
+		fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd >= 0)
+			close(fd);
+	}
+	spare = fcntl(src->fd, F_DUPFD_CLOEXEC, 0);
+	return -1;
 }
 
 void

@@ -257,23 +257,10 @@ void
 partition_accept(struct event_source *src, uint32_t events)
 {
 	static unsigned int next_id = 1;
-	/* Kept for the day when there is no other: a guest nobody accepts wakes us for ever. */
-	static int spare = -1;
-	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = listen_accept(src, "a guest");
 	struct partition *part;
 
 	(void)events;
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE) && spare >= 0) {
-		host_log(HOST_ERR, "a guest was turned away: %s", strerror(errno));
-		close(spare);
-		fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC);
-		if (fd >= 0)
-			close(fd);
-		fd = -1;
-		spare = -1;
-	}
-	if (spare < 0)
-		spare = fcntl(src->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return;
 	part = calloc(1, sizeof(*part));

@@ -79,6 +79,8 @@ extern struct partition_list partitions;
 
 /* listen.c */
 int listen_open(const char *path, struct event_source *src, int type);
+/* The next who connects, named for messages; -1 if there is none, or no descriptor for it. */
+int listen_accept(const struct event_source *src, const char *who);
 void listen_close(const char *path, struct event_source *src);
 
 /* partition.c */

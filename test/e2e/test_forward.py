@@ -30,7 +30,9 @@ def forward(run, tmp, frames, program, nic="", memory=NO_HUGE, queues=1, args=()
 
 def forward_each(run, tmp, frames, program, memory, queues):
     """The capture through three NICs of one process, each with other messages than the next."""
-    source, ranges = tmp / "in.pcap", ["ranges=1", "ranges-exact=8", "ranges-exact=32"]
+    source = tmp / "in.pcap"
+    ranges = {"ranges=1": 1, "ranges-exact=8,flush-us=1000000": 8,
+              "ranges-exact=32,flush-us=1000000": 32}
     capture.write(source, frames)
     host = run(Host, nics=[f"{r},port=dpdk:net_pcap{i},rx_pcap={source},tx_pcap={tmp}/out{i}.pcap"
                            for i, r in enumerate(ranges)])
@@ -43,6 +45,10 @@ def forward_each(run, tmp, frames, program, memory, queues):
     except AssertionError:
         print(host.stats(), host.text, app.text)
         raise
+    for nic, n in zip(host.stats()["nics"], ranges.values()):
+        got, packets = (sum(q[key] for q in nic["queues"]) for key in ("rx_frames", "rx_packets"))
+        # Control messages are packets as well; the last ones are not full.
+        assert n / 2 < got / packets <= n, f"{got} frames in {packets} packets, not {n} each"
     app.end()
     host.end()
     for i in range(len(ranges)):

@@ -371,7 +371,12 @@ def test_out_of_descriptors(host):
     for _ in range(32):
         peers.append(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         peers[-1].connect(str(h.path))
-    assert nicguest.until(lambda: "turned away" in h.errors())
+    assert nicguest.until(lambda: "a guest was turned away" in h.errors())
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(30)
+        s.connect(f"{h.path}.ctl")
+        assert s.recv(1) == b"", "nor does a control client"
+    assert "a control client was turned away" in h.errors()
     for s in peers:
         s.settimeout(0.05)
         try:
