@@ -143,6 +143,8 @@ late(void **state)
 	struct rte_mbuf *m[4];
 
 	RTE_SET_USED(state);
+	h->late = rte_malloc(NULL, HVN_RX_LATE * sizeof(h->late[0]), 0);
+	assert_non_null(h->late);
 	for (bool again = false;; again = true) {
 		fx.rxq->path.vf_port = VF;
 		fx.rxq->path.ring_first = HVN_RING_LAST;

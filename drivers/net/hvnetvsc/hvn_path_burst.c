@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include <rte_cycles.h>
-#include <rte_malloc.h>
 
 #include "hvn_chan.h"
 #include "hvn_ctrl.h"
@@ -245,8 +244,6 @@ hvn_path_rx_collect(struct hvn_rxq *q, uint16_t vf)
 	struct hvn_rx_hold *h = &q->hold;
 	uint16_t got = 0;
 
-	if (h->late == NULL)
-		h->late = rte_malloc("hvn_late", HVN_RX_LATE * sizeof(h->late[0]), 0);
 	if (h->late == NULL)
 		return false;
 	memmove(h->late, h->late + h->late_first, h->late_n * sizeof(h->late[0]));

@@ -233,6 +233,7 @@ execute(struct hvn_vf *vf, enum hvn_path_action act)
 		rc = configure(vf);
 		break;
 	case HVN_ACT_RX_ON:
+		hvn_vf_queues_room(vf->p);
 		hvn_vf_queues_rx(vf->p, vf->port);
 		break;
 	case HVN_ACT_TX_ON:

@@ -39,6 +39,7 @@ struct hvn_vf {
 	bool gone[RTE_MAX_ETHPORTS];
 	bool polled;		/* it has no removal interrupt: it is asked whether it is there */
 	uint64_t foreign_since; /* ns: another process seems to be inside the VF since then */
+	bool halted;		/* bursts receive nothing until it is emptied */
 	bool abandoned;		/* ... and never came out: a queue may be half changed */
 	uint64_t owner;
 	struct rte_ether_addr mac; /* by which the VF is known: the NIC's, whatever is set later */
@@ -118,6 +119,8 @@ void hvn_vf_queues_rx(struct hvn_port *p, uint16_t port);
 void hvn_vf_queues_tx(struct hvn_port *p, uint16_t port);
 /* Give queues that transmit on the VF a moment to turn back when it has sent what it was given. */
 void hvn_vf_queues_tx_back(struct hvn_port *p);
+/* For what hvn_path_rx_collect() takes; once for each queue. */
+void hvn_vf_queues_room(struct hvn_port *p);
 /* Which path's frames are the older ones. */
 void hvn_vf_queues_order(struct hvn_port *p, enum hvn_ring_first first);
 /* Wait until no burst is on the path that was in force before. 0 or -EAGAIN: one still is. */

@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include <rte_cycles.h>
+#include <rte_malloc.h>
 
 #include "hvn_path_inline.h"
 #include "hvn_vf.h"
 
 #define QUIESCE_MS 200	/* a burst that is not over by then: tried again later */
+#define PLANNED_MS 2000 /* ... if nobody suffers by the wait: what it gives to the VF is not lost */
 #define DRAIN_MS   200	/* for frames in the VF's receive queues: an application that polls */
 #define LEAVE_MS   2	/* for what the VF was given to send */
 #define FOREIGN_MS 2000 /* another process's burst that is not over by then never will be */
@@ -31,6 +33,18 @@ hvn_vf_queues_rx(struct hvn_port *p, uint16_t port)
 
 		if (q != NULL)
 			__atomic_store_n(&q->path.vf_port, port, __ATOMIC_RELEASE);
+	}
+}
+
+void
+hvn_vf_queues_room(struct hvn_port *p)
+{
+	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
+		struct hvn_rxq *q = p->data->rx_queues[i];
+
+		if (q != NULL && q->hold.late == NULL)
+			q->hold.late =
+				rte_malloc("hvn_late", HVN_RX_LATE * sizeof(q->hold.late[0]), 0);
 	}
 }
 
@@ -150,7 +164,10 @@ wait_idle(struct hvn_vf *vf, struct hvn_queue_path *path, uint64_t end)
 int
 hvn_vf_queues_quiesce(struct hvn_vf *vf)
 {
-	uint64_t end = hvn_vf_now() + QUIESCE_MS * HVN_NS_PER_MS;
+	/* While the VF is there and receives, the host need not turn at once. */
+	bool patient = vf->path.rx_on && !vf->halted && vf->path.present && !vf->path.stale &&
+		       vf->path.started && !vf->path.recovering && !vf->path.no_link;
+	uint64_t end = hvn_vf_now() + (patient ? PLANNED_MS : QUIESCE_MS) * HVN_NS_PER_MS;
 	struct rte_eth_dev_data *d = vf->p->data;
 	int rc = 0;
 
@@ -212,6 +229,7 @@ hvn_vf_queues_rx_off(struct hvn_vf *vf)
 	if (drain(vf))
 		return;
 	hvn_vf_queues_rx(vf->p, HVN_RX_HALT);
+	vf->halted = true;
 	/* A queue that a process left in the middle of a burst is not safe to look into. */
 	if (hvn_vf_queues_quiesce(vf) == 0 && !vf->abandoned)
 		for (uint16_t i = 0; i < d->nb_rx_queues; i++) {
@@ -222,6 +240,7 @@ hvn_vf_queues_rx_off(struct hvn_vf *vf)
 		}
 	else
 		all = false;
+	vf->halted = false;
 	if (!all)
 		HVN_LOG(WARNING, "port %u: what VF %u has received may be lost with it",
 			vf->p->port_id, vf->port);
