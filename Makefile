@@ -56,11 +56,11 @@ unit-test: all
 	meson test -C $(BUILD) --suite unit --print-errorlogs
 
 e2e-test: all
-	$(PYTHON) -m pytest -q test --ignore=test/guest
+	$(PYTHON) -m pytest -q -rs test --ignore=test/guest
 
 ## guest-test: Linux guests in QEMU against hv-host, everything from nothing
 guest-test: all guest-setup
-	$(PYTHON) -m pytest -q test/guest
+	$(PYTHON) -m pytest -q -rs test/guest
 
 guest-smoke: all guest-setup
 	$(PYTHON) -m pytest -q -m smoke test/guest
