@@ -6,9 +6,27 @@
  */
 #include <rte_errno.h>
 #include <rte_net.h>
+#include <rte_tcp.h>
+#include <rte_udp.h>
 
 #include "hvn_path_inline.h"
 #include "hvn_tx_frame.h"
+
+/*
+ * Are the headers in the first segment? Elsewhere DPDK's function refuses the packet, which the
+ * burst sends: it gathers them. What a VF thinks of such a packet its own tx_prepare has said.
+ */
+static bool
+headers_here(const struct rte_mbuf *m)
+{
+	const uint64_t l4 = m->ol_flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG);
+	const uint32_t told = m->l4_len;
+	uint32_t least = sizeof(struct rte_tcp_hdr);
+
+	if (l4 == 0 || l4 == RTE_MBUF_F_TX_UDP_CKSUM)
+		least = l4 == 0 ? 0 : sizeof(struct rte_udp_hdr);
+	return m->data_len >= m->l2_len + m->l3_len + RTE_MAX(told, least);
+}
 
 static int
 prepare_one(const struct hvn_txq *q, struct rte_mbuf *m)
@@ -28,7 +46,7 @@ prepare_one(const struct hvn_txq *q, struct rte_mbuf *m)
 		return -EINVAL;
 	if ((m->ol_flags &
 	     (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_SEG)) != 0 &&
-	    RTE_MBUF_DIRECT(m) && rte_mbuf_refcnt_read(m) == 1)
+	    RTE_MBUF_DIRECT(m) && rte_mbuf_refcnt_read(m) == 1 && headers_here(m))
 		return rte_net_intel_cksum_prepare(m);
 	return 0;
 }
