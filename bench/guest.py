@@ -20,7 +20,7 @@ OURS = [BUILD / "lib" / "vmbus" / "librte_bus_hv_vmbus.so.23",
 STOCK = "librte_net_netvsc.so.23"
 WARMUP = 0.1
 # A measurement takes a second beside its own time; whoever takes longer does not end.
-GRACE, GRACE_COUNTED = 15, 300
+GRACE, GRACE_COUNTED = 6, 300
 END_GRACE = 5
 
 

@@ -126,7 +126,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.2, help="of each measurement")
-    parser.add_argument("--budget", type=float, default=660,
+    parser.add_argument("--budget", type=float, default=900,
                         help="begin no round that may end after so many seconds (%(default)s)")
     parser.add_argument("--rows", default=".", help="regular expression, of rows to measure")
     parser.add_argument("--instructions", action="store_true",
