@@ -2,7 +2,7 @@
 """hv-devbind on real kernels: what it refuses, and a kernel that has no driver_override."""
 import guest as g
 import pytest
-from pmd import KERNELS, Console, dpdk_testpmd, port, totals
+from pmd import KERNELS, Console, port, totals, txonly
 
 UIO = "uio_hv_generic"
 
@@ -30,7 +30,7 @@ def test_new_id(dpdk, kernel):
         # Nothing was said of this device alone.
         assert guest.run(f"cat /sys/bus/vmbus/devices/{nic}/driver_override").strip() == "(null)"
     guest.run(f"HV_DEVBIND_SYSFS=/tmp/sys hv-devbind --bind {UIO} {nic}")
-    _, sent = totals(guest.run(dpdk_testpmd("txonly", seconds=5), timeout=120))
+    _, sent = totals(txonly(host, guest))
     assert sent > 0 and port(host)["from_guest_frames"] == sent
 
 

@@ -2,7 +2,7 @@
 """Our driver in a guest: the real sysfs and /dev/uioN, stock plug-ins installed beside ours."""
 import guest as g
 import pytest
-from pmd import KERNELS, LOG, UIO, Console, dpdk_testpmd, port, stop, totals, wait_open
+from pmd import KERNELS, LOG, UIO, Console, dpdk_testpmd, port, stop, totals, txonly, wait_open
 
 FRAMES = 20000
 
@@ -12,7 +12,7 @@ FRAMES = 20000
 def test_txonly(dpdk, kernel, queues):
     """What testpmd counts as sent is what the host received, undamaged."""
     host, guest = dpdk("port=sink", kernel=kernel, cpus=4)
-    out = guest.run(dpdk_testpmd("txonly", queues=queues, cpus=3, more="--nb-cores=2"), timeout=120)
+    out = txonly(host, guest, queues=queues, cpus=3, more="--nb-cores=2")
     _, sent = totals(out)
     assert sent > 0 and port(host)["from_guest_frames"] == sent
     # What DPDK's own bus driver says of a NIC that another bus has.
@@ -40,8 +40,7 @@ def test_restarts(dpdk, kernel):
     """20 starts without a module reloaded; the host sees a new session each time."""
     host, guest = dpdk("port=sink", kernel=kernel)
     for _ in range(20):
-        out = guest.run(dpdk_testpmd("txonly", seconds=5), timeout=120)
-        assert totals(out)[1] > 0
+        assert totals(txonly(host, guest))[1] > 0
     assert host.stats()["nics"][0]["sessions"] >= 20
 
 
@@ -49,10 +48,9 @@ def test_restarts(dpdk, kernel):
 def test_killed(dpdk, kernel):
     host, guest = dpdk("port=sink", kernel=kernel)
     for _ in range(3):
-        guest.status(dpdk_testpmd("txonly").replace("-s INT 10", "-s KILL 8"), timeout=120)
-        before = port(host)["from_guest_frames"]
-        assert before > 0
-    _, sent = totals(guest.run(dpdk_testpmd("txonly"), timeout=120))
+        txonly(host, guest, signal="KILL")
+    before = port(host)["from_guest_frames"]
+    _, sent = totals(txonly(host, guest))
     assert port(host)["from_guest_frames"] == before + sent
 
 
