@@ -173,3 +173,35 @@ def test_mbufs(run):
         sorted((h, h % 128 % 4) for h in hashes)
     app.quit()
     host.end()
+
+
+def test_reta_stopped(run):
+    """Another table while the port is stopped: the host has it once the port runs."""
+    host = run(Host, nics=[f"queues=8,{GEN}"])
+    app = run(Console, host, "--rss-udp", "--forward-mode=macswap", queues=4)
+    app.do("port stop 0")
+    reta(app, [3, 1, 1, 3])
+    app.do("port start 0")
+    table = [3, 1, 1, 3] * 32
+    assert rss(host)["table"] == table
+    cycle(host, app, COUNT)
+    assert queues_of(host) == spread(DEFAULT_KEY, 4, True, table)
+    app.quit()
+    host.end()
+
+
+def test_reta_of_all_queues(run):
+    """64 queues: each is in the table, is told back, and receives what the table gives it."""
+    host = run(Host, nics=[f"queues=64,{GEN}"])
+    app = run(Console, host, "--rss-udp", "--forward-mode=macswap", "--txd=64", "--rxd=64",
+              "--total-num-mbufs=32768", queues=64,
+              memory=["--no-huge", "-m", "512", "--no-shconf"])
+    order = list(range(63, -1, -1))
+    reta(app, order)
+    assert rss(host)["table"] == order * 2
+    shown = app.do("show port 0 rss reta 128 (0xffffffffffffffff,0xffffffffffffffff)")
+    assert [int(q) for q in re.findall(r", queue=(\d+)", shown)] == order * 2
+    cycle(host, app, COUNT)
+    assert queues_of(host) == spread(DEFAULT_KEY, 64, True, order * 2)
+    app.quit()
+    host.end()

@@ -108,3 +108,16 @@ def test_running(run):
     cycle(host, app, COUNT)
     app.quit()
     host.end()
+
+
+def test_largest(run):
+    """The most that hosts have: an MTU of 9202."""
+    host = run(Host, nics=[gen("9216", "mtu-max=9216,")])
+    app = run(Console, host, "--mbuf-size=9728", "--total-num-mbufs=8192",
+              "--forward-mode=macswap", memory=BIG)
+    app.restart("port config mtu 0 9202")
+    assert app.info()["MTU"] == "9202"
+    assert host.stats()["nics"][0]["frame_size"] == 9216
+    cycle(host, app, COUNT)
+    app.quit()
+    host.end()
