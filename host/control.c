@@ -32,6 +32,7 @@ run(const char *cmd, json_t *request, json_t *reply)
 {
 	/* One NIC needs no number. */
 	json_t *number = json_object_get(request, "nic");
+	json_t *channel = json_object_get(request, "channel");
 	json_int_t index = json_integer_value(number);
 	struct nic *nic = index >= 0 && index < HOST_NICS_MAX &&
 					  (json_is_integer(number) || host_nic(1) == NULL)
@@ -59,12 +60,12 @@ run(const char *cmd, json_t *request, json_t *reply)
 	if (vdev == NULL)
 		return -ENOTCONN;
 	if (strcmp(cmd, "offer") == 0)
-		return vdev_offer(vdev);
+		return channel != NULL ? vdev_offer_sub(vdev, json_integer_value(channel))
+				       : vdev_offer(vdev);
 	if (strcmp(cmd, "bus-raw") == 0)
 		return vmbus_inject(vdev->part, request, reply);
-	if (json_object_get(request, "channel") != NULL)
-		return vdev_rescind_sub(vdev,
-					json_integer_value(json_object_get(request, "channel")));
+	if (channel != NULL)
+		return vdev_rescind_sub(vdev, json_integer_value(channel));
 	vdev_rescind(vdev);
 	return 0;
 }

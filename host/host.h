@@ -111,8 +111,12 @@ int channel_offer_subs(struct vdev *vdev, unsigned int n);
 /* Channel of a device by sub-channel index, NULL if not offered. */
 struct channel *channel_find(struct vdev *vdev, uint16_t sub_index);
 
-/* Offer a device's primary channel, or rescind all of its channels, or one sub-channel alone. */
+/*
+ * Offer a device's primary channel, or one of its granted sub-channels before its delay is over;
+ * rescind all of its channels, or one sub-channel alone.
+ */
 int vdev_offer(struct vdev *vdev);
+int vdev_offer_sub(struct vdev *vdev, int64_t sub_index);
 void vdev_rescind(struct vdev *vdev);
 int vdev_rescind_sub(struct vdev *vdev, int64_t sub_index);
 

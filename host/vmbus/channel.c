@@ -213,6 +213,25 @@ channel_offer_subs(struct vdev *vdev, unsigned int n)
 	return 0;
 }
 
+static struct vchan *
+sub_of(struct vdev *vdev, int64_t sub_index)
+{
+	if (sub_index <= 0 || sub_index > UINT16_MAX)
+		return NULL;
+	return (struct vchan *)channel_find(vdev, (uint16_t)sub_index);
+}
+
+int
+vdev_offer_sub(struct vdev *vdev, int64_t sub_index)
+{
+	struct vchan *c = sub_of(vdev, sub_index);
+
+	if (c == NULL || c->offered)
+		return -ENODEV;
+	channel_offer(c);
+	return 0;
+}
+
 void
 channels_tick(struct partition *part)
 {
@@ -470,13 +489,11 @@ vdev_rescind(struct vdev *vdev)
 int
 vdev_rescind_sub(struct vdev *vdev, int64_t sub_index)
 {
-	struct channel *c = NULL;
+	struct vchan *c = sub_of(vdev, sub_index);
 
-	if (sub_index > 0 && sub_index <= UINT16_MAX)
-		c = channel_find(vdev, (uint16_t)sub_index);
 	if (c == NULL)
 		return -ENODEV;
-	channel_rescind((struct vchan *)c);
+	channel_rescind(c);
 	gpadl_finish_teardowns(vdev->part);
 	return 0;
 }

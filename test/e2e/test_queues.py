@@ -161,6 +161,26 @@ def test_subchannels(run, nic, host_args, channels):
     host.end()
 
 
+def test_channels_that_come_late(run):
+    """Offered when the driver has given up waiting: the next start takes them, in this session."""
+    host = run(Host, "--sub-delay", "600000", nics=[f"queues=8,{GEN}"])
+    app = run(Console, host, "--forward-mode=macswap", queues=4)
+    app.restart()  # nothing has come: nothing is waited for again
+    cycle(host, app, COUNT)
+    assert set(queues_of(host)) == {0}
+    for n, channels in enumerate(((3,), (1, 2))):
+        for channel in channels:
+            assert host.command("offer", nic=0, channel=channel)["ok"]
+            assert not host.command("offer", nic=0, channel=channel)["ok"]  # it is there
+        app.restart()
+        assert app.text.count("channels late") == n + 1, app.text
+        cycle(host, app, COUNT, (n + 1) * COUNT)
+    assert set(queues_of(host)) == {0, 1, 2, 3} and all(queues_of(host).values())
+    assert host.stats()["nics"][0]["sessions"] == 1
+    app.quit()
+    host.end()
+
+
 def test_one_channel_gone(run):
     """The host takes one sub-channel: the other queues go on, a restart brings it back."""
     host = run(Host, nics=[f"queues=8,{GEN}"])

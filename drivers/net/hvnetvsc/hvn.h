@@ -353,6 +353,7 @@ struct hvn_port {
 	uint64_t hurry_missed; /* the last one that was not enough */
 	uint16_t session_mtu;  /* what NDIS_CONFIG said, L3 */
 	bool subs_asked;       /* one request per session */
+	uint16_t granted;      /* sub-channels, of which some may come late */
 	uint16_t asked_queues; /* what the session was fitted to */
 	uint16_t n_mc;	       /* addresses in the application's multicast list */
 	bool rss_on;

@@ -172,10 +172,11 @@ start_external(struct hvn_port *p)
 				: "I/O addresses are physical ones (--iova-mode=va)");
 		return 0;
 	}
+	/* Half of what the host gives each channel, those that are still to come included. */
 	for (uint16_t i = 0; i < p->n_chans && rc == 0; i++)
 		if (p->chan[i]->ext == NULL)
 			rc = hvn_ext_create(p->chan[i], b->memory,
-					    p->caps.slot_count / 2 / p->n_chans);
+					    p->caps.slot_count / 2 / (p->granted + 1));
 	return rc;
 }
 

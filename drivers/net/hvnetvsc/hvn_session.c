@@ -122,6 +122,7 @@ hvn_session_open(struct hvn_port *p, uint16_t mtu)
 	p->filter = 0;
 	p->rss_on = false;
 	p->subs_asked = false;
+	p->granted = 0;
 	p->asked_queues = 0;
 	p->session_mtu = mtu;
 	/* Before the channel is open: the host tells of its VF in the middle of what follows. */
@@ -239,55 +240,72 @@ add_channel(struct hvn_port *p, struct hv_vmbus_channel *vc)
 	return 0;
 }
 
-/* Open what was granted, in whatever order it is offered. Those missing at the end stay away. */
+/* Open those of the granted channels that have been offered by now, in whatever order they came. */
 static int
-open_granted(struct hvn_port *p, uint16_t granted)
+open_offered(struct hvn_port *p)
 {
-	uint64_t until = rte_get_timer_cycles() + SUBCHANNEL_MS * rte_get_timer_hz() / 1000;
 	struct hv_vmbus_channel *vc;
-	bool have[HVN_QUEUES_MAX] = { false };
 	int rc;
 
-	while (p->n_chans < granted + 1 && rte_get_timer_cycles() < until) {
-		for (uint16_t i = 1; i <= granted; i++) {
-			if (have[i])
-				continue;
-			rc = hv_vmbus_subchannel_open(hvn_vdev(p), i, &vc);
-			if (rc == 0)
-				rc = add_channel(p, vc);
-			else if (rc == -EAGAIN)
-				continue;
-			if (rc != 0) {
-				HVN_LOG(ERR, "port %u: sub-channel %u: %s", p->port_id, i,
-					rte_strerror(-rc));
-				return rc;
-			}
-			have[i] = true;
+	for (uint16_t i = 1; i <= p->granted && p->n_chans <= p->granted; i++) {
+		rc = hv_vmbus_subchannel_open(hvn_vdev(p), i, &vc);
+		if (rc == -EEXIST || rc == -EAGAIN)
+			continue;
+		if (rc == 0)
+			rc = add_channel(p, vc);
+		if (rc != 0) {
+			HVN_LOG(ERR, "port %u: sub-channel %u: %s", p->port_id, i,
+				rte_strerror(-rc));
+			return rc;
 		}
+	}
+	return 0;
+}
+
+/* Those missing at the end stay away, until the next start looks for them. */
+static int
+wait_for_granted(struct hvn_port *p)
+{
+	uint64_t until = rte_get_timer_cycles() + SUBCHANNEL_MS * rte_get_timer_hz() / 1000;
+	int rc;
+
+	while (p->n_chans < p->granted + 1 && rte_get_timer_cycles() < until) {
+		rc = open_offered(p);
+		if (rc != 0)
+			return rc;
 		hvn_chan_scan(p->chan[0]);
 		if (hvn_removed(p))
 			return -ENODEV;
-		if (p->n_chans < granted + 1)
+		if (p->n_chans < p->granted + 1)
 			rte_delay_us_sleep(500);
 	}
 	return 0;
 }
 
+/* The host is asked once in a session; what it offers late is taken whenever this is called again. */
 static int
 open_subchannels(struct hvn_port *p, uint16_t queues)
 {
-	uint16_t granted;
+	const uint16_t before = p->n_chans;
+	const bool late = p->subs_asked;
 	int rc;
 
-	if (queues <= 1 || p->subs_asked || p->caps.nvsp_version < NVSP_VERSION_5)
+	if (queues <= 1 || p->caps.nvsp_version < NVSP_VERSION_5)
 		return 0;
-	p->subs_asked = true;
-	rc = hvn_nvsp_subchannels(p, queues - 1, &granted);
-	if (rc == 0)
-		rc = open_granted(p, granted);
+	if (late) {
+		rc = open_offered(p);
+	} else {
+		p->subs_asked = true;
+		rc = hvn_nvsp_subchannels(p, queues - 1, &p->granted);
+		if (rc == 0)
+			rc = wait_for_granted(p);
+	}
 	if (rc == -ENODEV || rc == -ETIMEDOUT || rc == -EIO)
 		return rc;
-	if (p->n_chans < queues)
+	if (late && p->n_chans > before)
+		HVN_LOG(NOTICE, "port %u: the host offered %u channels late, %u are in use now",
+			p->port_id, p->n_chans - before, p->n_chans);
+	else if (!late && p->n_chans < queues)
 		HVN_LOG(WARNING, "port %u: %u queues asked for, the host gives %u channels",
 			p->port_id, queues, p->n_chans);
 	return 0;
@@ -314,9 +332,9 @@ hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues)
 		return -ENODEV;
 	queues = RTE_MAX(queues, (uint16_t)1);
 	if (p->opened && p->session_mtu == wire_mtu(mtu) && !host_holds_released(p)) {
-		if (p->asked_queues == queues || (p->n_chans == 1 && queues == 1))
+		if (p->n_chans == 1 && queues == 1)
 			return 0;
-		if (more)
+		if (more || p->asked_queues == queues)
 			goto extend;
 	}
 	hvn_session_close(p, 0);

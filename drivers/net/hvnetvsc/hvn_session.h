@@ -22,7 +22,8 @@ void hvn_session_close(struct hvn_port *p, unsigned int ms);
 
 /*
  * Make the session fit: so many channels (or those the host lets have: p->n_chans), this MTU. It
- * is opened, extended, replaced or left as it is. After a failure there is no session.
+ * is opened, extended (also by channels that were granted before and are offered only now), replaced
+ * or left as it is. After a failure there is no session.
  */
 int hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues);
 
