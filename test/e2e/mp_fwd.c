@@ -8,22 +8,21 @@
  * then replaced with the queue (renew).
  */
 #include <inttypes.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_ethdev.h>
 
-#define BURST	     32
-#define DESC	     256
-#define POOL	     2047
-#define PORT	     0
-#define TRIES	     100000
-#define LINE_MAX_LEN 128
+#include "command_line.h"
+
+#define BURST 32
+#define DESC  256
+#define POOL  2047
+#define PORT  0
+#define TRIES 100000
 
 static uint16_t queues, queue;
 static unsigned int pools;
@@ -139,30 +138,6 @@ command(const char *line)
 	printf("done %s\n", line);
 	fflush(stdout);
 	return true;
-}
-
-/* The next command if there is a whole line, else NULL. */
-static const char *
-read_line(void)
-{
-	static char line[LINE_MAX_LEN];
-	static size_t len;
-	struct pollfd pfd = { .fd = STDIN_FILENO, .events = POLLIN };
-
-	while (poll(&pfd, 1, 0) == 1) {
-		ssize_t n = read(STDIN_FILENO, &line[len], 1);
-
-		if (n <= 0)
-			return "quit";
-		if (line[len] == '\n') {
-			line[len] = '\0';
-			len = 0;
-			return line;
-		}
-		if (++len == sizeof(line))
-			len = 0;
-	}
-	return NULL;
 }
 
 static void

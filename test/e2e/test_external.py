@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Frames handed out in the receive buffer (rx_extmbuf_enable=1)."""
+import re
+
+import pytest
+
 from console import Console, cycle
-from hv import Host, until
+from hv import BUILD, Host, Testpmd, until
 from test_checksum_tso import GUID
 
 ARGS = ["-a", f"hv_vmbus:{GUID},rx_extmbuf_enable=1,tx_copybreak=64,rndis_timeout=2000"]
@@ -36,5 +40,102 @@ def test_received_only(run):
     until(lambda: app.stats()["RX-packets"] == COUNT, "all frames")
     app.do("stop")
     assert external(app) > 0
+    app.quit()
+    host.end()
+
+
+class HoldRx(Testpmd):
+    """An application that keeps frames."""
+    binary = BUILD / "test" / "e2e" / "hold_rx"
+
+    def app_args(self, cores):
+        return []
+
+    def do(self, line):
+        self.type(line)
+        return self.expect(f"(?s)(.*?)done {line}\\r?\\n")[1]
+
+    def check(self, held):
+        """How many of the frames held are in the receive buffer; none has changed."""
+        found = re.search(r"held (\d+) external (\d+) damaged (\d+)", self.do("check"))
+        assert int(found[1]) == held and int(found[3]) == 0, found[0]
+        return int(found[2])
+
+    def none_held(self):
+        until(lambda: "missing 0" in self.do("pool"), "all mbufs back")
+
+    def quit(self):
+        self.type("quit")
+        assert self.wait() == 0, self.text
+        self.forget()
+
+
+def slots_used(host):
+    return host.stats()["nics"][0]["slots_used"]
+
+
+def holder(run, queues=1):
+    """Slots for 60 frames, half of which may be held; a generator that starts by command."""
+    host = run(Host, nics=["queues=4,slots=60,ranges=3,port=gen:size=700-1514,rate=20k,flows=64,"
+                           "count=400,start=command,verify=count"])
+    app = run(HoldRx, host, str(queues), eal=ARGS)
+    app.expect("ready")
+    return host, app
+
+
+@pytest.mark.parametrize("queues", [1, 3])
+def test_held_and_sent_back(run, queues):
+    """Up to the quota and far beyond; sent back out of the receive buffer every byte is right."""
+    host, app = holder(run, queues)
+    for n in range(3):
+        assert host.command("start", nic=0)["ok"]
+        app.do("hold 250")
+        external = app.check(250)
+        assert 0 < external <= 30
+        until(lambda n=n: host.port()["received"] == 400 * n + 150, "the rest of the frames")
+        until(lambda e=external: slots_used(host) == e, "slots of what is not held")
+        app.do("send")
+        until(lambda n=n: host.port()["received"] == 400 * (n + 1), "all frames back")
+        until(lambda: slots_used(host) == 0, "all slots back")
+        app.none_held()
+    assert host.port()["lost"] == host.port()["duplicated"] == host.port()["damaged"] == 0
+    app.quit()
+    host.end()
+
+
+@pytest.mark.parametrize("again", ["restart", "mtu 1300"])
+@pytest.mark.parametrize("end", ["send", "free"])
+def test_held_over_a_restart(run, again, end):
+    """Stopped and started, or with another session: what is held stays, traffic goes on."""
+    host, app = holder(run)
+    for n, line in enumerate((again, "mtu 1500")):
+        assert host.command("start", nic=0)["ok"]
+        app.do("hold 100")
+        assert app.check(100) > 0
+        app.do("stop")
+        app.check(100)
+        app.do(line)
+        before = host.port()["received"]
+        assert host.command("start", nic=0)["ok"]
+        until(lambda b=before: host.port()["received"] > b + 200, "frames of the new start")
+        app.check(100)
+        app.do(end)
+        app.none_held()
+    until(lambda: slots_used(host) == 0, "all slots back")
+    assert host.port()["damaged"] == 0
+    app.quit()
+    host.end()
+
+
+def test_held_when_the_port_is_closed(run):
+    """Frames of a port that is gone are still whole, and can be freed."""
+    host, app = holder(run)
+    assert host.command("start", nic=0)["ok"]
+    app.do("hold 100")
+    assert app.check(100) > 0
+    app.do("close")
+    assert app.check(100) > 0
+    app.do("free")
+    app.none_held()
     app.quit()
     host.end()
