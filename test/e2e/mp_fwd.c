@@ -8,6 +8,7 @@
  * then replaced with the queue (renew).
  */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +120,8 @@ command(const char *line)
 		return false;
 	if (strcmp(line, "stats") == 0) {
 		show();
+	} else if (strcmp(line, "sleep") == 0) { /* in the loop, between bursts */
+		raise(SIGSTOP);
 	} else if (strcmp(line, "promisc") == 0) { /* a transaction on the first channel */
 		check("off", rte_eth_promiscuous_disable(PORT));
 		check("on", rte_eth_promiscuous_enable(PORT));

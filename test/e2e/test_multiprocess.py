@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Secondary processes: they see the port of the primary, and leave it as it was."""
+import os
+import pathlib
 import random
 import re
 import shutil
+import signal
 import subprocess
 import time
 
@@ -169,6 +172,44 @@ def test_killed(huge_dir, run):
     other = second(0)
     before = stats(other)["received"]
     until(lambda: stats(other)["received"] > before + 1000, "frames of the renewed queue")
+    other.quit()
+    first.quit()
+    assert host.port()["damaged"] == 0
+    host.end()
+
+
+def stopped(pid):
+    """A signal is sent before it is taken."""
+    tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(t.read_text().rpartition(")")[2].split()[0] == "T" for t in tasks)
+
+
+@pytest.mark.parametrize("line, queue", [("restart", 0), ("mtu 1400", 1), ("close", 0)])
+def test_asleep(huge_dir, run, line, queue):
+    """A secondary sleeps in its loop: the primary restarts, reopens or closes its port all the
+    same, and forwards meanwhile. Awake again, the secondary forwards on, or just ends.
+    """
+    host = run(Host, nics=["queues=2,overflow=drop,port=gen:rate=20k,flows=64,verify=count"])
+    first, second = processes(run, host, huge_dir, 2, 1 - queue)
+    other = second(queue)
+
+    def goes_on(process):
+        before = stats(process)["received"]
+        until(lambda: stats(process)["received"] > before + 100, "frames of its queue")
+
+    goes_on(other)
+    other.type("sleep")
+    until(lambda: stopped(other.proc.pid), "every thread is stopped")
+    goes_on(first)
+    first.do(line)
+    if line != "close":
+        goes_on(first)
+    os.kill(other.proc.pid, signal.SIGCONT)
+    other.expect("done sleep")
+    if line != "close":
+        first.do("restart")
+        goes_on(other)
+        goes_on(first)
     other.quit()
     first.quit()
     assert host.port()["damaged"] == 0

@@ -23,22 +23,24 @@ struct mp_param {
 
 /* --- primary -------------------------------------------------------------------------------------- */
 
-void
+bool
 hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what)
 {
 	const struct mp_param param = { .port_id = p->port_id, .what = (uint16_t)what };
 	struct timespec limit = { .tv_sec = WAIT_S };
 	struct rte_mp_reply replies = { 0 };
 	struct rte_mp_msg msg = { .len_param = sizeof(param) };
+	bool all;
 
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY ||
 	    __atomic_load_n(&p->secondaries, __ATOMIC_ACQUIRE) == 0)
-		return;
+		return true;
 	strcpy(msg.name, MP_NAME);
 	memcpy(msg.param, &param, sizeof(param));
-	if (rte_mp_request_sync(&msg, &replies, &limit) != 0)
-		HVN_LOG(WARNING, "port %u: a secondary process does not answer: %s", p->port_id,
-			rte_strerror(rte_errno));
+	all = rte_mp_request_sync(&msg, &replies, &limit) == 0 &&
+	      replies.nb_received == replies.nb_sent;
+	if (!all)
+		HVN_LOG(WARNING, "port %u: a secondary process does not answer", p->port_id);
 	for (int i = 0; i < replies.nb_received; i++) {
 		struct mp_param got;
 
@@ -48,6 +50,7 @@ hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what)
 				rte_strerror(-got.rc));
 	}
 	free(replies.msgs);
+	return all;
 }
 
 /* --- secondary ------------------------------------------------------------------------------------ */
@@ -63,8 +66,11 @@ set_bursts(struct rte_eth_dev *dev, bool on)
 	fp->rx_descriptor_status = dev->rx_descriptor_status;
 	fp->tx_descriptor_status = dev->tx_descriptor_status;
 	fp->tx_pkt_prepare = dev->tx_pkt_prepare;
-	fp->rxq.data = dev->data->rx_queues;
-	fp->txq.data = dev->data->tx_queues;
+	/* Closed meanwhile, while this process was stopped: a burst still looks up its queue. */
+	if (dev->data->rx_queues != NULL)
+		fp->rxq.data = dev->data->rx_queues;
+	if (dev->data->tx_queues != NULL)
+		fp->txq.data = dev->data->tx_queues;
 	/* Release: with the queues they need. */
 	__atomic_store_n(&fp->rx_pkt_burst, dev->rx_pkt_burst, __ATOMIC_RELEASE);
 	__atomic_store_n(&fp->tx_pkt_burst, dev->tx_pkt_burst, __ATOMIC_RELEASE);

@@ -14,8 +14,8 @@ enum hvn_mp_what {
 	HVN_MP_CLOSE, /* the port goes away */
 };
 
-/* Primary: have every secondary do so, and wait for it, for a limited time. */
-void hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what);
+/* Primary: have every secondary do so, and wait for it, for a limited time. false: one is silent. */
+bool hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what);
 
 /* Secondary: at its probe. 0 or a negative errno. */
 int hvn_mp_join(struct rte_eth_dev *dev);

@@ -397,6 +397,7 @@ int
 hvn_port_close(struct rte_eth_dev *dev)
 {
 	struct hvn_port *p = hvn_port(dev);
+	bool heard;
 
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
 		return 0;
@@ -412,7 +413,7 @@ hvn_port_close(struct rte_eth_dev *dev)
 	if (p->running)
 		stop_locked(dev);
 	hvn_vf_close(p);
-	hvn_mp_tell(p, HVN_MP_CLOSE);
+	heard = hvn_mp_tell(p, HVN_MP_CLOSE);
 	hvn_hurry(p);
 	/* Closing the channels has as long once more. */
 	hvn_session_close(p, hvn_hurry_ms(p));
@@ -420,10 +421,19 @@ hvn_port_close(struct rte_eth_dev *dev)
 	hvn_ctrl_destroy(p);
 	hvn_telemetry_lock();
 	hvn_vf_destroy(p);
-	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
+	for (uint16_t i = 0; heard && i < dev->data->nb_rx_queues; i++)
 		hvn_rx_queue_release(dev, i);
-	for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++)
+	for (uint16_t i = 0; heard && i < dev->data->nb_tx_queues; i++)
 		hvn_tx_queue_release(dev, i);
+	/*
+	 * A process that is stopped goes on with bursts on the queues that it knows, until it hears of
+	 * the end: it must find them, as stopped ones. They are left to it, and so is not freed what
+	 * ethdev would free.
+	 */
+	if (!heard) {
+		dev->data->rx_queues = dev->data->tx_queues = NULL;
+		dev->data->dev_private = NULL;
+	}
 	dev->data->nb_rx_queues = dev->data->nb_tx_queues = 0;
 	p->closed = true;
 	hvn_telemetry_unlock();
