@@ -101,6 +101,18 @@ ip4_hlen(const uint8_t *ip)
 	return (ip[0] & 0xFu) * 4u;
 }
 
+/* Is the transport header of this protocol where the IPv6 header alone says, if it says that? */
+static bool
+ip6_l4_ok(const uint8_t *ip, uint32_t proto, uint32_t l4_off)
+{
+	uint32_t next = ip[6];
+
+	if (next == PROTO_TCP || next == PROTO_UDP)
+		return next == proto && l4_off == L2 + IP6_LEN;
+	/* Extension headers are not looked through. */
+	return l4_off > L2 + IP6_LEN;
+}
+
 /* --- transmit: one frame ---------------------------------------------------------------------- */
 
 struct csum_where {
@@ -152,6 +164,8 @@ check_csum(const struct nic *nic, const struct tx_frame *f, bool *fail)
 	if (w.l4) {
 		if (!w.v6 &&
 		    (w.l4_off != L2 + ip4_hlen(ip) || ip[9] != (w.tcp ? PROTO_TCP : PROTO_UDP)))
+			return "tx.csum-offset";
+		if (w.v6 && !ip6_l4_ok(ip, w.tcp ? PROTO_TCP : PROTO_UDP, w.l4_off))
 			return "tx.csum-offset";
 		field = f->data + w.l4_off + (w.tcp ? TCP_CSUM_OFF : UDP_CSUM_OFF);
 		if (!sum_equal(be16(field),
@@ -223,6 +237,8 @@ check_lso(const struct nic *nic, const struct tx_frame *f, bool *fail)
 	if (w.mss < LSO_MSS_MIN)
 		return "tx.lso-mss";
 	*fail = false;
+	if (w.v6 ? !ip6_l4_ok(ip, PROTO_TCP, w.l4_off) : ip[9] != PROTO_TCP)
+		return "tx.lso-offset";
 	max = w.v6 ? nic->opt.lso6 : nic->opt.lso4;
 	if (max == 0)
 		return "tx.lso-not-offered";

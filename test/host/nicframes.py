@@ -71,16 +71,16 @@ def lso(f, mss, version=1):
 
 
 def segments(f, mss):
-    data, out = bytes(f[TCP].payload), []
+    data, out, flags = bytes(f[TCP].payload), [], str(f[TCP].flags)
     for i in range(0, len(data), mss):
         s = f.copy()
         s[TCP].remove_payload()
         s = s / Raw(data[i:i + mss])
-        s[TCP].seq += i
-        last = i + mss >= len(data)
-        s[TCP].flags = "PA" if last else "A"
+        s[TCP].seq = (s[TCP].seq + i) & 0xFFFFFFFF
+        not_here = ("" if i + mss >= len(data) else "FP") + ("C" if i else "")
+        s[TCP].flags = "".join(x for x in flags if x not in not_here)
         if IP in s:
-            s[IP].id += i // mss
+            s[IP].id = (s[IP].id + i // mss) & 0xFFFF
             del s[IP].len, s[IP].chksum
         else:
             del s[IPv6].plen

@@ -6,7 +6,7 @@ import struct
 import nicguest as ng
 import pytest
 from nicframes import frame, lso, pseudo, seeded, segments, tcp4, tcp6, udp4, udp6
-from scapy.layers.inet import TCP
+from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 
 
@@ -340,7 +340,49 @@ def test_lso(nichost, make, size, mss):
     h.end()
 
 
+@pytest.mark.parametrize("make", [tcp4, tcp6])
+@pytest.mark.parametrize("flags", ["A", "FPA", "PAC", "FPAEC"])
+def test_lso_flags_and_numbers(nichost, make, flags):
+    """FIN and PSH on the last, CWR on the first; identification and sequence number wrap."""
+    h = nichost()
+    g = h.guest().up()
+    f = make(random.Random(9).randbytes(5001))
+    f[TCP].flags, f[TCP].seq = flags, 0xFFFFFFFF - 2000
+    if make == tcp4:
+        f[IP].id = 0xFFFE
+    raw, v = lso(f, 1000)
+    msg = ng.packet(raw, ng.ppi(2, v))
+    assert g.completion(g.rndis(b"", [g.gpa(msg[:140]), g.gpa(msg[140:])], 0)) == 1
+    want = segments(f, 1000)
+    assert len(want) == 6 and [x[0] for x in h.taken(6)] == want
+    h.end()
+
+
+@pytest.mark.parametrize("change, rule", [
+    (lambda raw, v: (raw[:20] + b"\x11" + raw[21:], v), "tx.lso-offset"),
+    (lambda raw, v: (raw[:54] + raw[54:62] * 2 + raw[62:], v + (8 << 20)), "tx.lso-offset"),
+    (lambda raw, v: (raw[:70] + b"\x12\x34" + raw[72:], v), "tx.lso-seed")])
+def test_bad_lso6(nichost, change, rule):
+    """Another protocol, or a header that is elsewhere: what is done is nonsense, and is noticed."""
+    h = nichost()
+    g = h.guest().up()
+    raw, v = lso(tcp6(bytes(3000)), 1440)
+    raw, v = change(raw, v)
+    g.completion(g.rndis(ng.packet(raw, ng.ppi(2, v)), channel=0))
+    h.end(rule)
+
+
+def test_bad_checksum_request6(nichost):
+    h = nichost()
+    g = h.guest().up()
+    f = udp6()
+    raw, l4 = seeded(f, pseudo(f))
+    g.completion(g.section_send(0, [ng.packet(raw, ng.ppi(0, 2 | 8 | (l4 + 8) << 16))]))
+    h.end("tx.csum-offset")
+
+
 @pytest.mark.parametrize("change, ok, rule", [
+    (lambda raw, v: (raw[:23] + b"\x11" + raw[24:], v), 1, "tx.lso-offset"),
     (lambda raw, v: (raw, v & ~(1 << 30)), 2, "tx.lso-version"),
     (lambda raw, v: (raw, v & ~0xFFFFF), 2, "tx.lso-mss"),
     (lambda raw, v: (raw, v & ~0x3FF00000), 2, "tx.lso-offset"),
