@@ -491,27 +491,33 @@ pop_note(struct hvn_ctrl *c, struct note *n)
 	return any;
 }
 
+static bool
+stopped(const struct hvn_ctrl *c)
+{
+	return __atomic_load_n(&c->stop, __ATOMIC_ACQUIRE);
+}
+
 /* Callbacks of the application may close the port: look at c only, and at stop, behind them. */
 static void
 dispatch(struct hvn_ctrl *c)
 {
 	struct note n;
 
-	for (unsigned int i = 0; i < NOTES_MAX && !c->stop && pop_note(c, &n); i++) {
+	for (unsigned int i = 0; i < NOTES_MAX && !stopped(c) && pop_note(c, &n); i++) {
 		if (n.kind == HVN_CTRL_RNDIS)
 			hvn_link_indicate(c->p, n.data, n.len);
 		else
 			hvn_nvsp_notify(c->p, n.data, n.len);
 	}
-	if (!c->stop && __atomic_exchange_n(&c->tell_removed, false, __ATOMIC_ACQ_REL))
+	if (!stopped(c) && __atomic_exchange_n(&c->tell_removed, false, __ATOMIC_ACQ_REL))
 		rte_eth_dev_callback_process(&rte_eth_devices[c->p->port_id],
 					     RTE_ETH_EVENT_INTR_RMV, NULL);
-	if (!c->stop && c->tell_reset) {
+	if (!stopped(c) && c->tell_reset) {
 		c->tell_reset = false;
 		rte_eth_dev_callback_process(&rte_eth_devices[c->p->port_id],
 					     RTE_ETH_EVENT_INTR_RESET, NULL);
 	}
-	if (!c->stop && c->tell_path) {
+	if (!stopped(c) && c->tell_path) {
 		c->tell_path = false;
 		hvn_link_path_changed(c->p);
 	}
@@ -577,14 +583,14 @@ ctrl_main(void *arg)
 	uint32_t ms = IDLE_MS;
 	uint64_t count;
 
-	while (!__atomic_load_n(&c->stop, __ATOMIC_ACQUIRE)) {
+	while (!stopped(c)) {
 		if (poll(&pfd, 1, (int)ms) > 0 && read(c->wake_fd, &count, sizeof(count)) < 0 &&
 		    errno != EAGAIN)
 			break;
-		if (c->stop)
+		if (stopped(c))
 			break;
 		dispatch(c);
-		if (!c->stop)
+		if (!stopped(c))
 			ms = look_around(c);
 	}
 	if (c->orphan)
