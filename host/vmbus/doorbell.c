@@ -58,7 +58,7 @@ channel_wait_room(struct channel *chan, uint32_t bytes)
 
 	vmbus_ring_tx_pending(&chan->tx, bytes);
 	chan->blocked = bytes != 0;
-	c->blocked_at = chan->tx.published;
+	c->blocked_at = c->wait_at = chan->tx.published;
 	c->room = bytes < chan->tx.size - 8 ? (bytes + 7u) & ~7u : chan->tx.size - 8;
 	c->rang_room = false;
 	c->room_since = 0;
@@ -84,6 +84,12 @@ channel_has_room(struct channel *chan)
 	if (!host_opt.wait_event || c->rang_room ||
 	    (__atomic_load_n(&chan->rx.hdr->feature, __ATOMIC_RELAXED) &
 	     VMBUS_RING_FEAT_PENDING_SEND) == 0)
+		return true;
+	/*
+	 * What we sent since, a completion say, showed that we had seen the room: a guest that looks
+	 * at our index only then owes no signal.
+	 */
+	if (chan->tx.published != c->wait_at)
 		return true;
 	/* It is enough, but less than was asked for: the guest owes nothing yet. */
 	if (vmbus_ring_tx_space(&chan->tx) < c->room)

@@ -26,7 +26,8 @@ struct vchan {
 	bool credited;		    /* since it fell asleep, for what came */
 	uint64_t unsettled;	    /* doorbells whose reason is not looked for yet */
 	uint64_t owed_since;	    /* asleep, not empty, and no signal: since when */
-	uint32_t blocked_at;	    /* what was published when we waited for room last */
+	uint32_t blocked_at;	    /* what was published when we last gave credit for waiting */
+	uint32_t wait_at;	    /* what was published when we began to wait for room */
 	uint32_t room;		    /* how much we wait for */
 	bool rang_room;		    /* since we wait for it */
 	uint64_t room_since;	    /* it is there, and no signal: since when */

@@ -12,9 +12,9 @@
 
 #include "datapath_fixture.h"
 
-#define FRAMES	   200000u /* each way */
+#define FRAMES	   100000u /* each way */
 #define LONGEST	   200u
-#define SECONDS	   60u	/* a failure takes so long, nothing else */
+#define SECONDS	   100u /* a failure takes so long, nothing else */
 #define COPY_BELOW 140u /* longer ones are read where they are */
 
 static bool over;
@@ -22,7 +22,7 @@ static uint64_t deadline;
 
 struct side {
 	const char *failure;
-	uint32_t done;
+	uint32_t done, skipped;
 };
 
 static bool
@@ -55,21 +55,50 @@ is_frame(const uint8_t *data, uint32_t len, uint32_t id)
 	return len == frame_len(id) && memcmp(data, want, len) == 0;
 }
 
+/*
+ * How many frames the driver has dropped: it does while nobody receives, and this thread may get no
+ * processor for as long.
+ */
+static uint32_t
+dropped(void)
+{
+	static uint32_t last;
+
+	if (hvn_lock_try(&fx.ch->in_lock)) {
+		last = (uint32_t)fx.rxq->stats.dropped;
+		hvn_lock_release(&fx.ch->in_lock);
+	}
+	return last;
+}
+
 static void *
 receive(void *arg)
 {
 	struct side *s = arg;
 	struct rte_mbuf *m[BURST];
+	uint32_t lost = 0;
 	uint16_t n;
 
-	while (s->done < FRAMES && go_on()) {
+	while (s->done < FRAMES && s->done - s->skipped + lost < FRAMES && go_on()) {
 		n = hvn_rx_burst(fx.rxq, m, BURST);
-		for (uint16_t i = 0; i < n; i++, s->done++)
+		for (uint16_t i = 0; i < n; i++, s->done++) {
 			if (!is_frame(rte_pktmbuf_mtod(m[i], uint8_t *), m[i]->pkt_len, s->done))
-				broken(s, "a frame is not the one that comes next");
+				lost = dropped();
+			while (!is_frame(rte_pktmbuf_mtod(m[i], uint8_t *), m[i]->pkt_len,
+					 s->done)) {
+				if (s->skipped == lost) {
+					broken(s, "a frame is not the one that comes next");
+					break;
+				}
+				s->skipped++;
+				s->done++;
+			}
+		}
 		rte_pktmbuf_free_bulk(m, n);
-		if (n == 0)
+		if (n == 0) {
+			lost = dropped();
 			sched_yield();
+		}
 	}
 	return NULL;
 }
@@ -233,7 +262,7 @@ both_ways(void **state)
 						 : h.seen.failure);
 	assert_null(rx.failure);
 	assert_null(h.seen.failure);
-	assert_int_equal(rx.done, FRAMES);
+	assert_int_equal(rx.done - rx.skipped + fx.rxq->stats.dropped, FRAMES);
 	assert_int_equal(tx.done, FRAMES);
 	assert_int_equal(h.seen.done, FRAMES);
 	while (h.n_owed != 0 && host_complete(h.owed[h.n_owed - 1], NVSP_STATUS_SUCCESS))

@@ -322,7 +322,6 @@ struct hvn_port {
 	struct rte_eth_dev_data *data;
 	uint16_t port_id;
 	bool opened;	  /* channel open, NVSP and RNDIS are up */
-	bool closing;	  /* dev_close has begun */
 	bool closed;	  /* by dev_close: nothing is left to be looked at */
 	bool running;	  /* dev_start succeeded: frames are delivered, else dropped */
 	uint32_t removed; /* rescind or host death: bursts return 0 and touch no ring */

@@ -575,6 +575,14 @@ ctrl_free(struct hvn_ctrl *c)
 	rte_free(c);
 }
 
+static __thread bool is_thread;
+
+bool
+hvn_ctrl_is_thread(void)
+{
+	return is_thread;
+}
+
 static void *
 ctrl_main(void *arg)
 {
@@ -583,6 +591,7 @@ ctrl_main(void *arg)
 	uint32_t ms = IDLE_MS;
 	uint64_t count;
 
+	is_thread = true;
 	while (!stopped(c)) {
 		if (poll(&pfd, 1, (int)ms) > 0 && read(c->wake_fd, &count, sizeof(count)) < 0 &&
 		    errno != EAGAIN)

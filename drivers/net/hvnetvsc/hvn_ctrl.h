@@ -23,6 +23,9 @@ int hvn_ctrl_create(struct hvn_port *p);
 /* Stop it and free it; may be called by that thread itself (a callback that closes the port). */
 void hvn_ctrl_destroy(struct hvn_port *p);
 
+/* Is the caller the control thread of a port? Any thread. */
+bool hvn_ctrl_is_thread(void);
+
 /* Let the control thread look around now. Any thread of the primary; does not block. */
 void hvn_ctrl_kick(struct hvn_port *p);
 

@@ -250,6 +250,9 @@ hvn_path_rx_collect(struct hvn_rxq *q, uint16_t vf)
 	h->late_first = 0;
 	do {
 		h->late_n += got;
+		/* Closed by somebody else meanwhile? */
+		if (dev->state != RTE_ETH_DEV_ATTACHED)
+			return false;
 		got = RTE_MIN(HVN_RX_LATE - h->late_n, HVN_RX_HOLD + 0u);
 		got = dev->rx_pkt_burst(dev->data->rx_queues[q->queue_id], h->late + h->late_n,
 					got);

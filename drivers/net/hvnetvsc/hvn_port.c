@@ -22,6 +22,8 @@
 #include "hvn_vf.h"
 
 #define TX_DRAIN_MS 1000u
+#define CLOSE_MS    60000u /* far longer than a close may take */
+#define RELEASE_MS  20u	   /* what ethdev does behind it */
 
 /* --- bursts -------------------------------------------------------------------------------------------- */
 
@@ -393,22 +395,41 @@ hvn_port_mtu_set(struct rte_eth_dev *dev, uint16_t mtu)
 	return rc;
 }
 
-int
-hvn_port_close(struct rte_eth_dev *dev)
+/* By port, as a port that is closed has no memory of its own any more. */
+static uint32_t closing[RTE_MAX_ETHPORTS];
+
+/*
+ * Another thread closes the port: testpmd closes one that was removed in a thread of its own, and
+ * all ports at its end. ethdev releases the port behind every close, and the second time there has
+ * to be something to release.
+ */
+static void
+wait_closed(struct rte_eth_dev *dev, uint16_t id)
+{
+	static struct rte_eth_dev_data released[RTE_MAX_ETHPORTS];
+	unsigned int i;
+
+	/* The other one waits for this thread. */
+	if (hvn_ctrl_is_thread())
+		return;
+	for (i = 0; i < CLOSE_MS && __atomic_load_n(&closing[id], __ATOMIC_ACQUIRE) != 0; i++)
+		rte_delay_us_sleep(1000);
+	for (i = 0; i < RELEASE_MS && __atomic_load_n(&dev->data, __ATOMIC_ACQUIRE) != NULL; i++)
+		rte_delay_us_sleep(1000);
+	if (dev->data == NULL) {
+		released[id].port_id = id;
+		dev->data = &released[id];
+	}
+}
+
+static void
+close_port(struct rte_eth_dev *dev)
 {
 	struct hvn_port *p = hvn_port(dev);
 	bool heard;
 
-	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
-		return 0;
 	hvn_hurry(p);
 	hvn_ctrl_lock(p);
-	/* testpmd closes a port that was removed in one thread, and all ports at its end in another. */
-	if (p->closing) {
-		hvn_ctrl_unlock(p);
-		return 0;
-	}
-	p->closing = true;
 	hvn_hurry(p);
 	if (p->running)
 		stop_locked(dev);
@@ -437,5 +458,20 @@ hvn_port_close(struct rte_eth_dev *dev)
 	dev->data->nb_rx_queues = dev->data->nb_tx_queues = 0;
 	p->closed = true;
 	hvn_telemetry_unlock();
+}
+
+int
+hvn_port_close(struct rte_eth_dev *dev)
+{
+	const uint16_t id = (uint16_t)(dev - rte_eth_devices);
+
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
+		return 0;
+	if (__atomic_exchange_n(&closing[id], 1, __ATOMIC_ACQ_REL) != 0) {
+		wait_closed(dev, id);
+		return 0;
+	}
+	close_port(dev);
+	__atomic_store_n(&closing[id], 0, __ATOMIC_RELEASE);
 	return 0;
 }

@@ -138,9 +138,16 @@ abandoned(struct hvn_vf *vf, uint32_t pid)
 	return true;
 }
 
+/* Does the application want to stop or close? */
+static bool
+is_urgent(const struct hvn_vf *vf)
+{
+	return __atomic_load_n(&vf->p->hurry_until, __ATOMIC_RELAXED) != 0;
+}
+
 /* A queue may start its next burst between two looks: to see it idle once is enough. */
 static int
-wait_idle(struct hvn_vf *vf, struct hvn_queue_path *path, uint64_t end)
+wait_idle(struct hvn_vf *vf, struct hvn_queue_path *path, uint64_t soon, uint64_t end)
 {
 	uint32_t pid;
 
@@ -148,7 +155,7 @@ wait_idle(struct hvn_vf *vf, struct hvn_queue_path *path, uint64_t end)
 		if (abandoned(vf, pid))
 			__atomic_compare_exchange_n(&path->busy, &pid, 0, false, __ATOMIC_RELAXED,
 						    __ATOMIC_RELAXED);
-		else if (hvn_vf_now() > end)
+		else if (hvn_vf_now() > (is_urgent(vf) ? soon : end))
 			return -EAGAIN;
 		else
 			rte_delay_us_sleep(20);
@@ -167,7 +174,8 @@ hvn_vf_queues_quiesce(struct hvn_vf *vf)
 	/* While the VF is there and receives, the host need not turn at once. */
 	bool patient = vf->path.rx_on && !vf->halted && vf->path.present && !vf->path.stale &&
 		       vf->path.started && !vf->path.recovering && !vf->path.no_link;
-	uint64_t end = hvn_vf_now() + (patient ? PLANNED_MS : QUIESCE_MS) * HVN_NS_PER_MS;
+	uint64_t soon = hvn_vf_now() + QUIESCE_MS * HVN_NS_PER_MS;
+	uint64_t end = patient ? soon + (PLANNED_MS - QUIESCE_MS) * HVN_NS_PER_MS : soon;
 	struct rte_eth_dev_data *d = vf->p->data;
 	int rc = 0;
 
@@ -176,12 +184,12 @@ hvn_vf_queues_quiesce(struct hvn_vf *vf)
 	for (uint16_t i = 0; i < d->nb_rx_queues && rc == 0; i++) {
 		struct hvn_rxq *q = d->rx_queues[i];
 
-		rc = q != NULL ? wait_idle(vf, &q->path, end) : 0;
+		rc = q != NULL ? wait_idle(vf, &q->path, soon, end) : 0;
 	}
 	for (uint16_t i = 0; i < d->nb_tx_queues && rc == 0; i++) {
 		struct hvn_txq *q = d->tx_queues[i];
 
-		rc = q != NULL ? wait_idle(vf, &q->path, end) : 0;
+		rc = q != NULL ? wait_idle(vf, &q->path, soon, end) : 0;
 	}
 	if (rc == 0)
 		vf->foreign_since = 0;
