@@ -11,7 +11,7 @@
 #define SCAN_MAX 1024 /* packets per scan */
 
 /* Nobody polled for so long while the ring is nearly full: frames make way for completions. */
-#define ABANDONED_MS 20
+#define ABANDONED_MS 200 /* an application that polls may get no processor for a while */
 
 int
 hvn_chan_create(struct hvn_port *p, struct hv_vmbus_channel *vc, struct hvn_chan **chan)
