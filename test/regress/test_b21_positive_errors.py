@@ -11,8 +11,8 @@ SOURCES = sorted(p for d in ("drivers", "lib") for p in (ROOT / d).rglob("*.[ch]
 NUMBER = re.compile(r"(?<!-)\b(errno|" + "|".join(errno.errorcode.values()) + r")\b")
 # Where one may stand without its sign: DPDK's own errno, compared, kept over a handler, put into
 # words; and as an argument of functions that take it so and return it with its sign.
-ALLOWED = re.compile(r"\brte_errno = E[A-Z0-9]+;|\berrno ([!=]= (E[A-Z0-9]+|0)\b|= (0|-?rc|error);)|"
-                     r"int error = errno;|"
+ALLOWED = re.compile(r"\brte_errno = E[A-Z0-9]+;|"
+                     r"\berrno ([!=]= (E[A-Z0-9]+|0)\b|= (0|-?rc|error);)|int error = errno;|"
                      r"[!=]= E[A-Z0-9]+\b|case E[A-Z0-9]+:|(strerror|open_errno)\(errno\)|"
                      r"log_open_error\(dev, path, errno\)|rte_flow_error_set\(error, E[A-Z0-9]+,")
 
