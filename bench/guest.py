@@ -36,7 +36,7 @@ class Failure(Exception):
 def run(argv, env, seconds, result=None):
     """Output of a program. Killed, with all it started, after so long; or, once the file `result`
     is complete, END_GRACE later. Returns (output, ended?)."""
-    proc = subprocess.Popen([str(a) for a in argv], env=env, text=True, start_new_session=True,
+    proc = subprocess.Popen([str(a) for a in argv], env=env, text=True, process_group=0,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT)
     deadline = time.monotonic() + seconds
@@ -121,7 +121,7 @@ class Bench:
         host = subprocess.Popen([BUILD / "host" / "hv-host", "--socket", tmp / "s", "--cpu",
                                  str(self.host_cpu), "--nic", nic],
                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                stderr=subprocess.PIPE, text=True, start_new_session=True)
+                                stderr=subprocess.PIPE, text=True, process_group=0)
         try:
             end = time.monotonic() + 10
             while not (tmp / "s.ctl").exists() and time.monotonic() < end:

@@ -63,9 +63,10 @@ class Program:
         mode[3] &= ~(termios.ECHO | termios.ICANON)
         termios.tcsetattr(slave, termios.TCSANOW, mode)
         self.tty = master
+        # No session of its own: sessions are scheduled as groups (sched_autogroup), and a group
+        # beside another that spins was seen to get no processor for minutes (Linux 6.18).
         self.proc = subprocess.Popen(self.argv, stdin=slave, stdout=slave, stderr=slave,
-                                     env={**os.environ, **(env or {})}, start_new_session=True,
-                                     **more)
+                                     env={**os.environ, **(env or {})}, process_group=0, **more)
         os.close(slave)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()

@@ -101,6 +101,7 @@ def test_nobody_asks_the_host(run, tmp):
     host = run(Host, "--trace", trace, nics=["queues=4,port=sink"])
     app = run(Console, host, "--forward-mode=rxonly", queues=2)
     app.do("start")
+    until(lambda: host.stats()["nics"][0]["slots_used"] == 0, "all completions")
     before = trace.read_text()
     assert "SET" in before
     for command in ("show port info 0", "show port summary all", "show port stats 0",
