@@ -201,6 +201,129 @@ prepare(void **state)
 	rte_pktmbuf_free_bulk(m, 2);
 }
 
+static uint32_t vf_done, vf_descs; /* sent packets of the VF to be freed; size of its queues */
+static uint32_t asked_while;	   /* mark of the queue that the VF was asked about */
+
+static uint32_t
+vf_count(void *rxq)
+{
+	RTE_SET_USED(rxq);
+	asked_while = fx.rxq->asking.owner;
+	return vf_frames;
+}
+
+static int
+vf_rx_status(void *rxq, uint16_t offset)
+{
+	RTE_SET_USED(rxq);
+	if (offset >= vf_descs)
+		return -EINVAL;
+	return offset < vf_frames ? RTE_ETH_RX_DESC_DONE : RTE_ETH_RX_DESC_UNAVAIL;
+}
+
+static int
+vf_tx_status(void *txq, uint16_t offset)
+{
+	RTE_SET_USED(txq);
+	if (offset >= vf_descs)
+		return -EINVAL;
+	return offset < vf_done ? RTE_ETH_TX_DESC_DONE : RTE_ETH_TX_DESC_FULL;
+}
+
+static int
+vf_cleanup(void *txq, uint32_t free_cnt)
+{
+	const uint32_t n = free_cnt == 0 ? vf_done : RTE_MIN(vf_done, free_cnt);
+
+	RTE_SET_USED(txq);
+	vf_done -= n;
+	return (int)n;
+}
+
+/* Frames wait in the VF's queue, in the ring, and where bursts hold them back: all are counted. */
+static void
+waiting(void **state)
+{
+	struct rte_eth_dev *vf = &rte_eth_devices[VF];
+
+	RTE_SET_USED(state);
+	fx.rxq->path.vf_port = VF;
+	fx.rxq->path.ring_first = HVN_RING_LAST;
+	vf_frames = 6;
+	vf_descs = 64;
+	assert_true(host_frames(1, 1, 2, 100));
+	/* A VF that tells nothing. */
+	assert_int_equal(hvn_rx_queue_count(fx.rxq), 2);
+	assert_int_equal(hvn_rx_descriptor_status(fx.rxq, 1), RTE_ETH_RX_DESC_DONE);
+	assert_int_equal(hvn_rx_descriptor_status(fx.rxq, 2), RTE_ETH_RX_DESC_AVAIL);
+	vf->rx_queue_count = vf_count;
+	assert_int_equal(hvn_rx_queue_count(fx.rxq), 8);
+	assert_int_equal(asked_while, hvn_lock_self);
+	assert_int_equal(fx.rxq->asking.owner, 0);
+	assert_int_equal(hvn_rx_descriptor_status(fx.rxq, 7), RTE_ETH_RX_DESC_DONE);
+	assert_int_equal(hvn_rx_descriptor_status(fx.rxq, 8), RTE_ETH_RX_DESC_AVAIL);
+	vf->rx_descriptor_status = vf_rx_status;
+	assert_int_equal(hvn_rx_descriptor_status(fx.rxq, 7), RTE_ETH_RX_DESC_DONE);
+	assert_int_equal(hvn_rx_descriptor_status(fx.rxq, 8), RTE_ETH_RX_DESC_UNAVAIL);
+	assert_int_equal(hvn_rx_descriptor_status(fx.rxq, 100), RTE_ETH_RX_DESC_AVAIL);
+	assert_int_equal(hvn_rx_descriptor_status(fx.rxq, 512), -EINVAL);
+	/* The ring's are held back behind those of the VF. */
+	expect_lens(2, (const uint32_t[]){ 60, 60 });
+	assert_int_equal(fx.rxq->hold.n, 2);
+	assert_int_equal(hvn_rx_queue_count(fx.rxq), 6);
+	vf_frames = UINT32_MAX; /* a negative errno */
+	assert_int_equal(hvn_rx_queue_count(fx.rxq), 2);
+	vf_frames = 10000;
+	assert_int_equal(hvn_rx_queue_count(fx.rxq), 512);
+	/* The VF is gone, a burst has not been there since. */
+	fx.rxq->path.vf_port = HVN_RX_LAST;
+	assert_int_equal(hvn_rx_queue_count(fx.rxq), 2);
+	fx.rxq->path.vf_port = VF;
+	vf->state = RTE_ETH_DEV_UNUSED;
+	assert_int_equal(hvn_rx_queue_count(fx.rxq), 2);
+	vf->state = RTE_ETH_DEV_ATTACHED;
+	/* Who asked before was killed. */
+	fx.rxq->asking.owner = dead_process();
+	vf_frames = 1;
+	assert_int_equal(hvn_rx_queue_count(fx.rxq), 3);
+	vf_frames = 0;
+}
+
+/* What is sent by the VF waits there; what was sent before, here. */
+static void
+sending(void **state)
+{
+	static const struct eth_dev_ops can = { .tx_done_cleanup = vf_cleanup }, cannot;
+	struct rte_eth_dev *vf = &rte_eth_devices[VF];
+	struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool);
+	struct vmbus_ring_pkt pkt;
+
+	RTE_SET_USED(state);
+	rte_pktmbuf_append(m, 1900);
+	assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
+	fx.txq->path.vf_port = VF | HVN_TX_TO_VF;
+	vf->dev_ops = &cannot;
+	vf_done = 10;
+	vf_descs = TX_DESC - 2;
+	assert_int_equal(hvn_tx_descriptor_status(fx.txq, TX_DESC - 2), RTE_ETH_TX_DESC_DONE);
+	assert_int_equal(hvn_tx_descriptor_status(fx.txq, TX_DESC - 1), RTE_ETH_TX_DESC_FULL);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 0);
+	vf->tx_descriptor_status = vf_tx_status;
+	vf->dev_ops = &can;
+	assert_int_equal(hvn_tx_descriptor_status(fx.txq, 9), RTE_ETH_TX_DESC_DONE);
+	assert_int_equal(hvn_tx_descriptor_status(fx.txq, 10), RTE_ETH_TX_DESC_FULL);
+	assert_int_equal(hvn_tx_descriptor_status(fx.txq, TX_DESC - 2), RTE_ETH_TX_DESC_UNAVAIL);
+	assert_int_equal(host_peek(&pkt), 1);
+	assert_true(host_complete(pkt.tid, NVSP_STATUS_SUCCESS));
+	host_release(&pkt);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 3), 3);
+	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE - 1);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 8);
+	assert_int_equal(vf_done, 0);
+	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE);
+	fx.txq->path.vf_port = RTE_MAX_ETHPORTS;
+}
+
 int
 main(void)
 {
@@ -209,6 +332,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(not_run_for_long, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(late, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(prepare, open_vf, close_vf),
+		cmocka_unit_test_setup_teardown(waiting, open_vf, close_vf),
+		cmocka_unit_test_setup_teardown(sending, open_vf, close_vf),
 	};
 
 	if (fx_eal() != 0)

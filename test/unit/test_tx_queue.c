@@ -141,6 +141,47 @@ forged_completion(void **state)
 	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 1);
 }
 
+/* So many packets are freed as were asked for, and no more. */
+static void
+cleanup_some(void **state)
+{
+	uint64_t tid[5];
+	struct rte_mbuf *m = packet(60);
+	struct vmbus_ring_pkt pkt;
+
+	RTE_SET_USED(state);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 0);
+	for (unsigned int i = 0; i < RTE_DIM(tid); i++) {
+		tid[i] = send_direct();
+		/* Its packet was freed when it was copied: it is none to free later. */
+		if (i != 1)
+			continue;
+		assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
+		assert_int_equal(host_peek(&pkt), 1);
+		assert_int_equal(pkt.type, VMBUS_PKT_INBAND);
+		assert_true(host_complete(tid[0], NVSP_STATUS_SUCCESS));
+		assert_true(host_complete(pkt.tid, NVSP_STATUS_SUCCESS));
+		host_release(&pkt);
+	}
+	for (unsigned int i = 1; i < RTE_DIM(tid) - 1; i++)
+		assert_true(host_complete(tid[i], NVSP_STATUS_SUCCESS));
+	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE - 5);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 1), 1);
+	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE - 4);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 2), 2);
+	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE - 2);
+	assert_int_equal(hvn_txd_used(fx.txq->txd), 2);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 10), 1);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 10), 0);
+	assert_true(host_complete(tid[4], NVSP_STATUS_SUCCESS));
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 1);
+	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE);
+	assert_int_equal(hvn_txd_used(fx.txq->txd), 0);
+	assert_int_equal(fx.txq->txd->n_sect, SECTS);
+	fx.port.removed = 1;
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), -EIO);
+}
+
 int
 main(void)
 {
@@ -149,6 +190,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(released_while_stopped, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(no_section, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(forged_completion, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(cleanup_some, fx_big, fx_close),
 	};
 
 	if (fx_eal() != 0)

@@ -214,6 +214,7 @@ struct hvn_rxq {
 	/* All that an idle poll looks at, with the word of the host's that windex points to. */
 	struct hvn_queue_path path;
 	uint32_t idle_at;	/* write index at which there is nothing to do; HVN_NEVER_IDLE */
+	struct hvn_lock asking; /* who asks the VF what its queue holds */
 	const uint32_t *windex; /* of the inbound ring; of nothing while stopped */
 	uint64_t polls;		/* heartbeat: a transmit burst sees that nobody receives */
 
@@ -265,6 +266,7 @@ struct hvn_txq {
 	bool deferred;
 	bool released; /* by ethdev, while the host still held packets */
 	struct hvn_queue_path path;
+	struct hvn_lock asking; /* who asks the VF what its queue holds */
 	struct hvn_tx_stats stats __rte_cache_aligned;
 	struct hvn_tx_stats base;
 } __rte_cache_aligned;
@@ -442,6 +444,8 @@ void hvn_rxq_info(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_rxq_info 
 void hvn_txq_info(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_txq_info *info);
 int hvn_rx_burst_mode(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_burst_mode *mode);
 int hvn_tx_burst_mode(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_burst_mode *mode);
+
+/* hvn_desc.c: what a queue holds, on both paths. */
 int hvn_rx_descriptor_status(void *rxq, uint16_t offset);
 int hvn_tx_descriptor_status(void *txq, uint16_t offset);
 uint32_t hvn_rx_queue_count(void *rxq);

@@ -334,30 +334,3 @@ hvn_tx_burst_none(void *txq, struct rte_mbuf **pkts, uint16_t n)
 	RTE_SET_USED(n);
 	return 0;
 }
-
-int
-hvn_tx_done_cleanup(void *txq, uint32_t free_cnt)
-{
-	struct hvn_txq *q = txq;
-	uint32_t before;
-
-	RTE_SET_USED(free_cnt);
-	if (q->chan == NULL || hvn_removed(q->port))
-		return 0;
-	before = hvn_txd_used(q->txd);
-	return (int)(before - hvn_tx_reclaim(q));
-}
-
-int
-hvn_tx_descriptor_status(void *txq, uint16_t offset)
-{
-	struct hvn_txq *q = txq;
-	struct hvn_txd *t = q->txd;
-
-	if (offset >= q->nb_desc)
-		return -EINVAL;
-	/* Descriptors are used in no order: the free and the completed ones come first. */
-	if (offset < t->n_free + (__atomic_load_n(&t->done_prod, __ATOMIC_ACQUIRE) - t->done_cons))
-		return RTE_ETH_TX_DESC_DONE;
-	return RTE_ETH_TX_DESC_FULL;
-}

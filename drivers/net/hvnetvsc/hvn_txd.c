@@ -284,6 +284,26 @@ hvn_tx_completed_run(struct hvn_chan *ch)
 	return prod - first;
 }
 
+uint32_t
+hvn_txd_harvest_some(struct hvn_txq *q, uint32_t max)
+{
+	struct hvn_txd *t = q->txd;
+	uint32_t prod, n = 0;
+	uint16_t d;
+
+	if (__atomic_load_n(&t->foreign_pending, __ATOMIC_RELAXED) != 0)
+		hvn_txd_take_foreign(q);
+	prod = __atomic_load_n(&t->done_prod, __ATOMIC_ACQUIRE);
+	for (; t->done_cons != prod; t->done_cons++) {
+		d = t->done[t->done_cons & t->mask];
+		/* Packets in sections were freed when they were copied. */
+		if (t->desc[d].mbuf != NULL && n++ == max)
+			return max;
+		hvn_txd_put(t, d);
+	}
+	return n;
+}
+
 void
 hvn_txd_take_foreign(struct hvn_txq *q)
 {

@@ -179,6 +179,9 @@ hvn_txd_harvest(struct hvn_txq *q)
 	return n;
 }
 
+/* The same until max packets are freed, which is how many were. */
+uint32_t hvn_txd_harvest_some(struct hvn_txq *q, uint32_t max);
+
 /* Give a descriptor an id that was not in use recently. There is a free one. */
 static inline uint16_t
 hvn_txd_get(struct hvn_txd *t)

@@ -147,13 +147,13 @@ is_urgent(const struct hvn_vf *vf)
 
 /* A queue may start its next burst between two looks: to see it idle once is enough. */
 static int
-wait_idle(struct hvn_vf *vf, struct hvn_queue_path *path, uint64_t soon, uint64_t end)
+wait_idle(struct hvn_vf *vf, uint32_t *busy, uint64_t soon, uint64_t end)
 {
 	uint32_t pid;
 
-	while ((pid = __atomic_load_n(&path->busy, __ATOMIC_ACQUIRE)) != 0) {
+	while ((pid = __atomic_load_n(busy, __ATOMIC_ACQUIRE)) != 0) {
 		if (abandoned(vf, pid))
-			__atomic_compare_exchange_n(&path->busy, &pid, 0, false, __ATOMIC_RELAXED,
+			__atomic_compare_exchange_n(busy, &pid, 0, false, __ATOMIC_RELAXED,
 						    __ATOMIC_RELAXED);
 		else if (hvn_vf_now() > (is_urgent(vf) ? soon : end))
 			return -EAGAIN;
@@ -184,12 +184,16 @@ hvn_vf_queues_quiesce(struct hvn_vf *vf)
 	for (uint16_t i = 0; i < d->nb_rx_queues && rc == 0; i++) {
 		struct hvn_rxq *q = d->rx_queues[i];
 
-		rc = q != NULL ? wait_idle(vf, &q->path, soon, end) : 0;
+		rc = q != NULL ? wait_idle(vf, &q->path.busy, soon, end) : 0;
+		if (rc == 0 && q != NULL)
+			rc = wait_idle(vf, &q->asking.owner, soon, end);
 	}
 	for (uint16_t i = 0; i < d->nb_tx_queues && rc == 0; i++) {
 		struct hvn_txq *q = d->tx_queues[i];
 
-		rc = q != NULL ? wait_idle(vf, &q->path, soon, end) : 0;
+		rc = q != NULL ? wait_idle(vf, &q->path.busy, soon, end) : 0;
+		if (rc == 0 && q != NULL)
+			rc = wait_idle(vf, &q->asking.owner, soon, end);
 	}
 	if (rc == 0)
 		vf->foreign_since = 0;
