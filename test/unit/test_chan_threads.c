@@ -5,12 +5,12 @@
  * own, since what orders a pool's users is inside DPDK, which the sanitizer does not see.
  */
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 
 #include <rte_cycles.h>
 
 #include "datapath_fixture.h"
+#include "rest.h"
 
 #define FRAMES	   100000u /* each way */
 #define LONGEST	   200u
@@ -97,7 +97,7 @@ receive(void *arg)
 		rte_pktmbuf_free_bulk(m, n);
 		if (n == 0) {
 			lost = dropped();
-			sched_yield();
+			rest();
 		}
 	}
 	return NULL;
@@ -124,7 +124,7 @@ transmit(void *arg)
 		rte_pktmbuf_free_bulk(m + sent, n - sent);
 		s->done += sent;
 		if (sent == 0)
-			sched_yield();
+			rest();
 	}
 	return NULL;
 }
@@ -252,7 +252,7 @@ both_ways(void **state)
 		if (h.n_owed != 0 && host_complete(h.owed[h.n_owed - 1], NVSP_STATUS_SUCCESS))
 			h.n_owed--;
 		if (!any)
-			sched_yield();
+			rest();
 	}
 	pthread_join(receiver, NULL);
 	pthread_join(sender, NULL);

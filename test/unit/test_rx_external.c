@@ -6,6 +6,7 @@
 #include "datapath_fixture.h"
 
 #include "hvn_ext.h"
+#include "rest.h"
 
 #define QUOTA 8u
 #define BREAK 256u
@@ -237,7 +238,7 @@ threads(void **state)
 			sent++;
 		for (uint16_t n = hvn_rx_burst(fx.rxq, m, BURST), i = 0; i < n; i++, got++)
 			while (rte_ring_enqueue(to_free, m[i]) != 0)
-				sched_yield();
+				rest();
 		hvn_chan_scan(fx.ch);
 		while (host_peek(&pkt) == 1) {
 			assert_int_equal(pkt.type, VMBUS_PKT_COMPLETION);
