@@ -32,6 +32,11 @@ def start(run, tmp):
     return begin
 
 
+def vhost(sock):
+    """Another kind of VF than memif: the ends of hv-host and of the application."""
+    return f"net_vhost0,iface={sock}", f"net_virtio_user0,path={sock}"
+
+
 def lost_with_vf(host, app):
     """What went into a VF and never came out of it; and what the application threw away because
     a VF that was about to go took nothing."""
@@ -74,7 +79,7 @@ def test_planned(start, app, queues):
 
 def test_vhost(start):
     """The same with another kind of VF: virtio, whose back end is hv-host's vhost device."""
-    host, app = start(leg=lambda s: (f"net_vhost0,iface={s}", f"net_virtio_user0,path={s}"))
+    host, app = start(leg=vhost)
     for serial in (2, 3):
         host.wait_on_vf()
         host.assoc("remove")
@@ -201,6 +206,35 @@ def test_nobody_polls(run):
     app.expect("is given up")
     app.do("start")
     back(host, 600)
+    assert host.settle() == NOTHING
+    app.quit()
+    host.end()
+
+
+def more(host, total):
+    """Frames that wait for the application."""
+    host.command("start", nic=0)
+    until(lambda: host.port()["sent"] == total, "frames wait")
+
+
+def test_nobody_polls_to_and_back(run):
+    """The same of a switch to the VF and back: the ring's frames from before it come first.
+
+    The VF takes frames before it is polled, which a memif does not.
+    """
+    host = run(VfHost, port=",count=60", assoc="", leg=vhost)
+    app = run(Console, host, "--forward-mode=macswap", eal=host.device)
+    cycle(host, app, 60)
+    more(host, 120)
+    host.assoc("add", serial=1)
+    app.expect("switched to VF")
+    more(host, 180)
+    host.assoc("remove")
+    app.expect("is given up")
+    more(host, 240)
+    assert host.nic()["vf_to_guest"] == 60
+    app.do("start")
+    back(host, 240)
     assert host.settle() == NOTHING
     app.quit()
     host.end()

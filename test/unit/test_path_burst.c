@@ -180,6 +180,70 @@ late(void **state)
 	assert_true(hvn_path_rx_collect(fx.rxq, VF));
 }
 
+/*
+ * The host turned to the VF, and back, while nobody polled, or only once: what the ring had before
+ * comes first, then what the VF had received, then what the ring got since.
+ */
+static void
+late_behind_older(void **state)
+{
+	struct hvn_rx_hold *h = &fx.rxq->hold;
+
+	RTE_SET_USED(state);
+	h->late = rte_malloc(NULL, HVN_RX_LATE * sizeof(h->late[0]), 0);
+	assert_non_null(h->late);
+	for (uint32_t held = 0; held < 2; held++) {
+		fx.rxq->path.vf_port = VF;
+		fx.rxq->path.ring_first = HVN_RING_FIRST;
+		assert_true(host_frames(1, 1, 2 + held, 100));
+		vf_frames = held;
+		if (held != 0)
+			expect_lens(1, (const uint32_t[]){ 100 });
+		assert_int_equal(h->n, held);
+		hvn_path_mark_ring(fx.rxq, &fx.rxq->path.mark);
+		fx.rxq->path.ring_first = HVN_RING_TURNED;
+		vf_frames = 4 - held;
+		assert_true(host_frames(2, 5, 1, 200));
+		fx.rxq->path.vf_port = HVN_RX_HALT;
+		assert_true(hvn_path_rx_collect(fx.rxq, VF));
+		assert_true(host_frames(3, 6, 1, 200));
+		fx.rxq->path.vf_port = HVN_RX_LAST;
+		expect_lens(6, (const uint32_t[]){ 100, 100, 60, 60, 60, 60 });
+		expect_lens(2, (const uint32_t[]){ 200, 200 });
+		assert_int_equal(fx.rxq->path.vf_port, RTE_MAX_ETHPORTS);
+	}
+}
+
+/* The same, while the application polls; or the VF goes without its frames having been taken. */
+static void
+turned_back_at_once(void **state)
+{
+	RTE_SET_USED(state);
+	for (bool gone = false;; gone = true) {
+		fx.rxq->path.vf_port = VF;
+		fx.rxq->path.ring_first = HVN_RING_FIRST;
+		assert_true(host_frames(1, 1, 3, 100));
+		vf_frames = 1;
+		expect_lens(1, (const uint32_t[]){ 100 });
+		vf_frames = 2;
+		hvn_path_mark_ring(fx.rxq, &fx.rxq->path.mark);
+		if (!gone)
+			fx.rxq->path.ring_first = HVN_RING_TURNED;
+		assert_true(host_frames(2, 5, 2, 200));
+		if (gone)
+			break;
+		expect_lens(1, (const uint32_t[]){ 100 });
+		assert_int_equal(fx.rxq->hold.n, 1);
+		expect_lens(1, (const uint32_t[]){ 100 });
+		expect_lens(1, (const uint32_t[]){ 60 });
+		expect_lens(2, (const uint32_t[]){ 60, 60 });
+		expect_lens(2, (const uint32_t[]){ 200, 200 });
+	}
+	vf_frames = 0;
+	fx.rxq->path.vf_port = HVN_RX_LAST;
+	expect_lens(5, (const uint32_t[]){ 100, 100, 60, 200, 200 });
+}
+
 /* Packets are prepared for both paths, also while the queue turns; a VF need not prepare any. */
 static void
 prepare(void **state)
@@ -331,6 +395,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(ring_beside_a_busy_vf, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(not_run_for_long, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(late, open_vf, close_vf),
+		cmocka_unit_test_setup_teardown(late_behind_older, open_vf, close_vf),
+		cmocka_unit_test_setup_teardown(turned_back_at_once, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(prepare, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(waiting, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(sending, open_vf, close_vf),

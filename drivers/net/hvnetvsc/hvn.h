@@ -208,6 +208,7 @@ struct hvn_rx_hold {
 	/* Frames of a VF that was given up before anybody asked for them; by the control thread. */
 	struct rte_mbuf **late; /* room for HVN_RX_LATE, or NULL */
 	uint32_t late_n, late_first;
+	struct hvn_ring_mark late_mark; /* what is in the ring that is to come before them */
 };
 
 struct hvn_rxq {
@@ -458,7 +459,7 @@ uint16_t hvn_path_tx(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n);
 void hvn_path_mark_ring(const struct hvn_rxq *q, struct hvn_ring_mark *m);
 /*
  * Take what the VF's queue holds, for the next bursts, which find it in front of all that the ring
- * has. No burst is inside q. False: not all of it.
+ * has got since the host turned to the VF. No burst is inside q. False: not all of it.
  */
 bool hvn_path_rx_collect(struct hvn_rxq *q, uint16_t vf);
 /* Free what is held back. No burst is inside q. */

@@ -112,6 +112,20 @@ rx_ring_passed(const struct hvn_rxq *q, struct hvn_ring_mark *m)
 	return m->left == 0;
 }
 
+/* Frames of the ring up to the mark, and none behind it: what came by the VF may be older than that. */
+static uint16_t
+rx_ring_to(struct hvn_rxq *q, struct hvn_ring_mark *m, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t got = 0, one = 1;
+
+	/* The ring's read index moves behind the last frame of a message. */
+	while (!rx_ring_passed(q, m) && got < n && one != 0) {
+		one = hvn_rx_poll(q, pkts + got, 1);
+		got += one;
+	}
+	return got;
+}
+
 static uint16_t
 rx_ring_first(struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
 {
@@ -122,13 +136,12 @@ rx_ring_first(struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n
 		h->first = 0;
 		h->of_vf = true;
 		h->n = rx_vf(q, vf, h->pkts, HVN_RX_HOLD);
-		if (h->n != 0)
-			hvn_path_mark_ring(q, &h->mark);
+		if (h->n == 0)
+			return hvn_rx_poll(q, pkts, n);
+		hvn_path_mark_ring(q, &h->mark);
 	}
-	if (h->n != 0 && rx_ring_passed(q, &h->mark))
-		return rx_release(q, pkts, n);
-	got = hvn_rx_poll(q, pkts, n);
-	if (h->n != 0 && rx_ring_passed(q, &h->mark))
+	got = rx_ring_to(q, &h->mark, pkts, n);
+	if (h->mark.left == 0)
 		got += rx_release(q, pkts + got, n - got);
 	return got;
 }
@@ -170,26 +183,57 @@ rx_vf_first(struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
 	return got;
 }
 
-/* What the control thread took out of the VF, behind what was held of that, before all else. */
+/*
+ * What the control thread took out of the VF: behind what the ring had when the host turned to the
+ * VF, if that was not read yet, and what was held of the VF; before all else.
+ */
 static uint16_t
 rx_late(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct hvn_rx_hold *h = &q->hold;
-	uint16_t got = h->of_vf ? rx_release(q, pkts, n) : 0;
+	uint16_t got = 0;
 
-	if (h->n != 0 && h->of_vf)
-		return got;
+	if (h->late_mark.left != 0) {
+		if (h->n != 0 && !h->of_vf)
+			return rx_release(q, pkts, n);
+		got = rx_ring_to(q, &h->late_mark, pkts, n);
+		if (h->late_mark.left != 0)
+			return got;
+	}
+	if (h->n != 0 && h->of_vf) {
+		got += rx_release(q, pkts + got, n - got);
+		if (h->n != 0)
+			return got;
+	}
 	for (; got < n && h->late_n != 0; h->late_n--)
 		pkts[got++] = h->late[h->late_first++];
 	return got;
 }
 
-/* The VF has gone: nothing is older than what is held. */
+/* What the ring has that is older than anything of the VF that is held or left in there; or NULL. */
+static struct hvn_ring_mark *
+rx_older(struct hvn_rxq *q)
+{
+	uint8_t first = __atomic_load_n(&q->path.ring_first, __ATOMIC_ACQUIRE);
+
+	if (first == HVN_RING_TURNED)
+		return &q->path.mark;
+	return first == HVN_RING_FIRST && q->hold.n != 0 && q->hold.of_vf ? &q->hold.mark : NULL;
+}
+
+/* The VF has gone: nothing is older than what is held, but for what the ring had before. */
 static uint16_t
 rx_last(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 {
-	uint16_t seen = HVN_RX_LAST, got = rx_release(q, pkts, n);
+	struct hvn_ring_mark *older = q->hold.n != 0 && q->hold.of_vf ? rx_older(q) : NULL;
+	uint16_t seen = HVN_RX_LAST, got = 0;
 
+	if (older != NULL) {
+		got = rx_ring_to(q, older, pkts, n);
+		if (older->left != 0)
+			return got;
+	}
+	got += rx_release(q, pkts + got, n - got);
 	if (q->hold.n == 0)
 		__atomic_compare_exchange_n(&q->path.vf_port, &seen, RTE_MAX_ETHPORTS, false,
 					    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
@@ -215,7 +259,7 @@ hvn_path_rx(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 	else if (first == HVN_RING_FIRST && (q->hold.n == 0 || q->hold.of_vf))
 		got = rx_ring_first(q, vf, pkts, n);
 	else if (first == HVN_RING_TURNED && !rx_turned(q))
-		got = hvn_rx_poll(q, pkts, n);
+		got = rx_ring_to(q, &q->path.mark, pkts, n);
 	else if (q->hold.n != 0 && q->hold.of_vf)
 		got = rx_release(q, pkts, n);
 	else
@@ -242,10 +286,16 @@ hvn_path_rx_collect(struct hvn_rxq *q, uint16_t vf)
 {
 	const struct rte_eth_dev *dev = &rte_eth_devices[vf];
 	struct hvn_rx_hold *h = &q->hold;
+	struct hvn_ring_mark *older = rx_older(q);
 	uint16_t got = 0;
 
 	if (h->late == NULL)
 		return false;
+	if (h->late_n == 0) {
+		h->late_mark.left = 0;
+		if (older != NULL)
+			h->late_mark = *older;
+	}
 	memmove(h->late, h->late + h->late_first, h->late_n * sizeof(h->late[0]));
 	h->late_first = 0;
 	do {

@@ -183,7 +183,6 @@ turn_tx_off(struct hvn_vf *vf)
 		vf->count.planned++;
 	else
 		vf->count.surprise++;
-	hvn_vf_queues_order(vf->p, HVN_RING_LAST);
 	if (planned && vf->p->running)
 		hvn_vf_queues_tx_back(vf->p);
 	hvn_vf_queues_tx(vf->p, RTE_MAX_ETHPORTS);
