@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Switch the data path to the VF and back under traffic, N times; what it cost, and what is left.
 
-    bench/vf_flaps.py [--flaps 1000] [--rate 20000] [--queues 1] [--surprise] [--still] [--json F]
+    bench/vf_flaps.py [--flaps 1000] [--rate 20000] [--queues 1] [--surprise] [--json F]
 
-A flap takes the VF away and brings it back. hv-host sends frames with sequence numbers, the
+A flap takes the VF away and brings it back; behind each way, nothing is switched for as long, which
+shows what gaps the machine has by itself. hv-host sends frames with sequence numbers, the
 application sends them back. "Blackout" is CSIT's: packets lost, divided by the rate offered.
-Without --surprise nothing may be lost: the exit status is 0 only then, if nothing leaked, if no
-call of a burst function took longer than 50 ms without that the system had taken the processor away
-meanwhile, and if statistics are exact. HV_BUILD names the build. With --still nothing is switched:
-what gaps the machine has by itself.
+The exit status is 0 if nothing was lost, or with --surprise nothing that was not in the VF's
+rings, if nothing leaked, if no call of a burst function took longer than 50 ms without that the
+system had taken the processor away meanwhile, and if statistics are exact. HV_BUILD names the
+build.
 """
 import argparse
 import json
@@ -33,21 +34,26 @@ WARM_UP = 5  # flaps before resources are counted
 STALL_US = 50000  # a burst that takes longer is one that waits
 
 
+WAYS = ("away", "back", "still away", "still back")
+LIMIT_MS = 10  # gaps beyond it are counted
+
+
 def numbers(port):
     return {k: port[k] for k in ("sent", "received", "lost", "missed", "duplicated", "reordered",
                                  "longest_gap_ns", "blackout_ns")}
 
 
-def summary(series):
-    """Sums, and median and maximum of gap and blackout, of a list of pairs: away, back."""
+def summary(series, ways=("away", "back")):
+    """Sums, and median and maximum of gap and blackout, of a list of what was measured each way."""
     total = {}
-    for name, which in (("away", 0), ("back", 1)):
+    for which, name in enumerate(ways):
         part = [f[which] for f in series]
         for key in ("lost", "duplicated", "reordered", "missed"):
             total[f"{name}_{key}"] = sum(p[key] for p in part)
         gaps = sorted(p["longest_gap_ns"] / 1e6 for p in part)
         dark = sorted(p["blackout_ns"] / 1e6 for p in part)
         total[f"{name}_gap_ms"] = [statistics.median(gaps), gaps[-1]]
+        total[f"{name}_gaps_beyond"] = sum(g > LIMIT_MS for g in gaps)
         total[f"{name}_blackout_ms"] = [statistics.median(dark), dark[-1]]
     return total
 
@@ -75,19 +81,18 @@ class Bench:
         self.app = TestpmdHv(self.host, "--forward-mode=macswap", f"--rxq={opt.queues}",
                              f"--txq={opt.queues}", "--tx-retries=100000", "--time-bursts",
                              f"--json={tmp}/app.json", eal=eal, cpus=CPUS[-1:],
-                             cores=min(opt.queues, 2), telemetry=True)
+                             cores=opt.cores, telemetry=True)
         self.telemetry = None
         self.warm_up = min(WARM_UP, opt.flaps - 1)
         self.json = tmp / "app.json"
         self.series = []
+        self.lost = self.in_rings = 0
 
     def kill(self):
         self.app.kill()
         self.host.kill()
 
     def away(self):
-        if self.opt.still:
-            return
         if self.vf is not None:
             # Named by the user and still associated, it is probed again at once.
             self.vf.do("rmv")
@@ -98,13 +103,18 @@ class Bench:
         self.app.expect(r"VF \d+ is given up")
 
     def back(self, serial):
-        if self.opt.still:
-            return
         if self.vf is not None:
             self.app.expect("data path switched to VF")
         else:
             self.host.assoc("add", serial=serial)
         self.host.wait_on_vf(32)
+
+    def measure(self, what):
+        """The same with and without a switch."""
+        self.lost += self.host.port()["lost"]
+        moved = measure(self.host, what)
+        self.lost += self.host.port()["lost"]
+        return moved, measure(self.host, lambda: time.sleep(moved["seconds"]))
 
     def run(self):
         host, app = self.host, self.app
@@ -119,28 +129,31 @@ class Bench:
                 first = held(app.proc.pid, self.telemetry)
                 host.command("start", nic=0)
                 host.wait_on_vf(32)
-            away = measure(host, self.away)
-            back = measure(host, lambda serial=n + 2: self.back(serial))
-            self.series.append((away, back))
+            away, still_away = self.measure(self.away)
+            back, still_back = self.measure(lambda serial=n + 2: self.back(serial))
+            self.series.append((away, back, still_away, still_back))
             if (n + 1) % 100 == 0:
                 print(f"  {n + 1} flaps", file=sys.stderr, flush=True)
         left = host.settle()
         last = held(app.proc.pid, self.telemetry)
+        self.lost += left["lost"] + left["outstanding"]
         exact = self.statistics()
         app.end()
         host.end()
         # UndefinedBehaviorSanitizer goes on; the others end the program with another status.
         assert "runtime error" not in app.text + host.text, app.text + host.text
-        return self.report(left, first, last, exact)
+        return self.report(first, last, exact)
 
     def statistics(self):
         """Pairs of what the application's port counted and what it should have."""
         port, ext = (self.telemetry.ask(f"/ethdev/{what},0") for what in ("stats", "xstats"))
         nic = self.host.nic()
-        flaps = 0 if self.opt.still else self.opt.flaps
+        flaps = self.opt.flaps
         pairs = {"path_switches_to_vf": (ext["path_switches_to_vf"], flaps + 1)}
         if self.opt.surprise:
             # What the VF's rings lost was sent, and never received.
+            self.in_rings = nic["vf_to_guest"] - ext["vf_rx_packets"] + \
+                ext["vf_tx_packets"] - nic["vf_from_guest"]
             return {**pairs, "surprise": (ext["path_switches_surprise"], flaps)}
         for way, rings, leg in (("rx", "rx_frames", "vf_to_guest"),
                                 ("tx", "tx_frames", "vf_from_guest")):
@@ -150,20 +163,20 @@ class Bench:
         return {**pairs, "planned": (ext["path_switches_planned"], flaps),
                 "missed": (port["imissed"] + port["ierrors"] + port["oerrors"], 0)}
 
-    def report(self, left, first, last, exact):
+    def report(self, first, last, exact):
         with open(self.json, encoding="ascii") as f:
             app = json.load(f)
         rate = float(str(self.opt.rate).split(",", maxsplit=1)[0].replace("k", "000"))
         total = {"flaps": self.opt.flaps, "rate": rate, "queues": self.opt.queues,
-                 "surprise": self.opt.surprise, "still": self.opt.still,
+                 "surprise": self.opt.surprise,
                  "flaps_first": self.warm_up, "resources_first": first, "resources_last": last,
                  "sanitizer": "asan" in BUILD.name, "statistics": exact,
                  "dropped_by_application": app["total"]["dropped"],
                  "longest_burst_us": app["total"]["longest_burst_us"],
                  "longest_burst_not_interrupted_us":
                      app["total"]["longest_burst_not_interrupted_us"]}
-        total.update(summary(self.series))
-        total["outstanding"] = left["outstanding"]
+        total.update(summary(self.series, WAYS))
+        total["lost"], total["lost_in_vf_rings"] = self.lost, self.in_rings
         return total
 
 
@@ -172,28 +185,32 @@ def wrong(total):
     queues = (total["flaps"] - total["flaps_first"]) * total["queues"]
     # A sanitizer keeps what was freed for a while, and its own records.
     bad = [f"{k} grew" for k in grown(total["resources_first"], total["resources_last"], queues,
-                                      resident=not (total["sanitizer"] or total["still"]))]
-    bad += [f"{w} {k}" for w in ("away", "back") for k in ("duplicated", "reordered")
-            if total[f"{w}_{k}"]]
+                                      resident=not total["sanitizer"])]
+    bad += [f"{w} {k}" for w in WAYS for k in ("duplicated", "reordered") if total[f"{w}_{k}"]]
     if total["longest_burst_not_interrupted_us"] > STALL_US:
         bad.append("a burst waited")
-    if not total["surprise"]:
-        bad += [k for k in ("away_lost", "back_lost", "outstanding") if total[k]]
+    if total["lost"] > total["lost_in_vf_rings"] + total["dropped_by_application"]:
+        bad.append("frames were lost")
     return bad + [f"{k}: {a}, expected {b}" for k, (a, b) in total["statistics"].items() if a != b]
 
 
 def show_switches(total):
-    for way, text in (("away", "VF to synthetic"), ("back", "synthetic to VF")):
-        text = "no switch" if total["still"] else text
+    for way, text in (("away", "VF to synthetic"), ("still away", "as long without a switch"),
+                      ("back", "synthetic to VF"), ("still back", "as long without a switch")):
+        if f"{way}_lost" not in total:
+            continue
         gap, dark = total[f"{way}_gap_ms"], total[f"{way}_blackout_ms"]
-        print(f"{text}: {total['flaps']} switches, lost {total[f'{way}_lost']}, duplicated "
+        print(f"{text}: {total['flaps']} times, lost {total[f'{way}_lost']}, duplicated "
               f"{total[f'{way}_duplicated']}, out of order {total[f'{way}_reordered']}; longest gap"
-              f" median {gap[0]:.2f} ms, max {gap[1]:.2f} ms; blackout median {dark[0]:.2f} ms, "
+              f" median {gap[0]:.2f} ms, max {gap[1]:.2f} ms, {total[f'{way}_gaps_beyond']} over "
+              f"{LIMIT_MS} ms; blackout median {dark[0]:.2f} ms, "
               f"max {dark[1]:.2f} ms")
 
 
 def show(total):
     show_switches(total)
+    print(f"lost in all: {total['lost']}; by the VF's rings: {total['lost_in_vf_rings']}, by the "
+          f"application, whose VF took nothing: {total['dropped_by_application']}")
     print(f"longest burst: {total['longest_burst_us'] / 1e3:.2f} ms; of those that the system did "
           f"not interrupt: {total['longest_burst_not_interrupted_us'] / 1e3:.2f} ms")
     print("before:", total["resources_first"], "after:", total["resources_last"])
@@ -207,7 +224,7 @@ def main():
     parser.add_argument("--rate", default="20000", help="packets a second, as of a gen port")
     parser.add_argument("--queues", type=int, default=1)
     parser.add_argument("--surprise", action="store_true", help="the device goes first")
-    parser.add_argument("--still", action="store_true", help="as many measurements, no switch")
+    parser.add_argument("--cores", type=int, default=1, help="of the application, on one CPU")
     parser.add_argument("--json", help="write the figures, and each flap's, to a file")
     opt = parser.parse_args()
     tmp = pathlib.Path(tempfile.mkdtemp(prefix="hv-failover."))

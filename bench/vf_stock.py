@@ -163,7 +163,7 @@ def main():
         for kind, part in series.items():
             if not part:
                 continue
-            total = {"flaps": len(part), **summary(part, float(opt.rate.split(",")[0]))}
+            total = {"flaps": len(part), **summary(part)}
             print(f"{driver}, {kind}")
             show_switches(total)
             result[f"{driver} {kind}"] = total
