@@ -207,7 +207,10 @@ def test_segmentation(nichost, option, rule):
 def test_more_than_one_send_may_have(nichost):
     h = nichost("max-transfer=1000")
     g = h.guest().up()
-    assert g.completion(g.section_send(0, [ng.packet(frame(0, 1514))])) == ng.SUCCESS
+    one = ng.packet(frame(0, 1508))
+    assert g.completion(g.section_send(0, [one])) == ng.SUCCESS
+    assert "tx.max-transfer" not in h.violations()
+    assert g.completion(g.section_send(0, [one, one])) == ng.SUCCESS
     h.end("tx.max-transfer")
 
 

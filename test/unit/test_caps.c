@@ -181,8 +181,14 @@ test_initialize(void **state)
 	assert_int_equal(initialize(&m, sizeof(m), &packets, &transfer, &align), 0);
 	assert_int_equal(packets, 1);
 	m = good_init;
-	m.max_transfer = 0;
-	assert_int_equal(initialize(&m, sizeof(m), &packets, &transfer, &align), -EPROTO);
+	for (uint32_t bytes = 0; bytes < 3000; bytes += 1557) {
+		m = good_init;
+		m.max_transfer = bytes;
+		assert_int_equal(initialize(&m, sizeof(m), &packets, &transfer, &align), 0);
+		/* Less than a frame is nonsense. */
+		assert_int_equal(packets, bytes < 1558 ? 1 : 8);
+		assert_int_equal(transfer, bytes < 1558 ? UINT32_MAX : bytes);
+	}
 	m = good_init;
 	m.medium = 1;
 	assert_int_equal(initialize(&m, sizeof(m), &packets, &transfer, &align), -EPROTO);

@@ -69,11 +69,13 @@ hvn_caps_initialize(const void *msg, uint32_t len, uint32_t *max_packets, uint32
 		return refuse(why, "not an Ethernet device");
 	if (m.align_factor > ALIGN_FACTOR_MAX)
 		return refuse(why, "impossible alignment");
-	if (m.max_transfer < sizeof(struct rndis_packet) + 1514)
-		return refuse(why, "transfers shorter than a frame");
-	/* 0 packets makes no sense; one always works. */
+	/* 0 packets makes no sense, nor less than a frame does; one packet always works. */
 	*max_packets = m.max_packets != 0 ? m.max_packets : 1;
 	*max_transfer = m.max_transfer;
+	if (m.max_transfer < sizeof(struct rndis_packet) + 1514) {
+		*max_packets = 1;
+		*max_transfer = UINT32_MAX;
+	}
 	/* Records are multiples of 4 bytes whatever the host asks for. */
 	*align = m.align_factor < 2 ? 4 : 1u << m.align_factor;
 	return 0;

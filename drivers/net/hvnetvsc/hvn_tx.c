@@ -235,11 +235,6 @@ hvn_tx_special(struct hvn_txq *q, struct hvn_txd *t, struct rte_mbuf *m, uint64_
 		return true;
 	}
 	total = t->head_len + f.n_ppi * RNDIS_PPI_U32_SIZE + f.len;
-	if (total > hvn_tx_message_max(q->port)) {
-		(*bad)++;
-		rte_pktmbuf_free(m);
-		return true;
-	}
 	fits = total <= t->agg_limit && t->sect_count != 0;
 	copied = fits && f.len <= t->copybreak && (t->agg_base != NULL || t->n_sect != 0);
 	/* A message of its own, read in place; also for want of a section. */

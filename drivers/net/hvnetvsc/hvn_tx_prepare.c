@@ -38,8 +38,6 @@ prepare_one(const struct hvn_txq *q, struct rte_mbuf *m)
 	rc = hvn_tx_describe(p, m, &f);
 	if (rc != 0)
 		return rc;
-	if (f.len + HVN_TX_RNDIS_MAX > hvn_tx_message_max(p))
-		return -EINVAL;
 	/* More pieces than one message may have: only a copy can be sent. */
 	if (m->nb_segs >= HVN_GPA_RANGES_MAX &&
 	    (q->txd->sect_count == 0 || f.len + HVN_TX_RNDIS_MAX > q->txd->agg_limit))

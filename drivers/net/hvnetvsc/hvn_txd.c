@@ -87,7 +87,7 @@ hvn_txd_start(const struct hvn_txq *q)
 	t->agg_base = NULL;
 	t->agg_max = RTE_MAX(caps->max_packets, 1u);
 	t->agg_limit = caps->section_size;
-	t->agg_limit = RTE_MIN(t->agg_limit, hvn_tx_message_max(p));
+	t->agg_limit = RTE_MIN(t->agg_limit, hvn_tx_packed_max(p));
 	t->agg_align = caps->align != 0 ? caps->align - 1 : 0;
 	t->agg_limit &= ~t->agg_align;
 	t->copybreak = p->args.tx_copybreak;

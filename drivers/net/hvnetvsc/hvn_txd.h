@@ -45,9 +45,12 @@ hvn_tx_longest(const struct hvn_port *p)
 	return p->data->mtu + RTE_ETHER_HDR_LEN + 2u * sizeof(struct rte_vlan_hdr);
 }
 
-/* Most bytes of RNDIS messages in one send. */
+/*
+ * Most bytes of RNDIS messages packed into one send. A message that goes alone may be longer: a
+ * packet to be segmented is, and hosts that say 16 KiB take it.
+ */
 static inline uint32_t
-hvn_tx_message_max(const struct hvn_port *p)
+hvn_tx_packed_max(const struct hvn_port *p)
 {
 	return p->caps.max_transfer != 0 ? p->caps.max_transfer : UINT32_MAX;
 }
