@@ -7,7 +7,7 @@ import pytest
 import second
 from console import Console
 from hv import UioTestpmd
-from secondhost import config, frames, rndis
+from secondhost import config, frames, objects, rndis
 from second import rig  # noqa: F401 (a fixture)
 from secondhost.host import SecondHost
 from test_stock import Stock
@@ -141,6 +141,25 @@ def test_vlan(rig):
     r.echo(batch, 5, expect=[frames.tagged(f, tci) for f, tci in zip(MIXED, TAGS * 30)])
     assert [s.vlan for s in r.nic.sent] == (TAGS * 30)[:len(batch)]
     r.end()
+
+
+def test_indicated_only(rig):
+    """A host may say by indications alone that the link is down, before INITIALIZE is answered,
+    and which offloads are in force."""
+    in_force = objects.offload()
+    in_force = in_force[:8] + bytes(4) + in_force[12:]  # no checksums of IPv4 are sent
+    answers = {
+        None: lambda r: [rndis.indication(rndis.MEDIA_DISCONNECT), rndis.initialize_reply(r)],
+        rndis.OFFLOAD_PARAMETERS: lambda r: [rndis.set_reply(r),
+                                             rndis.indication(rndis.OFFLOAD_CONFIG, in_force)],
+        rndis.OFFLOAD_CURRENT: lambda r: [rndis.query_reply(r, rndis.NOT_SUPPORTED)],
+    }
+    r = rig(second.NicConfig(answers=answers), cls=Console, args=("--disable-link-check",)).up()
+    assert "Link status: down" in r.program.do("show port info 0")
+    capable = r.program.do("show port 0 tx_offload capabilities")
+    assert "MULTI_SEGS" in capable and "IPV4_CKSUM" not in capable
+    r.program.quit()
+    r.host.verdict()
 
 
 def test_full_ring(rig):

@@ -47,6 +47,7 @@ class NicConfig:
     mtu: int = 1500  # most that the switch takes
     link_speed: int = 10000  # Mb/s
     reply_first: bool = False  # an RNDIS reply before the completion of its request
+    complete_late: bool = False  # an RNDIS request behind the next one
     ids: str = "slot"  # transaction ids of received packets: slot, random, top
     order: str = "up"  # of the slots of a packet: up, down, random
     offload: bytes = None  # NDIS_OFFLOAD

@@ -47,6 +47,12 @@ def query(status, length, offset, data, size=None):
     return make
 
 
+def refuses(oid, kind=rndis.QUERY, status=rndis.NOT_SUPPORTED, **more):
+    """A host that does not know an OID."""
+    return answers(oid, lambda r: [rndis.query_reply(r, status) if kind == rndis.QUERY
+                                   else rndis.set_reply(r, status)], **more)
+
+
 def rescinded(bus, channel):
     bus.rescind(channel)
 
@@ -127,14 +133,24 @@ STARTS = [
     ("T56 alignment 2^32", initialized(alignment=32), EITHER),
     ("T56 alignment 2^(2^32 - 1)", initialized(alignment=0xFFFFFFFF), EITHER),
     ("T56 no packets", initialized(max_packets=0), EITHER),
-    ("T56 transfer of 0", initialized(max_transfer=0), EITHER),
-    ("T56 transfer of 60", initialized(max_transfer=60), EITHER),
+    ("T56 2^32 - 1 packets", initialized(max_packets=0xFFFFFFFF), UP),
+    ("T56 transfer of 0", initialized(max_transfer=0), UP),
+    ("T56 transfer of 60", initialized(max_transfer=60), UP),
     ("T56 INITIALIZE refused", initialized(status=0xC0000001), FAILS),
     ("T56 INITIALIZE_CMPLT of 20 bytes", initialized(length=20), FAILS),
     ("T57 a name without end",
      answers(rndis.FRIENDLY_NAME, query(0, 512, 16, b"x\0" * 256)), UP),
     ("T59 MAC of zeros", answers(MAC, query(0, 6, 16, bytes(6))), EITHER),
     ("T59 multicast MAC", answers(MAC, query(0, 6, 16, b"\xFF" * 6)), EITHER),
-    ("T60 frame size 60", answers(rndis.FRAME_SIZE, query(0, 4, 16, b"\x3C\0\0\0")), EITHER),
-    ("T60 frame size 2^32 - 1", answers(rndis.FRAME_SIZE, query(0, 4, 16, b"\xFF" * 4)), EITHER),
+    ("T60 frame size 60", answers(rndis.FRAME_SIZE, query(0, 4, 16, b"\x3C\0\0\0")), UP),
+    ("T60 frame size 2^32 - 1", answers(rndis.FRAME_SIZE, query(0, 4, 16, b"\xFF" * 4)), UP),
+    # Not hostile, but less than usual
+    ("no frame size", refuses(rndis.FRAME_SIZE), UP),
+    ("no link speed", refuses(rndis.LINK_SPEED), UP),
+    ("no link status", refuses(rndis.MEDIA_STATUS, status=rndis.FAILURE), UP),
+    ("no RSS", refuses(RSS, queues=4), UP),
+    ("no offload capabilities", refuses(HARDWARE), UP),
+    ("no offloads in force", refuses(rndis.OFFLOAD_CURRENT), UP),
+    ("no offload parameters", refuses(rndis.OFFLOAD_PARAMETERS, rndis.SET), UP),
+    ("requests are completed behind the next one", {"complete_late": True}, UP),
 ]

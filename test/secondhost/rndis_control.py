@@ -18,6 +18,7 @@ class Control:
         self.requests = []  # (type, oid)
         self.offload = None  # parameters set
         self.slots = []
+        self.late = None  # a request that is not completed yet
 
     def request(self, done, content):
         rules = self.rules
@@ -36,11 +37,18 @@ class Control:
             self.nic.complete(done, 2)
             return
         replies = handler(request, content)
-        if not self.nic.config.reply_first:
+        config = self.nic.config
+        if config.complete_late:
+            if self.late is not None:
+                self.nic.complete(self.late, 1)
+            self.late = done
+            if kind == rndis.HALT:  # the last one
+                self.nic.complete(done, 1)
+        elif not config.reply_first:
             self.nic.complete(done, 1)
         for raw in replies:
             self.send(raw)
-        if self.nic.config.reply_first:
+        if config.reply_first and not config.complete_late:
             self.nic.complete(done, 1)
         session, vf = self.session, self.nic.config.vf
         if kind == rndis.INITIALIZE and vf is not None and session.capabilities & SRIOV:

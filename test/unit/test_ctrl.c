@@ -52,7 +52,7 @@ hvn_vf_changed(struct hvn_port *p)
 #define REPLY	 0x80000004u /* QUERY_COMPLETE */
 #define REQUESTS 10u	     /* more than there are buffers */
 
-static bool host_reads;
+static bool host_reads, completes = true;
 static unsigned int requests, waits;
 
 /* The host: it answers requests as they come. */
@@ -74,8 +74,9 @@ host_run(uint32_t id)
 		if ((tid & HVN_TID_CTRL) == 0)
 			continue; /* what filled the ring */
 		requests++;
-		rc |= !host_put(VMBUS_PKT_COMPLETION, tid, NULL, 0,
-				type == VMBUS_PKT_INBAND ? init : nvsp, 40);
+		if (completes || type == VMBUS_PKT_INBAND)
+			rc |= !host_put(VMBUS_PKT_COMPLETION, tid, NULL, 0,
+					type == VMBUS_PKT_INBAND ? init : nvsp, 40);
 		if (type == VMBUS_PKT_INBAND)
 			continue;
 		memcpy(fx.recv, reply, sizeof(reply));
@@ -174,6 +175,21 @@ unsent(void **state)
 	assert_int_equal(hvn_ctrl_late(&fx.port), 0);
 }
 
+/* What was replied to was read, whenever it is completed, and if it never is. */
+static void
+uncompleted(void **state)
+{
+	RTE_SET_USED(state);
+	completes = false;
+	for (unsigned int i = 0; i < REQUESTS; i++)
+		assert_int_equal(rndis(), 0);
+	completes = true;
+	for (unsigned int i = 0; i < REQUESTS; i++)
+		assert_int_equal(rndis(), 0);
+	assert_int_equal(requests, 2 * REQUESTS);
+	assert_int_equal(hvn_ctrl_late(&fx.port), 0);
+}
+
 /*
  * Those that were sent, and not read in time, hold their buffers: the host may still read them. It
  * has them back once it does, its answers are late, and the next request is answered.
@@ -205,6 +221,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(unsent, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(unread, open_ctrl, close_ctrl),
+		cmocka_unit_test_setup_teardown(uncompleted, open_ctrl, close_ctrl),
 	};
 
 	if (fx_eal() != 0)

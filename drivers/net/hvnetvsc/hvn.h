@@ -321,6 +321,16 @@ struct hvn_rss {
 struct hvn_ctrl; /* hvn_ctrl.h */
 struct hvn_vf;	 /* private to the primary process: hvn_vf.h */
 
+/*
+ * Last indications of the session, for who opens it: the queue of notifications is for others.
+ * Written under its lock, read while nobody else receives.
+ */
+struct hvn_said {
+	uint32_t media;	      /* RNDIS_STATUS_MEDIA_CONNECT, RNDIS_STATUS_MEDIA_DISCONNECT, or 0 */
+	uint32_t offload_len; /* of the message that tells the offloads in force; 0: none came */
+	uint8_t offload[512];
+};
+
 struct hvn_port {
 	struct rte_eth_dev_data *data;
 	uint16_t port_id;
@@ -329,6 +339,7 @@ struct hvn_port {
 	bool running;	  /* dev_start succeeded: frames are delivered, else dropped */
 	uint32_t removed; /* rescind or host death: bursts return 0 and touch no ring */
 	struct hvn_host_caps caps;
+	struct hvn_said said;
 	struct hvn_devargs args;
 	struct hvn_rss rss;
 	uint64_t tx_offloads; /* port-wide, configured */

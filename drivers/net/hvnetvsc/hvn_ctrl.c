@@ -18,6 +18,7 @@
 #include "hvn_link.h"
 #include "hvn_nvsp.h"
 #include "hvn_rndis.h"
+#include "hvn_said.h"
 #include "hvn_session.h"
 #include "hvn_vf.h"
 #include "rndis_build.h"
@@ -53,7 +54,8 @@ struct trans {
 struct request_buf {
 	uint8_t *addr;
 	uint64_t gpa;
-	uint64_t tid; /* the host may still read it; 0: free */
+	uint64_t tid;  /* the host may still read it; 0: free */
+	bool answered; /* it has read it, although it has not completed it yet */
 };
 
 /* In shared memory: a secondary's burst may find an answer. The thread belongs to the primary. */
@@ -139,13 +141,20 @@ hvn_ctrl_late(const struct hvn_port *p)
 
 /* --- what comes in ------------------------------------------------------------------------------- */
 
-/* The host has read a request: its buffer is free again, also when nobody waits any more. */
-static void
+/*
+ * The host has read a request: its buffer is free again, also when nobody waits any more. Whether
+ * it was answered before.
+ */
+static bool
 free_buf(struct hvn_ctrl *c, uint64_t tid)
 {
-	for (unsigned int i = 0; i < BUFS; i++)
-		if (c->buf[i].tid == tid)
-			c->buf[i].tid = 0;
+	for (unsigned int i = 0; i < BUFS; i++) {
+		if (c->buf[i].tid != tid)
+			continue;
+		c->buf[i].tid = 0;
+		return c->buf[i].answered;
+	}
+	return false;
 }
 
 static void
@@ -154,7 +163,8 @@ take_completion(struct hvn_ctrl *c, uint64_t tid, const void *msg, uint32_t len)
 	struct trans *t = &c->trans;
 	uint32_t type = len >= sizeof(type) ? hv_load32(msg) : 0;
 
-	free_buf(c, tid);
+	if (free_buf(c, tid) && t->tid != tid)
+		return;
 	if (t->tid != tid || t->completed ||
 	    (t->nvsp_type != HVN_CTRL_NO_REPLY_TYPE && type != t->nvsp_type)) {
 		c->late++;
@@ -180,6 +190,9 @@ take_reply(struct hvn_ctrl *c, uint32_t type, const void *msg, uint32_t len)
 		c->late++;
 		return;
 	}
+	for (unsigned int i = 0; i < BUFS; i++)
+		if (c->buf[i].tid == t->tid)
+			c->buf[i].answered = true;
 	t->reply_len = RTE_MIN(len, (uint32_t)sizeof(t->reply));
 	memcpy(t->reply, msg, t->reply_len);
 	__atomic_store_n(&t->replied, true, __ATOMIC_RELEASE);
@@ -219,6 +232,8 @@ hvn_ctrl_inbound(struct hvn_port *p, enum hvn_ctrl_kind kind, uint64_t tid, cons
 	} else if (kind == HVN_CTRL_RNDIS && (type & RNDIS_COMPLETION) != 0) {
 		take_reply(c, type, msg, len);
 	} else {
+		if (kind == HVN_CTRL_RNDIS)
+			hvn_said_keep(&p->said, msg, len);
 		ok = push_note(c, kind, msg, len);
 		wake = ok && c->notes_count == 1;
 	}
@@ -270,12 +285,13 @@ end(struct hvn_ctrl *c)
 	hvn_lock_release(&c->lock);
 }
 
+/* Who replies to a request has it: when it completes it is its business. */
 static bool
 answered(const struct trans *t)
 {
-	return __atomic_load_n(&t->completed, __ATOMIC_ACQUIRE) &&
-	       (t->rndis_type == HVN_CTRL_NO_REPLY_TYPE ||
-		__atomic_load_n(&t->replied, __ATOMIC_ACQUIRE));
+	return t->rndis_type == HVN_CTRL_NO_REPLY_TYPE
+		       ? __atomic_load_n(&t->completed, __ATOMIC_ACQUIRE)
+		       : __atomic_load_n(&t->replied, __ATOMIC_ACQUIRE);
 }
 
 /* A request that the host refused has no reply. */
@@ -383,8 +399,13 @@ get_buf(struct hvn_ctrl *c, uint64_t tid)
 	for (unsigned int i = 0; i < BUFS && b == NULL; i++)
 		if (c->buf[i].tid == 0)
 			b = &c->buf[i];
-	if (b != NULL)
+	for (unsigned int i = 0; i < BUFS && b == NULL; i++)
+		if (c->buf[i].answered)
+			b = &c->buf[i];
+	if (b != NULL) {
 		b->tid = tid;
+		b->answered = false;
+	}
 	hvn_lock_release(&c->lock);
 	return b;
 }
@@ -464,6 +485,7 @@ hvn_ctrl_session_reset(struct hvn_port *p, bool held)
 	for (unsigned int i = 0; i < BUFS; i++) {
 		any |= c->buf[i].tid != 0;
 		c->buf[i].tid = 0;
+		c->buf[i].answered = false;
 	}
 	/* What the old session said does not hold in the next one. */
 	c->notes_count = 0;

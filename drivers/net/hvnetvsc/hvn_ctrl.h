@@ -62,9 +62,9 @@ int hvn_ctrl_nvsp_post(struct hvn_port *p, const void *msg, uint32_t len);
 
 /*
  * Send an RNDIS control message, built by the caller with the request id of
- * hvn_ctrl_rndis_id(), and wait for its completion and, unless reply_type is
- * HVN_CTRL_NO_REPLY_TYPE, for the reply of that type. *reply points to the reply, valid until the
- * next transaction. Caller holds ctrl_lock. As hvn_ctrl_nvsp().
+ * hvn_ctrl_rndis_id(), and wait for the reply of reply_type, however late
+ * the host completes the message; with HVN_CTRL_NO_REPLY_TYPE for the completion. *reply points to
+ * the reply, valid until the next transaction. Caller holds ctrl_lock. As hvn_ctrl_nvsp().
  */
 int hvn_ctrl_rndis(struct hvn_port *p, const void *msg, uint32_t len, uint32_t reply_type,
 		   const uint8_t **reply, uint32_t *reply_len);

@@ -22,11 +22,13 @@ hvn_link_query(struct hvn_port *p)
 	uint32_t status = 0, speed = 0;
 	int rc;
 
-	/* Some hosts always say connected here: indications correct it. */
 	rc = hvn_rndis_query_u32(p, RNDIS_OID_GEN_MEDIA_CONNECT_STATUS, &status);
 	if (rc == -ENODEV || rc == -ETIMEDOUT || rc == -EIO)
 		return rc;
-	p->link_up = rc != 0 || status == 0;
+	/* Some hosts always say connected here: an indication counts for more, also an early one. */
+	if (p->said.media == RNDIS_STATUS_MEDIA_DISCONNECT)
+		status = 1;
+	p->link_up = status == 0;
 	rc = hvn_rndis_query_u32(p, RNDIS_OID_GEN_LINK_SPEED, &speed);
 	if (rc == -ENODEV || rc == -ETIMEDOUT || rc == -EIO)
 		return rc;

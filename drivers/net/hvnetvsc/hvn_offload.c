@@ -6,6 +6,7 @@
 #include "hvn_caps.h"
 #include "hvn_offload.h"
 #include "hvn_rndis.h"
+#include "rndis_parse.h"
 
 #define TCP4 (NDIS_CSUM_TCP | NDIS_CSUM_TCP_OPTIONS)
 #define TCP6 (NDIS_CSUM_TCP | NDIS_CSUM_TCP_OPTIONS | NDIS_CSUM_IP_OPTIONS)
@@ -133,6 +134,19 @@ hvn_offload_rsc(struct hvn_port *p)
 	return rc;
 }
 
+/* What the host indicated when they were set. */
+static int
+indicated(const struct hvn_port *p, struct ndis_offload *o)
+{
+	const struct hvn_said *said = &p->said;
+	uint32_t off, size;
+	const char *why;
+
+	if (rndis_parse_indicate(said->offload, said->offload_len, &off, &size) != 0)
+		return -ENOENT;
+	return hvn_caps_offload(said->offload + off, size, o, &why);
+}
+
 static bool
 fatal(int rc)
 {
@@ -160,6 +174,8 @@ hvn_offload_setup(struct hvn_port *p)
 	rc = query(p, RNDIS_OID_TCP_OFFLOAD_CURRENT_CONFIG, &now);
 	if (fatal(rc))
 		return rc;
+	if (rc != 0)
+		rc = indicated(p, &now);
 	p->caps.offload = rc == 0 ? now : hw;
 	p->caps.rsc = rsc(p, &hw); /* off now: set() says so */
 	if (p->caps.nvsp_version < NVSP_VERSION_5) {

@@ -35,15 +35,18 @@ wire_mtu(uint16_t mtu)
 static int
 get_mtu(struct hvn_port *p, uint16_t mtu)
 {
-	uint32_t host = 0;
+	uint32_t host = mtu;
 	int rc = hvn_rndis_query_u32(p, RNDIS_OID_GEN_MAXIMUM_FRAME_SIZE, &host);
 
-	if (rc == 0 && host < MTU_MIN)
-		rc = -EPROTO;
-	if (rc != 0) {
-		HVN_LOG(ERR, "port %u: frame size of the host (%u): %s", p->port_id, host,
-			rte_strerror(-rc));
+	if (rc == -ENODEV || rc == -ETIMEDOUT || rc == -EIO) {
+		HVN_LOG(ERR, "port %u: frame size of the host: %s", p->port_id, rte_strerror(-rc));
 		return rc;
+	}
+	/* A host need not say, and what no network has is not believed. */
+	if (rc != 0 || host < MTU_MIN) {
+		HVN_LOG(INFO, "port %u: the host names no frame size (%s)", p->port_id,
+			rc != 0 ? rte_strerror(-rc) : "too small");
+		host = mtu;
 	}
 	p->caps.mtu = RTE_MIN(host, (uint32_t)mtu);
 	if (host < mtu)
@@ -119,6 +122,7 @@ hvn_session_open(struct hvn_port *p, uint16_t mtu)
 
 	mtu = wire_mtu(mtu);
 	memset(&p->caps, 0, sizeof(p->caps));
+	memset(&p->said, 0, sizeof(p->said));
 	p->filter = 0;
 	p->rss_on = false;
 	p->subs_asked = false;
