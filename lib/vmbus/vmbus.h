@@ -89,7 +89,8 @@ void hv_vmbus_unregister(struct hv_vmbus_driver *drv);
  */
 struct hv_vmbus_host {
 	uint64_t late_at; /* timer cycles: when it last let somebody wait in vain; 0 = it answers */
-	uint32_t late;	  /* how often since it answered */
+	uint32_t late;	  /* how many since it answered */
+	uint32_t spell;	  /* how often it has begun to be silent */
 };
 
 struct hv_vmbus_device {

@@ -2,7 +2,7 @@
 """dpdk-testpmd's prompt, driven as DPDK's test suite (DTS) does: a command, its answer."""
 import re
 
-from hv import END_SECONDS, Testpmd, until
+from hv import Testpmd, until
 
 PROMPT = "testpmd> "
 # Whole, or with a few lines of other threads in the middle.
@@ -51,7 +51,7 @@ class Console(Testpmd):
 
     def quit(self):
         self.type("quit")
-        assert self.wait(5 * END_SECONDS) == 0, self.text
+        assert self.wait() == 0, self.text
         self.forget()
 
 

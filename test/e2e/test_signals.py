@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from hv import END_SECONDS, Host, Testpmd, TestpmdHv, until
+from hv import Host, Testpmd, TestpmdHv, until
 
 SIGNALS = pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
 PROGRAMS = pytest.mark.parametrize("program, told", [(Testpmd, "Forward statistics for port 0"),
@@ -18,9 +18,9 @@ def test_program(run, program, told, sig):
     host = run(Host, nics=["port=gen:rate=50k"])
     app = run(program, host, "--forward-mode=macswap")
     until(lambda: host.port()["received"] > 1000, "traffic")
-    app.end(sig, seconds=END_SECONDS)
+    app.end_soon(sig)
     assert told in app.text
-    host.end(sig, seconds=END_SECONDS)
+    host.end_soon(sig)
     assert host.result()["nics"][0]["port"]["received"] > 1000
 
 
@@ -35,11 +35,11 @@ def test_host_stands_still(run, program, told, nics, sig):
     until(lambda: host.port()["received"] > 1000, "traffic")
     host.proc.send_signal(signal.SIGSTOP)
     try:
-        app.end(sig, seconds=3 * END_SECONDS)  # 60 s and more were it to wait
+        app.end_soon(sig)  # 60 s and more were it to wait
     finally:
         host.proc.send_signal(signal.SIGCONT)
     assert told in app.text
-    host.end(sig, seconds=END_SECONDS)
+    host.end_soon(sig)
 
 
 @SIGNALS
@@ -48,7 +48,7 @@ def test_host_first(run, sig):
     host = run(Host, nics=["port=gen:rate=50k,verify=count"])
     app = run(TestpmdHv, host, "--forward-mode=macswap")
     until(lambda: host.port()["received"] > 1000, "traffic")
-    host.end(sig, seconds=END_SECONDS)
+    host.end_soon(sig)
     json.loads(host.json.read_text())
     app.expect("removal event")
     assert app.wait() == 1  # its only port has gone
@@ -59,10 +59,10 @@ def test_no_traffic(run, sig):
     host = run(Host, nics=["port=sink"])
     app = run(TestpmdHv, host, interactive=True)
     app.expect("testpmd-hv> ")
-    app.end(sig, seconds=END_SECONDS)
-    host.end(sig, seconds=END_SECONDS)
+    app.end_soon(sig)
+    host.end_soon(sig)
 
 
 @SIGNALS
 def test_host_alone(run, sig):
-    run(Host, nics=["port=gen"]).end(sig, seconds=END_SECONDS)
+    run(Host, nics=["port=gen"]).end_soon(sig)

@@ -363,7 +363,7 @@ struct hvn_port {
 	bool hidden; /* they are being closed: statistics and telemetry do not look at them */
 	struct hvn_chan *chan[HVN_QUEUES_MAX];
 	uint64_t hurry_until;  /* a stop or close has so long, in timer cycles: hvn_hurry.h */
-	uint64_t hurry_missed; /* the last one that was not enough */
+	uint32_t late_in;      /* the host's spell of silence in which the port was last late */
 	uint16_t session_mtu;  /* what NDIS_CONFIG said, L3 */
 	bool subs_asked;       /* one request per session */
 	uint16_t granted;      /* sub-channels, of which some may come late */

@@ -12,6 +12,13 @@ ms_to_cycles(uint32_t ms)
 	return ms * rte_get_timer_hz() / 1000;
 }
 
+/* Another port may have been late a moment behind `now`: never far in the future, then. */
+static bool
+silent(uint64_t last, uint64_t now)
+{
+	return last != 0 && (int64_t)(now - last) < (int64_t)ms_to_cycles(LATE_FOR_MS);
+}
+
 uint32_t
 hvn_hurry_ms(const struct hvn_port *p)
 {
@@ -20,7 +27,7 @@ hvn_hurry_ms(const struct hvn_port *p)
 	uint32_t n = __atomic_load_n(&h->late, __ATOMIC_RELAXED);
 	uint32_t ms = p->args.stop_timeout_ms;
 
-	if (last == 0 || rte_get_timer_cycles() - last >= ms_to_cycles(LATE_FOR_MS))
+	if (!silent(last, rte_get_timer_cycles()))
 		return ms;
 	/* A quarter each time: all ports together wait little longer than the first. */
 	return RTE_MAX(ms >> (2 * RTE_MIN(n, 8u)), RTE_MIN(ms, LATE_LEAST_MS));
@@ -54,9 +61,18 @@ void
 hvn_hurry_late(struct hvn_port *p)
 {
 	struct hv_vmbus_host *h = hvn_vdev(p)->host;
+	uint64_t now = rte_get_timer_cycles();
+	uint64_t last = __atomic_exchange_n(&h->late_at, now, __ATOMIC_RELAXED);
+	uint32_t spell;
 
-	__atomic_store_n(&h->late_at, rte_get_timer_cycles(), __ATOMIC_RELAXED);
-	__atomic_add_fetch(&h->late, 1, __ATOMIC_RELAXED);
+	if (!silent(last, now)) {
+		__atomic_store_n(&h->late, 0, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&h->spell, 1, __ATOMIC_RELAXED);
+	}
+	/* A port that closes finds it out three times, and tells the others no more than once. */
+	spell = __atomic_load_n(&h->spell, __ATOMIC_RELAXED);
+	if (__atomic_exchange_n(&p->late_in, spell, __ATOMIC_RELAXED) != spell)
+		__atomic_add_fetch(&h->late, 1, __ATOMIC_RELAXED);
 }
 
 void
@@ -64,10 +80,8 @@ hvn_hurry_answered(struct hvn_port *p)
 {
 	struct hv_vmbus_host *h = hvn_vdev(p)->host;
 
-	if (__atomic_load_n(&h->late_at, __ATOMIC_RELAXED) == 0)
-		return;
-	__atomic_store_n(&h->late_at, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&h->late, 0, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&h->late_at, __ATOMIC_RELAXED) != 0)
+		__atomic_store_n(&h->late_at, 0, __ATOMIC_RELAXED);
 }
 
 bool
@@ -78,8 +92,6 @@ hvn_hurry_over(struct hvn_port *p, uint64_t until)
 
 	if (hurry == 0 || now < hurry)
 		return now >= until;
-	/* Whatever else is asked in this hurry finds it over as well: it was late once. */
-	if (__atomic_exchange_n(&p->hurry_missed, hurry, __ATOMIC_RELAXED) != hurry)
-		hvn_hurry_late(p);
+	hvn_hurry_late(p);
 	return true;
 }
