@@ -10,7 +10,7 @@ export HV_BUILD = $(abspath $(BUILD))
 
 stamp = build/.setup-done
 
-.PHONY: all setup demo failover failover-asan test unit-test e2e-test bench bench-doc \
+.PHONY: all setup place demo failover failover-asan test unit-test e2e-test bench bench-doc \
 	bench-instructions install lint format clean help doc guest-test guest-smoke guest-asan \
 	guest-instructions guest-shell guest-setup
 .DEFAULT_GOAL := all
@@ -31,8 +31,12 @@ $(stamp): scripts/setup.sh scripts/packages.txt scripts/sdk-headers.sh
 $(BUILD)/build.ninja: | $(stamp)
 	meson setup $(BUILD) --prefix $(PREFIX)
 
+# Before a build of minutes, of which nothing would run.
+place:
+	@scripts/place.sh $(BUILD)
+
 ## demo: forward real traffic through hv-host and the driver, over to a VF and back, 25 s
-demo: all
+demo: place all
 	@scripts/demo.sh
 
 ## failover: 1000 switches to the VF and back under traffic, 200 surprise removals; net_netvsc's
@@ -50,12 +54,12 @@ failover-asan: | $(stamp)
 	HV_BUILD=$(abspath build/asan) $(PYTHON) bench/vf_flaps.py --rate 5000 --surprise --flaps 200
 
 ## test: unit tests and end-to-end tests
-test: unit-test e2e-test
+test: place unit-test e2e-test
 
 unit-test: all
 	meson test -C $(BUILD) --suite unit --print-errorlogs
 
-e2e-test: all
+e2e-test: place all
 	$(PYTHON) -m pytest -q -rs test --ignore=test/guest
 
 ## guest-test: Linux guests in QEMU against hv-host, everything from nothing
