@@ -2,8 +2,9 @@
 """DPDK's telemetry socket: what a port tells of itself, also while it is taken down and up."""
 import threading
 
-from console import Console, cycle, queues_of
+from console import ANY_PROMPT, Console, cycle, queues_of
 from hv import Host, until
+from second import NicConfig, rig  # noqa: F401 (rig is a fixture)
 from telemetry import Telemetry
 
 COUNT = 2000
@@ -85,3 +86,34 @@ def test_while_ports_come_and_go(run):
     assert len(answers) > 20 and all(a is not None for a in answers)
     app.quit()
     host.end()
+
+
+def test_during_close(rig):  # noqa: F811
+    """The host takes its time to let go of a port that closes: questions do not wait for it."""
+    nic = f"hv_vmbus:{NicConfig.instance},stop_timeout=60000"
+    r = rig(NicConfig(queues=2), cls=Console, queues=2, eal=["-a", nic], **ON).up()
+    app, bus, asked = r.program, r.host.bus, []
+    t = Telemetry(app)
+    app.do("port stop 0")
+    assert list(t.ask("/hvnetvsc/queues,0")) == ["0", "1"]
+    assert "channel 1" in t.ask("/ethdev/dump_priv,0")
+    stats = t.ask("/hvnetvsc/stats,0")
+    with r.host.lock:
+        bus._teardown = asked.append
+    app.type("port close 0")
+    r.host.until(lambda: asked, "the driver waits for memory that the host has")
+    assert t.ask("/hvnetvsc/list") == [0] and t.ask("/hvnetvsc/queues,0") == {}
+    assert t.ask("/hvnetvsc/info,0")["state"] == "closed"
+    assert t.ask("/hvnetvsc/path,0") is not None
+    assert t.ask("/hvnetvsc/stats,0").keys() == stats.keys()
+    dump = t.ask("/ethdev/dump_priv,0")
+    assert "closed" in dump and "channel" not in dump
+    with r.host.lock:
+        del bus._teardown
+        for message in asked:
+            bus._teardown(message)
+    app.expect(ANY_PROMPT)
+    assert t.ask("/hvnetvsc/list") == []
+    app.quit()
+    r.host.until(lambda: r.host.partition.gone, "a hang-up")
+    r.host.verdict()

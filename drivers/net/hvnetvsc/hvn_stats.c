@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Statistics. */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "hvn_ctrl.h"
@@ -32,7 +31,7 @@ static const struct counter tx_counters[] = {
 };
 
 /* Of the port, summed over its channels: what the host sent and was refused, by reason. */
-static const char *const invalid_names[HVN_INV_COUNT] = {
+const char *const hvn_invalid_names[HVN_INV_COUNT] = {
 	[HVN_INV_DESC] = "invalid_descriptor",
 	[HVN_INV_PKT_TYPE] = "invalid_packet_type",
 	[HVN_INV_NVSP] = "invalid_nvsp",
@@ -42,7 +41,7 @@ static const char *const invalid_names[HVN_INV_COUNT] = {
 	[HVN_INV_COMPLETION] = "invalid_completion",
 	[HVN_INV_RSC] = "invalid_rsc",
 };
-/* ... and what else is counted for the whole port: index behind those of invalid_names[]. */
+/* ... and what else is counted for the whole port: index behind those of hvn_invalid_names[]. */
 enum port_counter {
 	PORT_RX_SIGNALS = HVN_INV_COUNT,
 	PORT_TX_SIGNALS,
@@ -96,7 +95,7 @@ static const char *const port_names[PORT_COUNTERS] = {
 static const char *
 port_name(unsigned int i)
 {
-	return i < HVN_INV_COUNT ? invalid_names[i] : port_names[i];
+	return i < HVN_INV_COUNT ? hvn_invalid_names[i] : port_names[i];
 }
 
 static uint64_t
@@ -322,76 +321,4 @@ hvn_xstats_get(struct rte_eth_dev *dev, struct rte_eth_xstat *xstats, unsigned i
 	for (unsigned int i = 0; i < at; i++)
 		xstats[i].id = i;
 	return (int)at;
-}
-
-/* --- for people ------------------------------------------------------------------------------------------ */
-
-int
-hvn_fw_version(struct rte_eth_dev *dev, char *text, size_t size)
-{
-	const struct hvn_port *p = hvn_port(dev);
-	uint32_t v = p->caps.nvsp_version;
-	char nvsp[16];
-	int n;
-
-	/* Up to version 2 the numbers say nothing: 0x2 and 0x30002. */
-	if (v <= NVSP_VERSION_2)
-		snprintf(nvsp, sizeof(nvsp), "%u", v == NVSP_VERSION_1 ? 1 : 2);
-	else if ((v & 0xFFFF) != 0)
-		snprintf(nvsp, sizeof(nvsp), "%u.%u", v >> 16, v & 0xFFFF);
-	else
-		snprintf(nvsp, sizeof(nvsp), "%u", v >> 16);
-	n = snprintf(text, size, "NVSP %s NDIS %u.%u", nvsp, p->caps.ndis_major,
-		     p->caps.ndis_minor);
-	if (n < 0)
-		return -EINVAL;
-	return (size_t)n + 1 > size ? n + 1 : 0;
-}
-
-static void
-dump_chan(const struct hvn_chan *ch, FILE *f)
-{
-	const struct hv_vmbus_channel *vc = ch->vc;
-
-	fprintf(f,
-		"  channel %u: sub-channel %u, relid %u, ring %u bytes, monitor %d, doorbells "
-		"%" PRIu64 "\n",
-		ch->index, vc->index, vc->relid, vc->ring_bytes,
-		vc->monitor_id == VMBUS_MONITOR_ID_NONE ? -1 : vc->monitor_id, vc->doorbells);
-	fprintf(f, "    rx index %u of %u, scanned %u, tx index %u, acknowledgements pending %u\n",
-		vc->rx.index, vc->rx.size, ch->scanned, vc->tx.index, ch->n_acks);
-	for (unsigned int i = 0; i < HVN_INV_COUNT; i++)
-		if (ch->invalid[i] != 0)
-			fprintf(f, "    %s %" PRIu64 "\n", invalid_names[i], ch->invalid[i]);
-	for (unsigned int i = 0; i < RNDIS_PARSE_ERRORS; i++)
-		if (ch->parse_errors[i] != 0)
-			fprintf(f, "    RNDIS: %s %" PRIu64 "\n", rndis_parse_strerror(i),
-				ch->parse_errors[i]);
-}
-
-int
-hvn_priv_dump(struct rte_eth_dev *dev, FILE *f)
-{
-	const struct hvn_port *p = hvn_port(dev);
-	const struct hvn_host_caps *c = &p->caps;
-	char version[64];
-
-	hvn_fw_version(dev, version, sizeof(version));
-	fprintf(f, "hvnetvsc port %u: %s, %s%s%s\n", p->port_id, version,
-		p->opened ? "open" : "closed", p->running ? ", running" : "",
-		hvn_removed(p) ? ", removed" : "");
-	fprintf(f, "  MTU %u, filter 0x%x, link %s %u Mb/s\n", c->mtu, p->filter,
-		p->link_up ? "up" : "down", p->link_speed);
-	fprintf(f, "  receive buffer %" PRIu64 " bytes: %u slots of %u\n", p->recv_len,
-		c->slot_count, c->slot_size);
-	fprintf(f, "  send buffer %" PRIu64 " bytes: %u sections of %u\n", p->send_len,
-		c->section_count, c->section_size);
-	fprintf(f, "  %u RNDIS messages and %u bytes in a transfer, aligned to %u\n",
-		c->max_packets, c->max_transfer, c->align);
-	fprintf(f, "  RSS: %u queues, RETA %u, capabilities 0x%x, %s\n", c->rx_queues, c->reta_size,
-		c->rss_caps, p->rss_on ? "on" : "off");
-	fprintf(f, "  LSO: IPv4 %u bytes, IPv6 %u bytes\n", c->lso4_max, c->lso6_max);
-	for (uint16_t i = 0; i < p->n_chans; i++)
-		dump_chan(p->chan[i], f);
-	return 0;
 }

@@ -13,6 +13,10 @@ int hvn_xstats_get(struct rte_eth_dev *dev, struct rte_eth_xstat *xstats, unsign
 int hvn_xstats_reset(struct rte_eth_dev *dev);
 /* A channel is closed: what it counted is kept. Caller holds ctrl_lock. */
 void hvn_stats_channel_gone(struct hvn_port *p, const struct hvn_chan *ch);
+
+/* Why something of the host's is refused: names of hvn_chan.invalid[]. */
+extern const char *const hvn_invalid_names[HVN_INV_COUNT];
+
 int hvn_priv_dump(struct rte_eth_dev *dev, FILE *f);
 int hvn_fw_version(struct rte_eth_dev *dev, char *text, size_t size);
 
