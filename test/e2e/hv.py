@@ -28,6 +28,8 @@ CPUS = sorted(os.sched_getaffinity(0))
 END_SECONDS = 2.0  # from SIGINT or SIGTERM to the end of any program
 SLOW = 60  # seconds, of waits that end by an event: only a failure takes so long
 NO_HUGE = ["--no-huge", "-m", "256", "--no-shconf"]
+# Becomes the program it is given, which ends with the thread that started it, however that ends.
+TIED = ["setpriv", "--pdeathsig", "KILL"]
 
 _prefix = itertools.count()
 
@@ -65,7 +67,7 @@ class Program:
         self.tty = master
         # No session of its own: sessions are scheduled as groups (sched_autogroup), and a group
         # beside another that spins was seen to get no processor for minutes (Linux 6.18).
-        self.proc = subprocess.Popen(self.argv, stdin=slave, stdout=slave, stderr=slave,
+        self.proc = subprocess.Popen([*TIED, *self.argv], stdin=slave, stdout=slave, stderr=slave,
                                      env={**os.environ, **(env or {})}, process_group=0, **more)
         os.close(slave)
         self.reader = threading.Thread(target=self._read, daemon=True)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """SIGINT and SIGTERM end every program within two seconds, with statistics."""
 import json
+import pathlib
 import signal
+import sys
 
 import pytest
 
-from hv import Host, Testpmd, TestpmdHv, until
+from hv import Host, Program, Testpmd, TestpmdHv, until
 
 SIGNALS = pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
 PROGRAMS = pytest.mark.parametrize("program, told", [(Testpmd, "Forward statistics for port 0"),
@@ -66,3 +68,29 @@ def test_no_traffic(run, sig):
 @SIGNALS
 def test_host_alone(run, sig):
     run(Host, nics=["port=gen"]).end_soon(sig)
+
+
+START_HOST = """
+import pathlib, signal, sys
+sys.path.insert(0, sys.argv[1])
+import hv
+host = hv.Host(pathlib.Path(sys.argv[2]))
+print("host", host.proc.pid, flush=True)
+signal.pause()
+"""
+
+
+def runs(pid):
+    try:
+        return ") Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def test_killed_test(run, tmp):
+    """A test that is killed leaves no busy-polling program behind."""
+    test = run(Program, [sys.executable, "-c", START_HOST, pathlib.Path(__file__).parent, tmp])
+    pid = test.expect(r"host (\d+)")[1]
+    assert runs(pid)
+    test.kill()
+    until(lambda: not runs(pid), "the end of hv-host")

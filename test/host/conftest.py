@@ -8,7 +8,7 @@ import time
 
 import nicguest
 import pytest
-from control import end_all
+from control import TIED, end_all
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
@@ -19,8 +19,9 @@ class NicHost:
 
     def __init__(self, path, nic, *args):
         self.path, self.json = path / "s", path / "j"
-        self.proc = subprocess.Popen([BUILD / "host" / "hv-host-script", "--socket", self.path,
-                                      "--json", self.json, "--wait", "event", "--nic", nic, *args],
+        self.proc = subprocess.Popen([*TIED, BUILD / "host" / "hv-host-script", "--socket",
+                                      self.path, "--json", self.json, "--wait", "event", "--nic",
+                                      nic, *args],
                                      stdout=subprocess.DEVNULL)
         self.ctl = socket.socket(socket.AF_UNIX)
         self.ctl.settimeout(30)

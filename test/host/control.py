@@ -3,6 +3,9 @@
 import json
 import socket
 
+# Becomes the program it is given, which ends with the test run, however that ends.
+TIED = ["setpriv", "--pdeathsig", "KILL"]
+
 
 def control(h, **request):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import vmu
-from control import control, end_all
+from control import TIED, control, end_all
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
@@ -18,8 +18,8 @@ BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
 class Host:
     def __init__(self, tmp_path, *args, env=None):
         self.path, self.json = tmp_path / "s", tmp_path / "j"
-        self.proc = subprocess.Popen([BUILD / "host" / "hv-host-echo", "--socket", self.path,
-                                      "--json", self.json, "--nic", "x", *args],
+        self.proc = subprocess.Popen([*TIED, BUILD / "host" / "hv-host-echo", "--socket",
+                                      self.path, "--json", self.json, "--nic", "x", *args],
                                      env=dict(os.environ, **(env or {})))
         end = time.monotonic() + 60
         while not pathlib.Path(f"{self.path}.ctl").exists():

@@ -11,7 +11,7 @@ import sys
 import nicguest
 import pytest
 import vmu
-from control import end_all
+from control import TIED, end_all
 from nicguest import packet, ppi
 from scapy.utils import rdpcap, wrpcap
 from scapy.layers.l2 import Dot1Q, Ether
@@ -28,8 +28,8 @@ class Host:
         self.path, self.ctl = path / "s", path / "s.ctl"
         words = [w for n in nics for w in ("--nic", n)]
         self.err = open(path / "err", "a+")  # it writes at the end, wherever errors() reads
-        self.proc = subprocess.Popen([*inside, BUILD / "host" / "hv-host", "--socket", self.path,
-                                      "--nics-per-guest", "1", *words, *args],
+        self.proc = subprocess.Popen([*TIED, *inside, BUILD / "host" / "hv-host", "--socket",
+                                      self.path, "--nics-per-guest", "1", *words, *args],
                                      stdout=subprocess.PIPE, stderr=self.err, text=True)
         nicguest.until(lambda: self.proc.poll() is not None or self.ctl.exists(), 10)
         assert self.proc.poll() is None, self.errors()
