@@ -284,6 +284,22 @@ read_chan(const char *name, const char *relid, struct vmbus_sysfs_chan *chan)
 	return 0;
 }
 
+/* What the device says of itself is its primary channel's, also where that has no directory. */
+static int
+primary_chan(const char *name, struct vmbus_sysfs_chan *chan)
+{
+	uint64_t v;
+	int rc = read_number(name, "id", UINT32_MAX, &v);
+
+	if (rc != 0)
+		return rc;
+	*chan = (struct vmbus_sysfs_chan){ .relid = (uint32_t)v,
+					   .monitor_id = VMBUS_MONITOR_ID_NONE };
+	if (read_number(name, "monitor_id", VMBUS_MONITOR_COUNT - 1, &v) == 0)
+		chan->monitor_id = (uint8_t)v;
+	return 0;
+}
+
 int
 vmbus_sysfs_chan(const char *name, uint16_t index, struct vmbus_sysfs_chan *chan)
 {
@@ -295,13 +311,14 @@ vmbus_sysfs_chan(const char *name, uint16_t index, struct vmbus_sysfs_chan *chan
 	snprintf(path, sizeof(path), "%s/%s/channels", devices_root, name);
 	d = opendir(path);
 	if (d == NULL)
-		return errno == ENOENT ? -ENODEV : -errno;
-	while (rc != 0 && (e = readdir(d)) != NULL) {
+		rc = errno == ENOENT ? -ENODEV : -errno;
+	while (d != NULL && rc != 0 && (e = readdir(d)) != NULL) {
 		if (read_chan(name, e->d_name, chan) == 0 && chan->index == index)
 			rc = 0;
 	}
-	closedir(d);
-	return rc;
+	if (d != NULL)
+		closedir(d);
+	return rc != 0 && index == 0 ? primary_chan(name, chan) : rc;
 }
 
 void

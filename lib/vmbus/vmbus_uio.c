@@ -116,6 +116,12 @@ watch_start(struct hv_vmbus_device *dev)
 	struct uio_dev *u = dev->backend;
 	int rc;
 
+	if (!vmbus_uio_pollable(u->fd)) {
+		VMBUS_LOG(WARNING,
+			  "%s: /dev/uio%d cannot be waited for: its removal will not be seen",
+			  dev->name, u->uio);
+		return 0;
+	}
 	u->watch = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
 	if (u->watch == NULL)
 		return -ENOMEM;
@@ -175,20 +181,30 @@ open_errno(int error)
 	}
 }
 
-/* Another process holds the channel open, maybe one that is exiting right now. */
-static int
-wait_for_closed(const struct hv_vmbus_device *dev)
+/* Does another process hold the channel open? It may be one that is exiting right now. */
+static bool
+held_open(const struct hv_vmbus_device *dev)
 {
 	const struct uio_dev *u = dev->backend;
 	unsigned int i, state;
 
 	for (i = 0; i < CLOSE_WAIT_TRIES; i++) {
 		if (vmbus_sysfs_state(u->name, &state) != 0 || state != STATE_OPENED)
-			return 0;
+			return false;
 		rte_delay_us_sleep(CLOSE_WAIT_MS * 1000);
 	}
-	VMBUS_LOG(ERR, "%s: another process has /dev/uio%d open", dev->name, u->uio);
-	return -EBUSY;
+	return true;
+}
+
+/* It has used the rings then, which the first open zeroes: what sysfs says may be old. */
+static bool
+rings_used(const void *rings, uint64_t bytes)
+{
+	const struct vmbus_ring_hdr *out = rings;
+	const struct vmbus_ring_hdr *in = (const void *)((const uint8_t *)rings + bytes / 2);
+
+	return __atomic_load_n(&out->windex, __ATOMIC_RELAXED) != 0 ||
+	       __atomic_load_n(&in->windex, __ATOMIC_RELAXED) != 0;
 }
 
 int
@@ -234,7 +250,7 @@ map_one(struct hv_vmbus_device *dev, const struct vmbus_sysfs_map *maps, unsigne
 /* Map what there is. The rings come first: they are masked before anything else happens. */
 static int
 map_all(struct hv_vmbus_device *dev, const struct vmbus_sysfs_map *maps,
-	struct hv_vmbus_channel *chan)
+	struct hv_vmbus_channel *chan, bool held)
 {
 	struct vmbus_shared *s = vmbus_shared_of(dev);
 	struct uio_dev *u = dev->backend;
@@ -244,6 +260,10 @@ map_all(struct hv_vmbus_device *dev, const struct vmbus_sysfs_map *maps,
 	rc = map_one(dev, maps, VMBUS_MAP_RINGS, &addr);
 	if (rc != 0)
 		return rc;
+	if (held && rings_used(addr, maps[VMBUS_MAP_RINGS].size)) {
+		VMBUS_LOG(ERR, "%s: another process has /dev/uio%d open", dev->name, u->uio);
+		return -EBUSY;
+	}
 	rc = vmbus_channel_attach(chan, addr, (uint32_t)(maps[VMBUS_MAP_RINGS].size / 2),
 				  (uint32_t)sysconf(_SC_PAGESIZE));
 	if (rc != 0) {
@@ -357,6 +377,7 @@ uio_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *params,
 	struct vmbus_sysfs_map maps[VMBUS_MAP_COUNT];
 	struct vmbus_sysfs_chan primary;
 	struct uio_dev *u = dev->backend;
+	bool held;
 	int rc;
 
 	(void)params; /* the kernel chooses all sizes */
@@ -367,17 +388,16 @@ uio_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *params,
 			"as root, or --iova-mode=pa",
 			dev->name);
 	rc = read_device(dev, maps, &primary);
-	if (rc == 0)
-		rc = wait_for_closed(dev);
 	if (rc != 0)
 		return rc;
+	held = held_open(dev);
 	s->n_maps = 0;
 	s->backend_data = rte_zmalloc("hv_vmbus_uio", sizeof(struct uio_shared), 0);
 	if (s->backend_data == NULL)
 		return -ENOMEM;
 	rc = uio_open_node(dev, &u->fd);
 	if (rc == 0)
-		rc = map_all(dev, maps, chan);
+		rc = map_all(dev, maps, chan, held);
 	if (rc == 0)
 		rc = watch_start(dev);
 	if (rc != 0) {

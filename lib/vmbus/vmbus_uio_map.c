@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -26,20 +27,18 @@ memory_end(const struct rte_memseg_list *msl, void *arg)
 	return 0;
 }
 
+/* What takes the address for a hint, as kernels before 4.17 do, puts *addr elsewhere. */
 static int
-map_fixed(int fd, off_t offset, uint64_t bytes, int flags, void *want)
+map_near(int fd, off_t offset, uint64_t bytes, int flags, void **addr)
 {
-	void *p = mmap(want, bytes, PROT_READ | PROT_WRITE,
+	void *p = mmap(*addr, bytes, PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_FIXED_NOREPLACE | flags, fd, offset);
 
 	if (p == MAP_FAILED)
 		return -errno;
-	if (p != want) { /* a kernel before 4.17 takes it for a hint */
-		munmap(p, bytes);
-		return -EEXIST;
-	}
+	*addr = p;
 	/* Without a guard it works as long as the device is there. */
-	vmbus_sigbus_guard(want, bytes);
+	vmbus_sigbus_guard(p, bytes);
 	return 0;
 }
 
@@ -60,7 +59,7 @@ vmbus_uio_map(int fd, off_t offset, uint64_t bytes, bool populate, void **addr)
 	for (unsigned int i = 0; i < MAP_TRIES; i++) {
 		at = RTE_ALIGN_CEIL(at + 1, MAP_STEP);
 		*addr = (void *)at;
-		rc = map_fixed(fd, offset, bytes, populate ? MAP_POPULATE : 0, *addr);
+		rc = map_near(fd, offset, bytes, populate ? MAP_POPULATE : 0, addr);
 		if (rc != -EEXIST)
 			break;
 	}
@@ -72,7 +71,26 @@ vmbus_uio_map(int fd, off_t offset, uint64_t bytes, bool populate, void **addr)
 int
 vmbus_uio_map_at(int fd, off_t offset, uint64_t bytes, void *addr)
 {
-	return map_fixed(fd, offset, bytes, 0, addr);
+	void *p = addr;
+	int rc = map_near(fd, offset, bytes, 0, &p);
+
+	if (rc == 0 && p != addr) {
+		vmbus_uio_unmap(p, bytes);
+		rc = -EEXIST;
+	}
+	return rc;
+}
+
+bool
+vmbus_uio_pollable(int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	int ep = epoll_create1(EPOLL_CLOEXEC);
+	bool can = ep >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) == 0;
+
+	if (ep >= 0)
+		close(ep);
+	return can;
 }
 
 int
@@ -86,7 +104,9 @@ vmbus_uio_map_file(const char *path, void *at, uint64_t *bytes, void **addr)
 		return -errno;
 	if (fstat(fd, &st) != 0) {
 		rc = -errno;
-	} else if (st.st_size <= 0 || st.st_size > FILE_MAX) {
+	} else if (st.st_size == 0) {
+		rc = -ENODEV; /* not yet what it is going to be */
+	} else if (st.st_size < 0 || st.st_size > FILE_MAX) {
 		rc = -EINVAL;
 	} else {
 		*bytes = (uint64_t)st.st_size;

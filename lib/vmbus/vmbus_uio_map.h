@@ -22,9 +22,15 @@ int vmbus_uio_map(int fd, off_t offset, uint64_t bytes, bool populate, void **ad
 /* Map exactly at addr. -EEXIST: something else is there. */
 int vmbus_uio_map_at(int fd, off_t offset, uint64_t bytes, void *addr);
 
-/* Map a whole file, at a given address unless that is NULL. Its size goes to *bytes. */
+/*
+ * Map a whole file, at a given address unless that is NULL. Its size goes to *bytes. -ENODEV: it
+ * has none yet, or cannot be mapped yet.
+ */
 int vmbus_uio_map_file(const char *path, void *at, uint64_t *bytes, void **addr);
 
 void vmbus_uio_unmap(void *addr, uint64_t bytes);
+
+/* Can EAL wait for this file? Its interrupt thread ends the process over one that it cannot. */
+bool vmbus_uio_pollable(int fd);
 
 #endif /* VMBUS_UIO_MAP_H */

@@ -22,6 +22,34 @@ def test_capture(run, tmp, frames, queues, host_args):
     capture.check(frames, capture.read(sink), in_order=queues == 1)
 
 
+class BareTestpmd(UioTestpmd):
+    def reach(self, socket_path):
+        launcher, env = super().reach(socket_path)
+        return launcher, {**env, "HVPEER_BARE": "1"}
+
+
+def test_bare(run):
+    """A tree with what the ABI demands and no more, also with sub-channels, and again after a
+    stop: the process is not ended over a file that cannot be waited for."""
+    host = run(Host, nics=["queues=2,port=gen:rate=20000,verify=count"])
+    app = run(BareTestpmd, host, "--forward-mode=macswap", "--rxq=2", "--txq=2", interactive=True)
+    for queues in (2, 1):
+        app.expect("testpmd> ")
+        for line in ("port stop 0", f"port config all rxq {queues}",
+                     f"port config all txq {queues}", "port start 0", "start"):
+            app.type(line)
+        app.expect("macswap packet forwarding.*\\n")
+        before = host.port()["received"]
+        until(lambda: host.port()["received"] > before + 1000, "frames back")
+        app.type("stop")
+        app.expect("Done")
+    app.type("quit")
+    assert app.wait() == 0, app.text
+    assert "cannot be waited for" in app.text
+    app.forget()
+    host.end()
+
+
 def test_restart(run):
     """Stop and start, and another number of queues: sub-channels come and go and come."""
     host = run(Host, nics=["queues=8,port=gen:rate=20000,verify=count"])

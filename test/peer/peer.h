@@ -64,6 +64,13 @@ struct peer_dev {
 	bool dead;	    /* rescinded; atomic */
 };
 
+/*
+ * HVPEER_BARE: no more than the ABI demands, and nothing that a kernel happens to do besides: no
+ * directory of the primary channel, attributes without a newline, a state that never changes,
+ * mappings wherever there is room, device files that cannot be waited for.
+ */
+extern bool peer_bare;
+
 extern pthread_mutex_t peer_lock;
 extern struct peer_dev peer_devs[PEER_DEVICES];
 

@@ -343,6 +343,8 @@ munmap(void *addr, size_t len)
 
 /* --- start ------------------------------------------------------------------------------------------------ */
 
+bool peer_bare;
+
 static void __attribute__((constructor)) peer_start(void)
 {
 	const char *socket_path = getenv("HVPEER_SOCKET");
@@ -359,6 +361,7 @@ static void __attribute__((constructor)) peer_start(void)
 		peer_log("HVPEER_SOCKET and HVPEER_DIR must be set: use run-peer");
 		_exit(2);
 	}
+	peer_bare = getenv("HVPEER_BARE") != NULL;
 	rc = tree_init(dir);
 	if (rc == 0)
 		rc = bus_start(socket_path);

@@ -28,14 +28,17 @@ put(const char *path, mode_t mode, const char *fmt, ...)
 {
 	int fd = PEER_REAL(open)(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	va_list ap;
+	int len;
 
 	if (fd < 0) {
 		peer_log("%s: %s", path, strerror(errno));
 		return;
 	}
 	va_start(ap, fmt);
-	vdprintf(fd, fmt, ap);
+	len = vdprintf(fd, fmt, ap);
 	va_end(ap);
+	if (peer_bare && len > 0 && ftruncate(fd, len - 1) != 0)
+		peer_log("%s: %s", path, strerror(errno));
 	fchmod(fd, mode);
 	close(fd);
 }
@@ -130,6 +133,8 @@ tree_add_chan(const struct peer_dev *dev, const struct peer_chan *chan)
 	static const char *const live[] = { "in_mask", "out_mask", "read_avail", "write_avail" };
 	char base[PATH_MAX - 64], buf[32];
 
+	if (peer_bare && chan->index == 0)
+		return;
 	snprintf(base, sizeof(base), "%s/" ACPI "/%s/channels/%u", root, dev->name, chan->relid);
 	dir("%s", base);
 	PUT(0644, "0\n", "%s/cpu", base);
@@ -199,6 +204,8 @@ tree_show_ring(const struct peer_dev *dev, const struct peer_chan *chan, bool sh
 {
 	char path[PATH_MAX], ring[PATH_MAX];
 
+	if (peer_bare && chan->index == 0)
+		return;
 	hidden_ring(dev, chan, path, sizeof(path));
 	snprintf(ring, sizeof(ring), "%s/" ACPI "/%s/channels/%u/ring", root, dev->name,
 		 chan->relid);
@@ -351,7 +358,7 @@ tree_state(const struct peer_dev *dev, unsigned int state)
 	char base[PATH_MAX - 16], buf[32];
 
 	device_path(dev, base, sizeof(base));
-	PUT(0444, number(buf, "%llu\n", state), "%s/state", base);
+	PUT(0444, number(buf, "%llu\n", peer_bare ? 3 : state), "%s/state", base);
 }
 
 /* --- reading ----------------------------------------------------------------------------------------- */

@@ -76,20 +76,28 @@ make_file(struct peer_dev *dev, int flags)
 
 	if (f == NULL)
 		return -ENOMEM;
-	if (socketpair(AF_UNIX, type, 0, pair) != 0 || pair[0] >= PEER_FDS) {
+	if (peer_bare) {
+		pair[0] = memfd_create("uio", MFD_CLOEXEC);
+		pair[1] = -1;
+	} else if (socketpair(AF_UNIX, type, 0, pair) != 0) {
+		pair[0] = -1;
+	}
+	if (pair[0] < 0 || pair[0] >= PEER_FDS) {
 		free(f);
 		return -EMFILE;
 	}
-	fcntl(pair[1], F_SETFL, O_NONBLOCK);
-	fcntl(pair[1], F_SETFD, FD_CLOEXEC);
-	if (flags & O_NONBLOCK)
-		fcntl(pair[0], F_SETFL, O_NONBLOCK);
-	/* A byte that is never read turns the far end's close into an error of this end. */
-	if (send(pair[0], "", 1, MSG_NOSIGNAL) != 1)
-		peer_log("socket pair: %s", strerror(errno));
 	f->dev = dev;
 	f->far = pair[1];
 	f->seen = __atomic_load_n(&dev->count, __ATOMIC_ACQUIRE);
+	if (flags & O_NONBLOCK)
+		fcntl(pair[0], F_SETFL, O_NONBLOCK);
+	if (!peer_bare) {
+		fcntl(pair[1], F_SETFL, O_NONBLOCK);
+		fcntl(pair[1], F_SETFD, FD_CLOEXEC);
+		/* A byte that is never read turns the far end's close into an error of this end. */
+		if (send(pair[0], "", 1, MSG_NOSIGNAL) != 1)
+			peer_log("socket pair: %s", strerror(errno));
+	}
 	pthread_mutex_lock(&files_lock);
 	__atomic_store_n(&files[pair[0]], f, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&files_lock);
@@ -209,7 +217,8 @@ uio_mmap(struct peer_file *f, void *addr, size_t len, int prot, int flags, off_t
 	else if (len > bytes)
 		errno = EINVAL;
 	else
-		p = PEER_REAL(mmap)(addr, len, prot, flags, mem->fd, at);
+		p = PEER_REAL(mmap)(peer_bare ? NULL : addr, len, prot,
+				    peer_bare ? MAP_SHARED : flags, mem->fd, at);
 	for (unsigned int i = 0; p != MAP_FAILED && i < MAPPINGS_MAX; i++) {
 		if (mappings[i].dev != NULL)
 			continue;

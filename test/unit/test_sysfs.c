@@ -217,6 +217,15 @@ test_subchannels(void **state)
 	assert_int_equal(chan.monitor_id, VMBUS_MONITOR_ID_NONE);
 	remove_file("channels");
 	assert_int_equal(vmbus_sysfs_chan(NAME, 1, &chan), -ENODEV);
+	/* The primary is what the device is. */
+	memset(&chan, 0xFF, sizeof(chan));
+	assert_int_equal(vmbus_sysfs_chan(NAME, 0, &chan), 0);
+	assert_int_equal(chan.index, 0);
+	assert_int_equal(chan.relid, 1);
+	assert_int_equal(chan.monitor_id, 1);
+	remove_file("monitor_id");
+	assert_int_equal(vmbus_sysfs_chan(NAME, 0, &chan), 0);
+	assert_int_equal(chan.monitor_id, VMBUS_MONITOR_ID_NONE);
 }
 
 static void
