@@ -155,6 +155,13 @@ void hv_vmbus_close(struct hv_vmbus_device *dev);
 int hv_vmbus_close_within(struct hv_vmbus_device *dev, unsigned int ms);
 
 /*
+ * Before the device is closed: some thread of a secondary process that does not run may still be
+ * using this channel. The channel, its rings and the buffers of the device are given up: nobody
+ * else gets that memory, ever. The host is taken off all the same.
+ */
+void hv_vmbus_channel_keep(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
+
+/*
  * Let the memory of a buffer live on behind hv_vmbus_close() until it is put as often as it was
  * got. The host has no part in it then; if it never lets go, the memory is lost, not reused. Any
  * thread of the primary; the last put frees DPDK memory. NULL may be put.
@@ -218,6 +225,7 @@ struct hv_vmbus_channel {
 	uint16_t index;	    /* sub-channel index, 0 = primary */
 	uint8_t monitor_id; /* VMBUS_MONITOR_ID_NONE: signalled by a system call */
 	bool open;
+	bool kept;		   /* hv_vmbus_channel_keep() */
 	uint32_t *monitor_trigger; /* pending word of the monitor page, or NULL */
 	uint32_t monitor_mask;
 	uint64_t doorbells; /* signals sent */

@@ -94,6 +94,12 @@ struct vmbus_backend_ops {
 	 */
 	int (*close)(struct hv_vmbus_device *dev, unsigned int ms);
 
+	/*
+	 * Never free this open channel's rings, nor the device's buffers: hv_vmbus_channel_keep().
+	 * NULL: they are the kernel's, each process has maps of its own.
+	 */
+	void (*keep)(struct hv_vmbus_device *dev, const struct hv_vmbus_channel *chan);
+
 	/* In a secondary: repeat the maps of shared, at their addresses; and let go of them. */
 	int (*attach)(struct hv_vmbus_device *dev);
 	void (*detach)(struct hv_vmbus_device *dev);

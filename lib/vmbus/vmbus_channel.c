@@ -149,12 +149,23 @@ hv_vmbus_close_within(struct hv_vmbus_device *dev, unsigned int ms)
 	s->opened = false;
 	rc = dev->ops->close(dev, ms);
 	for (unsigned int i = 0; i < VMBUS_CHANNELS_MAX; i++) {
-		rte_free(s->chan[i]);
+		if (s->chan[i] != NULL && !s->chan[i]->kept)
+			rte_free(s->chan[i]);
 		s->chan[i] = NULL;
 	}
 	memset(&s->recv, 0, sizeof(s->recv));
 	memset(&s->send, 0, sizeof(s->send));
 	return rc;
+}
+
+void
+hv_vmbus_channel_keep(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
+{
+	if (chan->kept)
+		return;
+	chan->kept = true;
+	if (dev->ops->keep != NULL)
+		dev->ops->keep(dev, chan);
 }
 
 const struct hv_vmbus_buffer *

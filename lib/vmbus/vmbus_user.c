@@ -135,6 +135,18 @@ user_close(struct hv_vmbus_device *dev, unsigned int ms)
 	return rc;
 }
 
+/* A reference that nobody puts. */
+static void
+user_keep(struct hv_vmbus_device *dev, const struct hv_vmbus_channel *chan)
+{
+	struct user_dev *ud = dev->backend;
+
+	if (ud->chan[chan->index] != NULL)
+		hv_vmbus_memory_get(ud->chan[chan->index]->ring.memory);
+	hv_vmbus_memory_get(ud->recv.memory);
+	hv_vmbus_memory_get(ud->send.memory);
+}
+
 static int
 buffer_new(struct user_dev *ud, uint32_t relid, uint32_t bytes, struct user_share *sh,
 	   struct hv_vmbus_buffer *buf)
@@ -439,6 +451,7 @@ const struct vmbus_backend_ops vmbus_user_ops = {
 	.open = user_open,
 	.subchannel_open = user_subchannel_open,
 	.close = user_close,
+	.keep = user_keep,
 	.attach = user_attach,
 	.detach = user_detach,
 	.signal = user_signal,

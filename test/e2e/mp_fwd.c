@@ -16,6 +16,7 @@
 
 #include <rte_eal.h>
 #include <rte_ethdev.h>
+#include <rte_ring.h>
 
 #include "command_line.h"
 
@@ -28,6 +29,68 @@
 static uint16_t queues, queue;
 static unsigned int pools;
 static uint64_t received, sent;
+
+/* --- a pool whose user can be stopped inside ----------------------------------------------------- */
+
+static enum { NOWHERE, IN_GET, IN_PUT } asleep; /* the next time, once */
+
+static void
+fall_asleep(int where)
+{
+	if ((int)asleep != where)
+		return;
+	asleep = NOWHERE;
+	raise(SIGSTOP);
+}
+
+static int
+pool_alloc(struct rte_mempool *mp)
+{
+	char name[RTE_RING_NAMESIZE];
+
+	snprintf(name, sizeof(name), "of_%s", mp->name);
+	mp->pool_data = rte_ring_create(name, rte_align32pow2(mp->size + 1), mp->socket_id, 0);
+	return mp->pool_data == NULL ? -rte_errno : 0;
+}
+
+static void
+pool_free(struct rte_mempool *mp)
+{
+	rte_ring_free(mp->pool_data);
+}
+
+static int
+pool_put(struct rte_mempool *mp, void *const *obj, unsigned int n)
+{
+	fall_asleep(IN_PUT);
+	return rte_ring_enqueue_bulk(mp->pool_data, obj, n, NULL) == 0 ? -ENOBUFS : 0;
+}
+
+static int
+pool_get(struct rte_mempool *mp, void **obj, unsigned int n)
+{
+	fall_asleep(IN_GET);
+	return rte_ring_dequeue_bulk(mp->pool_data, obj, n, NULL) == 0 ? -ENOBUFS : 0;
+}
+
+static unsigned int
+pool_count(const struct rte_mempool *mp)
+{
+	return rte_ring_count(mp->pool_data);
+}
+
+static const struct rte_mempool_ops pool_ops = {
+	.name = "sleepy",
+	.alloc = pool_alloc,
+	.free = pool_free,
+	.enqueue = pool_put,
+	.dequeue = pool_get,
+	.get_count = pool_count,
+};
+
+RTE_MEMPOOL_REGISTER_OPS(pool_ops);
+
+/* --- the port -------------------------------------------------------------------------------------- */
 
 static void
 die(const char *what, int rc)
@@ -49,7 +112,8 @@ setup_queue(uint16_t q)
 	char name[32];
 
 	snprintf(name, sizeof(name), "pool%u", pools++);
-	pool = rte_pktmbuf_pool_create(name, POOL, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	pool = rte_pktmbuf_pool_create_by_ops(name, POOL, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+					      SOCKET_ID_ANY, pool_ops.name);
 	if (pool == NULL)
 		die("pool", -rte_errno);
 	check("rx queue", rte_eth_rx_queue_setup(PORT, q, DESC, SOCKET_ID_ANY, NULL, pool));
@@ -122,6 +186,10 @@ command(const char *line)
 		show();
 	} else if (strcmp(line, "sleep") == 0) { /* in the loop, between bursts */
 		raise(SIGSTOP);
+	} else if (strcmp(line, "sleep rx") == 0) { /* in a receive burst, which allocates */
+		asleep = IN_GET;
+	} else if (strcmp(line, "sleep tx") == 0) { /* in a transmit burst, which frees */
+		asleep = IN_PUT;
 	} else if (strcmp(line, "promisc") == 0) { /* a transaction on the first channel */
 		check("off", rte_eth_promiscuous_disable(PORT));
 		check("on", rte_eth_promiscuous_enable(PORT));

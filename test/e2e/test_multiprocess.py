@@ -184,10 +184,13 @@ def stopped(pid):
     return all(t.read_text().rpartition(")")[2].split()[0] == "T" for t in tasks)
 
 
-@pytest.mark.parametrize("line, queue", [("restart", 0), ("mtu 1400", 1), ("close", 0)])
-def test_asleep(huge_dir, run, line, queue):
-    """A secondary sleeps in its loop: the primary restarts, reopens or closes its port all the
-    same, and forwards meanwhile. Awake again, the secondary forwards on, or just ends.
+@pytest.mark.parametrize("line, queue, where", [
+    ("restart", 0, "loop"), ("mtu 1400", 1, "loop"), ("close", 0, "loop"),
+    ("restart", 0, "rx"), ("restart", 1, "tx"), ("mtu 1400", 0, "tx"), ("close", 0, "rx")])
+def test_asleep(huge_dir, run, line, queue, where):
+    """A secondary sleeps in its loop, or inside a burst with the locks of its channel: the primary
+    restarts, reopens or closes its port all the same, and forwards meanwhile. Awake again, the
+    secondary forwards on, or just ends.
     """
     host = run(Host, nics=["queues=2,overflow=drop,port=gen:rate=20k,flows=64,verify=count"])
     first, second = processes(run, host, huge_dir, 2, 1 - queue)
@@ -198,14 +201,16 @@ def test_asleep(huge_dir, run, line, queue):
         until(lambda: stats(process)["received"] > before + 100, "frames of its queue")
 
     goes_on(other)
-    other.type("sleep")
+    sleep = "sleep" if where == "loop" else f"sleep {where}"
+    other.type(sleep)
     until(lambda: stopped(other.proc.pid), "every thread is stopped")
     goes_on(first)
     first.do(line)
     if line != "close":
         goes_on(first)
+    assert ("is left to it" in first.text) == (where != "loop")
     os.kill(other.proc.pid, signal.SIGCONT)
-    other.expect("done sleep")
+    other.expect(f"done {sleep}")
     if line != "close":
         first.do("restart")
         goes_on(other)

@@ -81,6 +81,13 @@ hv_vmbus_memory_put(struct hv_vmbus_memory *m)
 	__atomic_sub_fetch(&fx.memory_refs, 1, __ATOMIC_RELEASE);
 }
 
+void
+hv_vmbus_channel_keep(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
+{
+	(void)dev;
+	chan->kept = true;
+}
+
 int
 hv_vmbus_dma_check(struct hv_vmbus_device *dev, const void *addr, uint64_t iova, size_t len)
 {

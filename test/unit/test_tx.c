@@ -583,12 +583,12 @@ dead_sender(void **state)
 		held[first[i].section] = true;
 	}
 	/* It died in the middle of everything. */
-	t->inside = 1;
+	t->inside = dead_process();
 	t->n_free = 1;
 	t->n_sect = 0;
 	t->agg_base = t->send_buf;
 	t->agg_end = 77;
-	fx.ch->out_lock.owner = fx.ch->in_lock.owner = dead_process();
+	fx.ch->out_lock.owner = fx.ch->in_lock.owner = t->inside;
 	for (uint32_t i = 4; i < SECTS; i++) {
 		assert_int_equal(send_one(packet(i, 1400)), 1);
 		assert_true(take(&s));

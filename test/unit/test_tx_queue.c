@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A transmit queue without sections, with a corrupt ring, and released before the host is done. */
+#include <signal.h>
+
 #include "datapath_fixture.h"
 
+#include "hvn_leave.h"
 #include "hvn_tx.h"
 
 static struct rte_mbuf *
@@ -182,6 +185,77 @@ cleanup_some(void **state)
 	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), -EIO);
 }
 
+static pid_t
+stopped_process(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		for (;;)
+			pause();
+	assert_true(pid > 0);
+	return pid;
+}
+
+/* A process that is stopped in a burst on either queue: what it has is replaced, not touched. */
+static void
+stopped_inside(void **state)
+{
+	const pid_t pid = stopped_process();
+	struct hvn_txq *txq = fx.txq;
+	struct hvn_rxq *rxq = fx.rxq;
+	struct rte_mbuf *m = packet(60);
+
+	fx.ch->in_lock.owner = txq->txd->inside = (uint32_t)pid;
+	RTE_SET_USED(state);
+	assert_int_equal(hvn_tx_burst(txq, &m, 1), 0);
+	rte_pktmbuf_free(m);
+	assert_int_equal(hvn_txq_stop(txq, 1), -EBUSY);
+	hvn_rxq_stop(rxq);
+	fx.port.running = false;
+	assert_true(hvn_leave_needed(&fx.port));
+	hvn_leave(&fx.port);
+	assert_true(fx.ch->left && fx.vc.kept);
+	fx.rxq = fx.data.rx_queues[0];
+	fx.txq = fx.data.tx_queues[0];
+	assert_ptr_not_equal(fx.rxq, rxq);
+	assert_ptr_not_equal(fx.txq, txq);
+	assert_ptr_not_equal(fx.txq->txd, txq->txd);
+	assert_int_equal(fx.txq->txd->inside, 0);
+	assert_int_equal(txq->txd->inside, pid);
+	assert_ptr_equal(txq->chan, fx.ch);
+	assert_int_equal(fx.rxq->buf_len, rxq->buf_len);
+	/* Nobody else comes in any more, and the dead can be cleaned up after. */
+	assert_false(hvn_lock_try(&fx.ch->out_lock));
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	hvn_txd_free(txq->txd);
+	rte_free(txq);
+	rte_free(rxq);
+}
+
+/* Queues that a stopped process has are released, but not freed; one that died is no such process. */
+static void
+released_inside(void **state)
+{
+	const pid_t pid = stopped_process();
+	struct hvn_txq *txq = fx.txq;
+	struct hvn_rxq *rxq = fx.rxq;
+
+	RTE_SET_USED(state);
+	fx.ch->in_lock.owner = txq->txd->inside = (uint32_t)pid;
+	hvn_rx_queue_release(&fx.dev, 0);
+	hvn_tx_queue_release(&fx.dev, 0);
+	fx.rxq = NULL;
+	assert_true(rxq->left && txq->released);
+	assert_true(hvn_txq_free_released(&fx.port, 0, false));
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_true(hvn_txd_repair(txq));
+	assert_false(hvn_txq_free_released(&fx.port, 0, false));
+	rte_free(rxq);
+}
+
 int
 main(void)
 {
@@ -191,6 +265,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(no_section, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(forged_completion, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(cleanup_some, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(stopped_inside, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(released_inside, fx_big, fx_close),
 	};
 
 	if (fx_eal() != 0)

@@ -9,7 +9,7 @@
  *   hvn_nvsp.c    handshake, buffers, channels    hvn_path.c  failover state machine (pure)
  *   hvn_rndis.c   requests, OIDs, filter          hvn_caps.c  what the host says (pure)
  *   hvn_offload.c hvn_rss.c hvn_link.c hvn_stats.c hvn_telemetry.c hvn_devargs.c hvn_intr.c
- *   hvn_vf.c hvn_flow.c ...
+ *   hvn_vf.c hvn_flow.c hvn_leave.c ...
  *
  * Everything reachable from struct hvn_port lives in memory shared with secondary processes,
  * except what is marked private to a process.
@@ -125,10 +125,12 @@ struct hvn_ack {
 struct hvn_chan {
 	struct hv_vmbus_channel *vc;
 	struct hvn_port *port;
-	struct hvn_rxq *rxq; /* who takes the frames; NULL: they are dropped */
-	uint16_t index;	     /* = queue */
-	bool lost;	     /* the host took it away alone: nothing moves in it any more */
-	bool told_corrupt;   /* the log says so, once */
+	struct hvn_rxq *rxq;   /* who takes the frames; NULL: they are dropped */
+	uint16_t index;	       /* = queue */
+	bool lost;	       /* the host took it away alone: nothing moves in it any more */
+	bool left;	       /* to a process that is stopped inside a burst: hvn_leave.h */
+	struct hvn_chan *next; /* of hvn_port.shut */
+	bool told_corrupt;     /* the log says so, once */
 	struct hvn_lock in_lock;
 	struct hvn_lock out_lock; /* of the outbound ring */
 	bool paying;		  /* completions are being written one by one */
@@ -240,6 +242,7 @@ struct hvn_rxq {
 
 	bool started;
 	bool deferred;
+	bool left;	 /* a process that is stopped inside has it: not to be freed */
 	uint32_t ptypes; /* layers of packet types that the application wants, 0: none */
 	bool vlan_strip;
 	uint16_t queue_id;
@@ -379,8 +382,10 @@ struct hvn_port {
 	uint64_t counted_past[HVN_PORT_COUNTERS];
 	uint64_t counted_base[HVN_PORT_COUNTERS];
 
-	uint64_t world;	      /* where process ids are those of the primary: hvn_lock.h */
-	uint32_t secondaries; /* processes that were attached, dead ones too */
+	uint64_t world;	       /* where process ids are those of the primary: hvn_lock.h */
+	uint32_t secondaries;  /* processes that were attached, dead ones too */
+	bool unheard;	       /* one has not answered: it may not know that the port has stopped */
+	struct hvn_chan *shut; /* closed, not yet freed, with secondaries: hvn_leave.c */
 	struct hvn_ctrl *ctrl;
 	struct hvn_vf *vf;
 	rte_spinlock_recursive_t ctrl_lock;

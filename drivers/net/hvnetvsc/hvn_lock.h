@@ -32,6 +32,13 @@ uint64_t hvn_lock_init_process(uint64_t world);
 /* Is the process that this mark names gone? false if that cannot be told. */
 bool hvn_process_gone(uint32_t mark);
 
+/* Does this mark name another process, which may go on at any time? */
+static inline bool
+hvn_process_elsewhere(uint32_t mark)
+{
+	return mark != 0 && mark != hvn_lock_self && !hvn_process_gone(mark);
+}
+
 static __rte_always_inline bool
 hvn_lock_try(struct hvn_lock *l)
 {

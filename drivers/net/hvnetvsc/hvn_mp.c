@@ -39,6 +39,8 @@ hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what)
 	memcpy(msg.param, &param, sizeof(param));
 	all = rte_mp_request_sync(&msg, &replies, &limit) == 0 &&
 	      replies.nb_received == replies.nb_sent;
+	/* Who answers this has taken all that was said before. */
+	p->unheard = !all || (p->unheard && what != HVN_MP_START);
 	if (!all)
 		HVN_LOG(WARNING, "port %u: a secondary process does not answer", p->port_id);
 	for (int i = 0; i < replies.nb_received; i++) {

@@ -426,7 +426,7 @@ static void
 close_port(struct rte_eth_dev *dev)
 {
 	struct hvn_port *p = hvn_port(dev);
-	bool heard;
+	bool alone;
 
 	hvn_hurry(p);
 	hvn_ctrl_lock(p);
@@ -434,7 +434,8 @@ close_port(struct rte_eth_dev *dev)
 	if (p->running)
 		stop_locked(dev);
 	hvn_vf_close(p);
-	heard = hvn_mp_tell(p, HVN_MP_CLOSE);
+	/* Who has heard of it may still be in a burst, on a machine that is busy with others. */
+	alone = hvn_mp_tell(p, HVN_MP_CLOSE) && p->secondaries == 0;
 	hvn_hurry(p);
 	/* Closing the channels has as long once more. */
 	hvn_session_close(p, hvn_hurry_ms(p));
@@ -442,16 +443,16 @@ close_port(struct rte_eth_dev *dev)
 	hvn_ctrl_destroy(p);
 	hvn_telemetry_lock();
 	hvn_vf_destroy(p);
-	for (uint16_t i = 0; heard && i < dev->data->nb_rx_queues; i++)
+	for (uint16_t i = 0; alone && i < dev->data->nb_rx_queues; i++)
 		hvn_rx_queue_release(dev, i);
-	for (uint16_t i = 0; heard && i < dev->data->nb_tx_queues; i++)
+	for (uint16_t i = 0; alone && i < dev->data->nb_tx_queues; i++)
 		hvn_tx_queue_release(dev, i);
 	/*
 	 * A process that is stopped goes on with bursts on the queues that it knows, until it hears of
 	 * the end: it must find them, as stopped ones. They are left to it, and so is not freed what
 	 * ethdev would free.
 	 */
-	if (!heard) {
+	if (!alone) {
 		dev->data->rx_queues = dev->data->tx_queues = NULL;
 		dev->data->dev_private = NULL;
 	}

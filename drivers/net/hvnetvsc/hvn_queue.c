@@ -123,8 +123,10 @@ hvn_rx_queue_release(struct rte_eth_dev *dev, uint16_t id)
 
 	if (q == NULL)
 		return;
-	hvn_rxq_stop(q);
 	dev->data->rx_queues[id] = NULL;
+	hvn_rxq_stop(q);
+	if (q->left)
+		return;
 	rte_free(q->hold.late);
 	rte_free(q);
 }
@@ -180,13 +182,13 @@ hvn_tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 
 /* The host reads nothing of it any more. */
 static void
-txq_free(struct hvn_txq *q)
+txq_free(struct hvn_txq *q, bool closed)
 {
 	const struct hvn_port *p = q->port;
 
 	hvn_txq_reclaim(q);
 	/* Whoever looks up a completion that the host made up may have found it just now. */
-	for (uint16_t i = 0; i < p->n_chans; i++)
+	for (uint16_t i = 0; i < p->n_chans && !closed; i++)
 		if (hvn_chan_lock_in(p->chan[i]))
 			hvn_lock_release(&p->chan[i]->in_lock);
 	hvn_txd_free(q->txd);
@@ -202,17 +204,18 @@ hvn_tx_queue_release(struct rte_eth_dev *dev, uint16_t id)
 		return;
 	dev->data->tx_queues[id] = NULL;
 	q->started = false;
-	if (q->chan != NULL)
+	if (q->chan != NULL && !hvn_process_elsewhere(q->txd->inside))
 		hvn_txd_harvest(q);
 	/*
 	 * The host was too slow for the stop: what it reads stays as it is until it says so, or until
 	 * the channel is closed. p->txq[] leads its completions here.
 	 */
-	if (q->chan != NULL && hvn_txd_used(q->txd) != 0) {
+	if (q->chan != NULL &&
+	    (hvn_txd_used(q->txd) != 0 || hvn_process_elsewhere(q->txd->inside))) {
 		q->released = true;
 		return;
 	}
-	txq_free(q);
+	txq_free(q, false);
 }
 
 bool
@@ -222,13 +225,19 @@ hvn_txq_free_released(struct hvn_port *p, uint16_t id, bool closed)
 
 	if (q == NULL || !q->released)
 		return false;
+	if (closed && hvn_process_elsewhere(q->txd->inside)) {
+		p->txq[id] = NULL; /* left to who is inside */
+		return false;
+	}
 	if (!closed) {
+		if (hvn_process_elsewhere(q->txd->inside))
+			return true;
 		hvn_chan_scan(q->chan);
 		hvn_txd_harvest(q);
 		if (hvn_txd_used(q->txd) != 0)
 			return true;
 	}
-	txq_free(q);
+	txq_free(q, closed);
 	return false;
 }
 
@@ -312,6 +321,7 @@ hvn_rxq_start(struct hvn_rxq *q)
 	}
 	ch->rxq = q;
 	hvn_lock_release(&ch->in_lock);
+	q->left = false;
 	q->chan = ch;
 	q->idle_at = HVN_NEVER_IDLE;
 	q->windex = &ch->vc->rx.hdr->windex;
@@ -327,14 +337,16 @@ hvn_rxq_stop(struct hvn_rxq *q)
 	q->chan = NULL;
 	q->windex = &q->nothing;
 	q->idle_at = q->nothing;
+	if (ch != NULL && !hvn_chan_lock_in(ch)) {
+		/* Held by a process that is stopped: its burst goes on with what it has. */
+		ch->rxq = NULL;
+		q->left = true;
+	}
+	if (q->left)
+		return;
 	hvn_path_rx_drop(q);
 	if (ch == NULL)
 		return;
-	if (!hvn_chan_lock_in(ch)) {
-		/* Held by a process that is stopped: its burst finds q->chan changed. */
-		ch->rxq = NULL;
-		return;
-	}
 	ch->rxq = NULL;
 	rte_pktmbuf_free(ch->rsc_head);
 	ch->rsc_head = NULL;

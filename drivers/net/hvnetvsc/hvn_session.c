@@ -7,6 +7,7 @@
 
 #include "hvn_ctrl.h"
 #include "hvn_hurry.h"
+#include "hvn_leave.h"
 #include "hvn_link.h"
 #include "hvn_nvsp.h"
 #include "hvn_offload.h"
@@ -187,8 +188,9 @@ hide_channels(struct hvn_port *p)
 void
 hvn_session_close(struct hvn_port *p, unsigned int ms)
 {
+	/* With the first channel in use by somebody who is stopped no answer would come in. */
+	bool talk = p->opened && !hvn_removed(p) && !hvn_chan_in_use(p->chan[0]);
 	bool held;
-	bool talk = p->opened && !hvn_removed(p);
 	int rc = 0;
 
 	if (talk)
@@ -202,6 +204,7 @@ hvn_session_close(struct hvn_port *p, unsigned int ms)
 	}
 	p->opened = false;
 	hide_channels(p);
+	hvn_leave(p);
 	held = hv_vmbus_close_within(hvn_vdev(p), ms) != 0;
 	if (held)
 		hvn_hurry_late(p);
@@ -217,7 +220,7 @@ hvn_session_close(struct hvn_port *p, unsigned int ms)
 	for (uint16_t i = 0; i < HVN_QUEUES_MAX; i++)
 		hvn_txq_free_released(p, i, true);
 	for (uint16_t i = 0; i < p->n_chans; i++) {
-		hvn_chan_free(p->chan[i]);
+		hvn_leave_chan(p, p->chan[i]);
 		p->chan[i] = NULL;
 	}
 	p->n_chans = 0;
@@ -335,7 +338,8 @@ hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues)
 	if (hvn_removed(p))
 		return -ENODEV;
 	queues = RTE_MAX(queues, (uint16_t)1);
-	if (p->opened && p->session_mtu == wire_mtu(mtu) && !host_holds_released(p)) {
+	if (p->opened && p->session_mtu == wire_mtu(mtu) && !host_holds_released(p) &&
+	    !hvn_leave_needed(p)) {
 		if (p->n_chans == 1 && queues == 1)
 			return 0;
 		if (more || p->asked_queues == queues)

@@ -164,6 +164,8 @@ hvn_txd_repair(struct hvn_txq *q)
 {
 	struct hvn_txd *t = q->txd;
 
+	if (hvn_process_elsewhere(t->inside))
+		return false;
 	/* Nobody completes anything meanwhile. */
 	if (q->chan == NULL || !hvn_chan_lock_in(q->chan))
 		return false;

@@ -64,7 +64,7 @@ struct hvn_txd {
 	uint8_t *send_buf;
 	uint32_t section_size;
 	uint32_t n_free, n_sect;
-	uint32_t inside; /* set while the above is being changed */
+	uint32_t inside; /* the process that is changing the above, 0: none */
 	uint32_t done_cons;
 	uint32_t mask; /* of the done ring */
 	uint32_t copybreak;
@@ -108,7 +108,7 @@ void hvn_txd_take_foreign(struct hvn_txq *q);
 
 /*
  * The process that sent on this queue was killed meanwhile: what the host holds is told from what
- * it does not, and the stacks are made anew. false: not now.
+ * it does not, and the stacks are made anew. false: not now, or it is stopped, and not dead.
  */
 bool hvn_txd_repair(struct hvn_txq *q);
 
@@ -116,7 +116,7 @@ bool hvn_txd_repair(struct hvn_txq *q);
 static inline void
 hvn_txd_enter(struct hvn_txd *t)
 {
-	t->inside = 1;
+	t->inside = hvn_lock_self;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 

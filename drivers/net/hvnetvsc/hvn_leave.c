@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <string.h>
+
+#include <rte_cycles.h>
+#include <rte_malloc.h>
+
+#include "hvn_chan.h"
+#include "hvn_leave.h"
+#include "hvn_txd.h"
+
+#define LOCK_MS 200 /* longer than any burst */
+
+/* Both locks, whatever a dead holder has left; or what of them can be had. */
+static bool
+shut(struct hvn_chan *ch)
+{
+	bool in = hvn_lock_wait(&ch->in_lock, LOCK_MS) != HVN_LOCK_NO;
+
+	return hvn_lock_wait(&ch->out_lock, in ? LOCK_MS : 0) != HVN_LOCK_NO && in;
+}
+
+/* Only a secondary can be stopped while this process runs, and it keeps what it has. */
+static bool
+is_kept(const struct hvn_lock *l)
+{
+	return hvn_process_elsewhere(__atomic_load_n(&l->owner, __ATOMIC_RELAXED));
+}
+
+static bool
+is_kept_for_long(const struct hvn_lock *l)
+{
+	const uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * LOCK_MS;
+
+	while (is_kept(l)) {
+		if (rte_rdtsc() > end)
+			return true;
+		rte_delay_us_sleep(20);
+	}
+	return false;
+}
+
+bool
+hvn_chan_in_use(struct hvn_chan *ch)
+{
+	return is_kept_for_long(&ch->in_lock) || is_kept_for_long(&ch->out_lock);
+}
+
+bool
+hvn_leave_needed(struct hvn_port *p)
+{
+	for (uint16_t i = 0; i < p->n_chans; i++)
+		if (hvn_chan_in_use(p->chan[i]))
+			return true;
+	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
+		const struct hvn_txq *q = p->data->tx_queues[i];
+
+		if (q != NULL && hvn_process_elsewhere(q->txd->inside))
+			return true;
+	}
+	return false;
+}
+
+/* A queue with the settings and counters of another one, stopped. */
+static void
+replace_rxq(struct hvn_port *p, uint16_t id)
+{
+	const struct hvn_rxq *old = p->data->rx_queues[id];
+	struct hvn_rxq *q;
+
+	q = rte_malloc_socket("hvn_rxq", sizeof(*q), RTE_CACHE_LINE_SIZE, p->data->numa_node);
+	if (q != NULL) {
+		*q = *old;
+		memset(&q->path, 0, sizeof(q->path));
+		memset(&q->hold, 0, sizeof(q->hold));
+		q->path.vf_port = RTE_MAX_ETHPORTS;
+		q->asking.owner = 0;
+		q->started = false;
+		q->left = false;
+		q->chan = NULL;
+		q->nothing = 0;
+		q->idle_at = 0;
+		q->windex = &q->nothing;
+	}
+	p->data->rx_queues[id] = q; /* NULL: the port does not start until it is set up again */
+}
+
+static void
+replace_txq(struct hvn_port *p, uint16_t id)
+{
+	const struct hvn_txq *old = p->data->tx_queues[id];
+	struct hvn_txq *q;
+
+	q = rte_malloc_socket("hvn_txq", sizeof(*q), RTE_CACHE_LINE_SIZE, p->data->numa_node);
+	if (q != NULL) {
+		*q = *old;
+		memset(&q->path, 0, sizeof(q->path));
+		q->path.vf_port = RTE_MAX_ETHPORTS;
+		q->asking.owner = 0;
+		q->started = false;
+		q->chan = NULL;
+		if (hvn_txd_create(&q->txd, old->nb_desc, old->txd->socket) != 0) {
+			rte_free(q);
+			q = NULL;
+		}
+	}
+	if (p->txq[id] == old)
+		p->txq[id] = NULL;
+	p->data->tx_queues[id] = q;
+}
+
+void
+hvn_leave_chan(struct hvn_port *p, struct hvn_chan *ch)
+{
+	if (ch->left)
+		return;
+	if (p->secondaries == 0) {
+		hvn_chan_free(ch);
+		return;
+	}
+	ch->next = p->shut;
+	p->shut = ch;
+}
+
+/* Of former sessions: whoever looked at their locks has done so long ago, if it runs at all. */
+static void
+free_shut(struct hvn_port *p)
+{
+	struct hvn_chan *ch;
+
+	while (!p->unheard && (ch = p->shut) != NULL) {
+		p->shut = ch->next;
+		hvn_chan_free(ch);
+	}
+}
+
+/* Its descriptors are being changed by a burst of its own, or by one that takes its completions. */
+static bool
+txq_in_use(const struct hvn_txq *q)
+{
+	return hvn_process_elsewhere(q->txd->inside) ||
+	       (q->chan != NULL && is_kept(&q->chan->in_lock));
+}
+
+void
+hvn_leave(struct hvn_port *p)
+{
+	bool any = false;
+
+	free_shut(p);
+	for (uint16_t i = 0; i < p->n_chans; i++) {
+		struct hvn_chan *ch = p->chan[i];
+
+		if (shut(ch))
+			continue;
+		ch->left = any = true;
+		hv_vmbus_channel_keep(hvn_vdev(p), ch->vc);
+		if (i < p->data->nb_rx_queues && p->data->rx_queues[i] != NULL)
+			replace_rxq(p, i);
+	}
+	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
+		const struct hvn_txq *q = p->data->tx_queues[i];
+
+		if (q == NULL || !txq_in_use(q))
+			continue;
+		any = true;
+		if (q->chan != NULL) {
+			q->chan->left = true;
+			hv_vmbus_channel_keep(hvn_vdev(p), q->chan->vc);
+		}
+		replace_txq(p, i);
+	}
+	if (any)
+		HVN_LOG(WARNING,
+			"port %u: a process is stopped inside a burst: the memory of channel and "
+			"queue is left to it",
+			p->port_id);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A secondary process that is stopped inside a burst (SIGSTOP, a debugger) goes on one day where it
+ * was: with the channel whose lock it holds and the queue that it changes. Nothing of that may be
+ * freed, or used by anybody else. So it is left to that process, whole, and the port gets others in
+ * its place: another session with the host, other queues. Memory is lost; nobody waits, and nothing
+ * is corrupted when the burst ends.
+ *
+ * Callers hold ctrl_lock; the port is stopped.
+ */
+#ifndef HVN_LEAVE_H
+#define HVN_LEAVE_H
+
+#include "hvn.h"
+
+/* Does a process that is stopped use this channel? */
+bool hvn_chan_in_use(struct hvn_chan *ch);
+
+/* ... or any channel or transmit queue of the port: the session cannot go on. */
+bool hvn_leave_needed(struct hvn_port *p);
+
+/*
+ * The session ends: keep every burst out of its channels from now on, and leave what cannot be had
+ * (ch->left) with the queues on it, which are replaced.
+ */
+void hvn_leave(struct hvn_port *p);
+
+/*
+ * Free a channel that no burst can enter any more; with secondaries at the end of another session:
+ * one of their threads may be about to look at its locks.
+ */
+void hvn_leave_chan(struct hvn_port *p, struct hvn_chan *ch);
+
+#endif /* HVN_LEAVE_H */
