@@ -227,7 +227,9 @@ vmbus_ring_rx_peek(struct vmbus_ring *r, struct vmbus_ring_pkt *pkt, void *scrat
 static inline void
 vmbus_ring_rx_release(struct vmbus_ring *r, const struct vmbus_ring_pkt *pkt)
 {
-	r->index = vmbus_ring_wrap(r, r->index + pkt->len + VMBUS_PKT_TRAILER);
+	/* Others may look how far a ring was read. */
+	__atomic_store_n(&r->index, vmbus_ring_wrap(r, r->index + pkt->len + VMBUS_PKT_TRAILER),
+			 __ATOMIC_RELAXED);
 }
 
 static inline bool

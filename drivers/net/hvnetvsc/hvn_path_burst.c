@@ -347,8 +347,8 @@ tx_vf_dead(struct hvn_txq *q, uint16_t vf)
 {
 	if (rte_eth_devices[vf].data->dev_link.link_status == RTE_ETH_LINK_UP)
 		return false;
-	if (!q->path.dead) {
-		q->path.dead = true;
+	if (!__atomic_load_n(&q->path.dead, __ATOMIC_RELAXED)) {
+		__atomic_store_n(&q->path.dead, true, __ATOMIC_RELAXED);
 		hvn_ctrl_kick(q->port);
 	}
 	return true;
@@ -373,12 +373,13 @@ uint16_t
 hvn_path_tx(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 {
 	uint16_t sent = 0, path = hvn_path_enter(&q->path);
+	uint64_t since = __atomic_load_n(&q->path.since, __ATOMIC_RELAXED);
 	bool dead = false;
 
 	if ((path & HVN_TX_TO_VF) != 0) {
-		if (tx_ring_done(q) || is_over(q->path.since, HOLD_MS))
+		if (tx_ring_done(q) || is_over(since, HOLD_MS))
 			path = tx_turn(q, path, path & ~HVN_TX_TO_VF);
-		else if (is_over(q->path.since, SEND_MS))
+		else if (is_over(since, SEND_MS))
 			n = 0;
 	} else if ((path & HVN_TX_BACK) != 0) {
 		if (tx_vf_done(path & ~HVN_TX_BACK, q->queue_id))

@@ -288,7 +288,8 @@ rx_advance(struct hvn_rxq *q, struct hvn_chan *ch, const uint8_t *pkt, const str
 
 	q->stats.messages += n - ch->n_acks;
 	/* As in hvn_chan_msg_done(): a process may be killed between. */
-	rx->index = vmbus_ring_wrap(rx, (uint32_t)(pkt - rx->data));
+	__atomic_store_n(&rx->index, vmbus_ring_wrap(rx, (uint32_t)(pkt - rx->data)),
+			 __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ch->n_acks = n;
 }
@@ -425,7 +426,8 @@ rx_msg_done(struct hvn_rxq *q, struct hvn_chan *ch, struct vmbus_ring *rx, const
 	/* As in hvn_chan_msg_done(): a process may be killed between. */
 	if (unlikely(ch->scanned != 0))
 		hvn_chan_unscan(ch, msg->len);
-	rx->index = vmbus_ring_wrap(rx, rx->index + msg->len + VMBUS_PKT_TRAILER);
+	__atomic_store_n(&rx->index, vmbus_ring_wrap(rx, rx->index + msg->len + VMBUS_PKT_TRAILER),
+			 __ATOMIC_RELAXED);
 	if (unlikely(ch->ext_held))
 		hvn_ext_msg_done(ch, msg->tid, ch->msg_status);
 	else

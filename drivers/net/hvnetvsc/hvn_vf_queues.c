@@ -56,8 +56,9 @@ hvn_vf_queues_tx(struct hvn_port *p, uint16_t port)
 
 		if (q == NULL)
 			continue;
-		q->path.since = rte_rdtsc();
-		q->path.dead = false;
+		/* A burst that has not seen the last turn may look at both. */
+		__atomic_store_n(&q->path.since, rte_rdtsc(), __ATOMIC_RELAXED);
+		__atomic_store_n(&q->path.dead, false, __ATOMIC_RELAXED);
 		__atomic_store_n(&q->path.vf_port, port, __ATOMIC_RELEASE);
 	}
 }
