@@ -15,7 +15,6 @@
 #include <rte_devargs.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
-#include <rte_kvargs.h>
 #include <rte_memory.h>
 
 #include "hv_guid.h"
@@ -58,6 +57,20 @@ find(const struct hv_guid *instance_id)
 			return dev;
 	}
 	return NULL;
+}
+
+struct hv_vmbus_device *
+vmbus_bus_first(bool (*is_it)(struct hv_vmbus_device *dev, void *arg), void *arg)
+{
+	struct hv_vmbus_device *dev;
+
+	pthread_mutex_lock(&devices_lock);
+	TAILQ_FOREACH (dev, &devices, next) {
+		if (is_it(dev, arg))
+			break;
+	}
+	pthread_mutex_unlock(&devices_lock);
+	return dev;
 }
 
 /* --- devices come and go ------------------------------------------------------------------------ */
@@ -369,62 +382,6 @@ bus_probe(void)
 	return failed != 0 ? -1 : 0;
 }
 
-static struct rte_device *
-bus_find_device(const struct rte_device *start, rte_dev_cmp_t cmp, const void *data)
-{
-	bool behind = start == NULL;
-	struct hv_vmbus_device *dev;
-
-	TAILQ_FOREACH (dev, &devices, next) {
-		if (behind && cmp(&dev->device, data) == 0)
-			return &dev->device;
-		if (&dev->device == start)
-			behind = true;
-	}
-	return NULL;
-}
-
-/* "name=" is an instance GUID in any writing of it: letters of either case, braces or none. */
-static int
-name_differs(const char *key, const char *value, void *opaque)
-{
-	struct rte_device *rdev = opaque;
-	struct hv_guid id;
-
-	(void)key;
-	return value == NULL || hv_guid_parse(value, &id) != 0 ||
-	       !hv_guid_equal(&id, &HV_VMBUS_DEV(rdev)->instance_id);
-}
-
-static int
-filter_differs(const struct rte_device *rdev, const void *filter)
-{
-	if (filter == NULL)
-		return 0;
-	return rte_kvargs_process(filter, "name", name_differs, (void *)(uintptr_t)rdev) != 0;
-}
-
-static void *
-bus_dev_iterate(const void *start, const char *str, const struct rte_dev_iterator *it)
-{
-	static const char *const keys[] = { "name", NULL };
-	struct rte_kvargs *filter = NULL;
-	struct rte_device *found;
-
-	(void)it;
-	if (str != NULL) {
-		filter = rte_kvargs_parse(str, keys);
-		if (filter == NULL) {
-			VMBUS_LOG(ERR, "cannot parse \"%s\" as a filter of devices", str);
-			rte_errno = EINVAL;
-			return NULL;
-		}
-	}
-	found = bus_find_device(start, filter_differs, filter);
-	rte_kvargs_free(filter);
-	return found;
-}
-
 static bool
 has_driver(const struct hv_vmbus_device *dev)
 {
@@ -498,14 +455,14 @@ bus_cleanup(void)
 static struct rte_bus bus = {
 	.scan = bus_scan,
 	.probe = bus_probe,
-	.find_device = bus_find_device,
+	.find_device = vmbus_bus_find_device,
 	.plug = bus_plug,
 	.unplug = bus_unplug,
 	.parse = vmbus_devargs_parse_name,
 	.dma_map = bus_dma_map,
 	.dma_unmap = bus_dma_unmap,
 	.get_iommu_class = bus_iommu_class,
-	.dev_iterate = bus_dev_iterate,
+	.dev_iterate = vmbus_bus_dev_iterate,
 	.cleanup = bus_cleanup,
 };
 

@@ -70,4 +70,15 @@ bool vmbus_user_wanted(void);
 /* As vmbus_bus_gone(), for who has no device but its GUID. Any thread. */
 void vmbus_bus_gone_by_id(const struct hv_guid *instance_id);
 
+/* The first device of which this is true, or NULL. is_it() is called with the list locked. */
+struct hv_vmbus_device *vmbus_bus_first(bool (*is_it)(struct hv_vmbus_device *dev, void *arg),
+					void *arg);
+
+/* --- vmbus_bus_find.c ----------------------------------------------------------------------------- */
+
+/* rte_bus.find_device and rte_bus.dev_iterate; the filter takes "name=<instance GUID>". */
+struct rte_device *vmbus_bus_find_device(const struct rte_device *start, rte_dev_cmp_t cmp,
+					 const void *data);
+void *vmbus_bus_dev_iterate(const void *start, const char *str, const struct rte_dev_iterator *it);
+
 #endif /* VMBUS_BUS_H */

@@ -3,6 +3,7 @@
  * The bus, with a back end and alarms of the test: what a driver is told, and when. A device may
  * go at any moment, also while the driver is being bound to it or taken off it.
  */
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -258,13 +259,19 @@ lose_channel(struct hv_vmbus_device *dev)
 }
 
 static struct hv_vmbus_device *
-add(void)
+add_with(uint8_t id)
 {
-	struct vmbus_found found = { .class_id = VMBUS_CLASS_NIC, .instance_id = { { 7 } } };
+	struct vmbus_found found = { .class_id = VMBUS_CLASS_NIC, .instance_id = { { id } } };
 	struct hv_vmbus_device *dev;
 
 	assert_int_equal(vmbus_bus_add(&vmbus_user_ops, &found, &dev), 0);
 	return dev;
+}
+
+static struct hv_vmbus_device *
+add(void)
+{
+	return add_with(7);
 }
 
 static bool
@@ -459,6 +466,51 @@ iova_class(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* What rte_dev_iterator_init() and _next() call. */
+static void
+iterate(void **state)
+{
+	struct hv_vmbus_device *one = add_with(0xAB), *two = add_with(2);
+	struct hv_vmbus_device stranger = { .instance_id = one->instance_id };
+	char upper[HV_GUID_STRLEN + 8];
+	int n;
+
+	(void)state;
+	assert_ptr_equal(bus.dev_iterate(NULL, NULL, NULL), &one->device);
+	assert_ptr_equal(bus.dev_iterate(&one->device, NULL, NULL), &two->device);
+	assert_null(bus.dev_iterate(&two->device, NULL, NULL));
+	/* It left the bus since: nothing comes behind it, and nothing of it is read. */
+	assert_null(bus.dev_iterate(&stranger.device, NULL, NULL));
+
+	n = snprintf(upper, sizeof(upper), "name={%s}", one->name);
+	for (int i = 5; i < n; i++)
+		upper[i] = (char)toupper(upper[i]);
+	assert_ptr_equal(bus.dev_iterate(NULL, upper, NULL), &one->device);
+	assert_null(bus.dev_iterate(&one->device, upper, NULL));
+}
+
+static void
+iterate_filter(void **state)
+{
+	static const char *const wrong[] = { "mac=00:15:5d:00:00:01", "name=a,serial=1" };
+	static const char *const none[] = { "name=", "name", "name=eth0",
+					    "name=00000000-0000-0000-0000-000000000000" };
+
+	(void)state;
+	add();
+	for (unsigned int i = 0; i < RTE_DIM(wrong); i++) {
+		rte_errno = 0;
+		assert_null(bus.dev_iterate(NULL, wrong[i], NULL));
+		assert_int_equal(rte_errno, EINVAL);
+	}
+	/* A filter that matches nothing is no error. */
+	for (unsigned int i = 0; i < RTE_DIM(none); i++) {
+		rte_errno = 0;
+		assert_null(bus.dev_iterate(NULL, none[i], NULL));
+		assert_int_equal(rte_errno, 0);
+	}
+}
+
 int
 main(void)
 {
@@ -472,6 +524,8 @@ main(void)
 		T(channels_go),
 		T(unknown_id),
 		T(iova_class),
+		T(iterate),
+		T(iterate_filter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
