@@ -63,6 +63,18 @@ def test_uio(run, host_args, rate, burst, count):
     host.end()
 
 
+def test_fewer_channels(run):
+    """Three queues on two channels: the third sleeps as well, and nothing comes in there."""
+    host = run(Host, nics=["grant=1,port=gen:rate=3000,burst=7,count=5000,flows=32,start=command,"
+                           "verify=no"])
+    app = run(RxIntr, host, "3", "5000")
+    app.expect("ready")
+    assert host.command("start", nic=0)["ok"]
+    found = result(app)
+    assert found["frames"] == 5000 and found["sleeps"] > 0 and found["news"] > 0
+    host.end()
+
+
 @pytest.mark.parametrize("cls", [RxIntr, UioRxIntr])
 def test_idle(run, cls):
     """Asleep, it takes no processor: of ten slices of the clock, nearly none."""

@@ -109,6 +109,8 @@ def test_refused_queue(run):
     host = run(Host, nics=["queues=2,vf=1,port=sink"])
     app = run(RefusedQueue, host, eal=["-a", f"{vf.NIC.format(1)},vf=net_null7"])
     assert app.wait() == 0, app.text
+    for queue in ("receive queue 0", "transmit queue 0", "receive queue 1", "transmit queue 1"):
+        assert app.text.count(f"{queue} was never set up") == 1, app.text
     app.forget()
     host.end()
 

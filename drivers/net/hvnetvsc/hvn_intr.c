@@ -31,16 +31,18 @@ watch(int ep, int fd)
 static int
 queue_start(struct hvn_intr *in, struct hvn_port *p, uint16_t i)
 {
-	int fd = hv_vmbus_intr_fd(hvn_vdev(p), p->chan[i]->vc);
+	/* Fewer channels were granted than asked for: nothing comes in here, and nothing wakes it. */
+	bool has_channel = i < p->n_chans;
+	int fd = has_channel ? hv_vmbus_intr_fd(hvn_vdev(p), p->chan[i]->vc) : -1;
 	int rc;
 
-	if (fd < 0)
+	if (has_channel && fd < 0)
 		return fd;
 	in->wait[i] = epoll_create1(EPOLL_CLOEXEC);
 	in->own[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (in->wait[i] < 0 || in->own[i] < 0)
 		return -errno;
-	rc = watch(in->wait[i], fd);
+	rc = has_channel ? watch(in->wait[i], fd) : 0;
 	return rc != 0 ? rc : watch(in->wait[i], in->own[i]);
 }
 
@@ -55,11 +57,6 @@ hvn_intr_start(struct rte_eth_dev *dev)
 
 	if (dev->data->dev_conf.intr_conf.rxq == 0)
 		return 0;
-	if (n > p->n_chans) {
-		HVN_LOG(ERR, "port %u: receive interrupts need a channel for each of %u queues",
-			p->port_id, n);
-		return -ENOTSUP;
-	}
 	in = rte_malloc("hvn_intr", sizeof(*in), 0);
 	if (in == NULL)
 		return -ENOMEM;
@@ -108,28 +105,33 @@ hvn_intr_stop(struct rte_eth_dev *dev)
 	rte_free(in);
 }
 
-/* The channel of a queue whose interrupts are set up, else NULL. */
-static struct hv_vmbus_channel *
-intr_channel(struct rte_eth_dev *dev, uint16_t id)
+/*
+ * The channel of a queue whose interrupts are set up: 0, -ENOTSUP, or -ENODATA for one that runs
+ * without a channel.
+ */
+static int
+intr_channel(struct rte_eth_dev *dev, uint16_t id, struct hv_vmbus_channel **vc)
 {
 	const struct hvn_rxq *q = dev->data->rx_queues[id];
 
-	if (dev->process_private == NULL || hvn_removed(hvn_port(dev)) || q == NULL ||
-	    q->chan == NULL)
-		return NULL;
-	return q->chan->vc;
+	if (dev->process_private == NULL || hvn_removed(hvn_port(dev)) || q == NULL || !q->started)
+		return -ENOTSUP;
+	if (q->chan == NULL)
+		return -ENODATA;
+	*vc = q->chan->vc;
+	return 0;
 }
 
 int
 hvn_intr_enable(struct rte_eth_dev *dev, uint16_t id)
 {
-	struct hv_vmbus_channel *vc = intr_channel(dev, id);
 	const struct hvn_intr *in = dev->process_private;
+	struct hv_vmbus_channel *vc = NULL;
+	int rc = intr_channel(dev, id, &vc);
 	const uint64_t one = 1;
-	int rc;
 
-	if (vc == NULL)
-		return -ENOTSUP;
+	if (rc != 0)
+		return rc == -ENODATA ? 0 : rc;
 	rc = hv_vmbus_intr_enable(hvn_vdev(hvn_port(dev)), vc);
 	if (rc <= 0)
 		return rc;
@@ -139,14 +141,14 @@ hvn_intr_enable(struct rte_eth_dev *dev, uint16_t id)
 int
 hvn_intr_disable(struct rte_eth_dev *dev, uint16_t id)
 {
-	struct hv_vmbus_channel *vc = intr_channel(dev, id);
 	const struct hvn_intr *in = dev->process_private;
+	struct hv_vmbus_channel *vc = NULL;
 	struct hv_vmbus_device *vdev;
+	int rc = intr_channel(dev, id, &vc);
 	uint64_t count;
-	int rc;
 
-	if (vc == NULL)
-		return -ENOTSUP;
+	if (rc != 0)
+		return rc == -ENODATA ? 0 : rc;
 	vdev = hvn_vdev(hvn_port(dev));
 	rc = hv_vmbus_intr_disable(vdev, vc);
 	hv_vmbus_intr_ack(vdev, vc);
@@ -166,16 +168,15 @@ int
 hvn_intr_monitor_addr(void *rxq, struct rte_power_monitor_cond *cond)
 {
 	const struct hvn_rxq *q = rxq;
-	struct vmbus_ring *r;
 
 	/* One address can be watched: with a VF, frames come by two rings. */
-	if (q->chan == NULL || hvn_removed(q->port) || q->path.vf_port != RTE_MAX_ETHPORTS)
+	if (!q->started || hvn_removed(q->port) || q->path.vf_port != RTE_MAX_ETHPORTS)
 		return -ENOTSUP;
-	r = &q->chan->vc->rx;
-	cond->addr = &r->hdr->windex;
-	cond->size = sizeof(r->hdr->windex);
+	/* The ring's; of a queue without a channel one that does not change. */
+	cond->addr = (void *)(uintptr_t)q->windex;
+	cond->size = sizeof(*q->windex);
 	/* Everything up to here was read: anything else in the index is news. */
-	cond->opaque[0] = r->index;
+	cond->opaque[0] = q->chan != NULL ? q->chan->vc->rx.index : q->nothing;
 	cond->fn = moved;
 	return 0;
 }
