@@ -69,7 +69,7 @@ set_up(void)
 		check("pool", -rte_errno);
 	check("configure", rte_eth_dev_configure(0, 2, 2, &conf));
 	for (uint16_t q = 0; q < 2; q++) {
-		/* Each is missing once; a start that is refused leaves nothing behind. */
+		/* Some are missing; a start that is refused leaves nothing behind. */
 		refused("start", rte_eth_dev_start(0));
 		check("rx queue", rte_eth_rx_queue_setup(0, q, 256, SOCKET_ID_ANY, NULL, pool));
 		refused("start", rte_eth_dev_start(0));
