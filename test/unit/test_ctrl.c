@@ -86,12 +86,14 @@ host_run(uint32_t id)
 }
 
 static uint32_t id;
+static uint64_t patience; /* cycles, of the last wait */
 
 /* Called between two looks at the ring; no test waits for real. */
 bool
 hvn_hurry_over(struct hvn_port *p, uint64_t until)
 {
-	(void)p, (void)until;
+	(void)p;
+	patience = until - rte_get_timer_cycles();
 	waits++;
 	if (host_reads)
 		host_run(id);
@@ -190,6 +192,23 @@ uncompleted(void **state)
 	assert_int_equal(hvn_ctrl_late(&fx.port), 0);
 }
 
+/* A message without a reply is not waited for as long as an answer. */
+static void
+unanswered(void **state)
+{
+	const uint32_t halt[3] = { RNDIS_HALT, sizeof(halt), 1 };
+
+	RTE_SET_USED(state);
+	fx.port.args.rndis_timeout_ms = 60000;
+	host_reads = false;
+	assert_int_equal(rndis(), -ETIMEDOUT);
+	assert_true(patience > 50 * rte_get_timer_hz());
+	assert_int_equal(hvn_ctrl_rndis(&fx.port, halt, sizeof(halt), HVN_CTRL_NO_REPLY_TYPE, NULL,
+					NULL),
+			 -ETIMEDOUT);
+	assert_true(patience < rte_get_timer_hz());
+}
+
 /*
  * Those that were sent, and not read in time, hold their buffers: the host may still read them. It
  * has them back once it does, its answers are late, and the next request is answered.
@@ -222,6 +241,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(unsent, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(unread, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(uncompleted, open_ctrl, close_ctrl),
+		cmocka_unit_test_setup_teardown(unanswered, open_ctrl, close_ctrl),
 	};
 
 	if (fx_eal() != 0)

@@ -31,6 +31,9 @@
 #define LOCK_MS	    1000 /* the queue is locked for less than a microsecond */
 #define WAIT_MAX_US 500
 
+/* Most that is waited for the completion of a message without an answer, which is HALT. */
+#define UNANSWERED_MS 500u
+
 struct note {
 	enum hvn_ctrl_kind kind;
 	uint32_t len;
@@ -424,11 +427,15 @@ hvn_ctrl_rndis(struct hvn_port *p, const void *msg, uint32_t len, uint32_t reply
 		uint64_t pfn;
 	} HVWIRE_PACKED gpa = { .range_count = 1 };
 	uint64_t tid = new_tid(c);
+	uint32_t timeout_ms = p->args.rndis_timeout_ms;
 	struct request_buf *buf;
 	int rc;
 
 	if (len > HVN_RNDIS_REQUEST_MAX)
 		return -EMSGSIZE;
+	/* Nothing depends on it: to wait for it is only kind. */
+	if (reply_type == HVN_CTRL_NO_REPLY_TYPE)
+		timeout_ms = RTE_MIN(timeout_ms, UNANSWERED_MS);
 	buf = get_buf(c, tid);
 	if (buf == NULL)
 		return -EBUSY;
@@ -443,7 +450,7 @@ hvn_ctrl_rndis(struct hvn_port *p, const void *msg, uint32_t len, uint32_t reply
 	if (rc != 0)
 		buf->tid = 0;
 	else
-		rc = wait_answer(p, p->args.rndis_timeout_ms);
+		rc = wait_answer(p, timeout_ms);
 	end(c);
 	if (rc == 0 && reply != NULL) {
 		*reply = c->trans.reply;
