@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Statistics: basic, extended and per queue ones agree with each other and with the host's."""
+import signal
+
 from console import Console, cycle, queues_of
 from hv import Host, until
 
 COUNT = 3000
+GUID = "68766e00-6574-4e76-8000-00155d000001"  # of hv-host's first NIC
 GEN = (f"queues=4,port=gen:count={COUNT},rate=50k,size=92-1514,flows=64,proto=mix,ipv6=50,"
        "start=command,expect=return")
 QUEUES = range(3)
@@ -112,5 +115,23 @@ def test_nobody_asks_the_host(run, tmp):
     assert trace.read_text() == before
     app.do("set promisc 0 off")  # this one does, so the trace shows what there is
     assert trace.read_text() != before
+    app.quit()
+    host.end()
+
+
+def test_no_question_goes_to_the_host(run):
+    """Info, statistics and the link as it is are told while the host stands still."""
+    host = run(Host, nics=["port=sink"])
+    # Were one to ask the host, it would wait for ten minutes.
+    app = run(Console, host,
+              eal=["-a", f"hv_vmbus:{GUID},nvsp_timeout=600000,rndis_timeout=600000"])
+    host.proc.send_signal(signal.SIGSTOP)
+    try:
+        assert app.info()["Link status"] == "up"
+        assert app.stats()["RX-packets"] == 0
+        assert app.xstats()["rx_q0_packets"] == 0
+        assert "up" in app.do("show port summary 0")
+    finally:
+        host.proc.send_signal(signal.SIGCONT)
     app.quit()
     host.end()
