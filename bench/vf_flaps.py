@@ -154,6 +154,9 @@ class Bench:
             # What the VF's rings lost was sent, and never received.
             self.in_rings = nic["vf_to_guest"] - ext["vf_rx_packets"] + \
                 ext["vf_tx_packets"] - nic["vf_from_guest"]
+            for way, rings in (("rx", "rx_frames"), ("tx", "tx_frames")):
+                count = port["ipackets" if way == "rx" else "opackets"] - ext[f"vf_{way}_packets"]
+                pairs[f"{way} by the ring"] = (count, sum(q[rings] for q in nic["queues"]))
             return {**pairs, "surprise": (ext["path_switches_surprise"], flaps)}
         for way, rings, leg in (("rx", "rx_frames", "vf_to_guest"),
                                 ("tx", "tx_frames", "vf_from_guest")):

@@ -282,7 +282,8 @@ hvn_tx_completed_run(struct hvn_chan *ch)
 		return 0;
 	q->stats.completions += prod - first;
 	q->stats.failed += failed;
-	rx->index = vmbus_ring_wrap(rx, (uint32_t)(pkt - rx->data));
+	__atomic_store_n(&rx->index, vmbus_ring_wrap(rx, (uint32_t)(pkt - rx->data)),
+			 __ATOMIC_RELAXED);
 	return prod - first;
 }
 
