@@ -72,8 +72,9 @@ SOURCE = {
     "Stats per queue": r"s->q_ipackets\[",
     "Multiprocess aware": r"rte_eth_dev_attach_secondary\(",
 }
-# Where it runs, and what there is to read.
-WORLD = {"Linux", "x86-64", "Usage doc"}
+# What there is to read, in doc/; and where it runs.
+PAGES = {"Usage doc": "hvnetvsc.rst", "Perf doc": "performance.rst", "Design doc": "design.rst"}
+WORLD = {"Linux", "x86-64"}
 
 
 def wanted(needs, have):
@@ -104,8 +105,12 @@ def test_features(run):
             assert claimed.get(feature) == wanted(needs, have), feature
     for feature, pattern in SOURCE.items():
         assert (claimed.get(feature) == "Y") == bool(re.search(pattern, source)), feature
+    for feature, page in PAGES.items():
+        assert (claimed.get(feature) == "Y") == (ROOT / "doc" / page).exists(), feature
+    # Flow rules are the VF's: what of them works is not this driver's to claim.
+    assert ini.sections() == ["Features"]
     # Nothing is claimed that is not checked, nothing offered that is not claimed.
-    assert set(claimed) <= {*OPS, *OFFLOADS, *CAPABILITIES, *SOURCE, *WORLD}
+    assert set(claimed) <= {*OPS, *OFFLOADS, *CAPABILITIES, *SOURCE, *PAGES, *WORLD}
     assert ops <= {*PLAIN, *(op for needs in OPS.values() for op in needs.split())}
     offered = {name for name in told[0] | told[1] if name.isupper() and len(name) > 4}
     assert offered <= {*OTHER_OFFLOADS, *(n for needs in OFFLOADS.values()

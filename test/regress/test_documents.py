@@ -37,3 +37,10 @@ def test_past_defects():
     assert len(set(re.findall(r"\b[0-9a-f]{10}\b", text))) == 98
     for row in rows:
         assert NAMED.search(row) or "cannot occur: " in row.replace("\n", " "), row
+
+
+def test_suites():
+    named = re.findall(r"``((?:e2e|guest|bench)(?:/[\w.]+)?)``",
+                       (DOC / "suites.rst").read_text())
+    assert len(named) > 30
+    assert [n for n in named if not (ROOT / "test" / n).exists() and not (ROOT / n).exists()] == []
