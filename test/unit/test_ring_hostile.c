@@ -130,6 +130,17 @@ test_bad_write_index(void **state)
 	}
 }
 
+static void
+raw_desc(struct fixture *f, uint32_t at, uint16_t type, uint16_t off8, uint16_t len8,
+	 uint16_t flags)
+{
+	struct vmbus_pkt_desc d = { type, off8, len8, flags, 77 };
+	uint32_t i;
+
+	for (i = 0; i < sizeof(d); i++)
+		f->data[(at + i) % FX_DATA] = ((const uint8_t *)&d)[i];
+}
+
 /* The write index goes back behind what was already offered. */
 static void
 test_write_index_moves_back(void **state)
@@ -140,20 +151,11 @@ test_write_index_moves_back(void **state)
 	assert_int_equal(fx_put(f, 1, 56), 0);
 	vmbus_ring_tx_publish(&f->tx);
 	fx_take(f, 1, 56);
+	/* What lies there would be a packet. */
+	raw_desc(f, f->rx.index, VMBUS_PKT_INBAND, 2, 2, 0);
 	f->hdr->windex = 32;
 	assert_int_equal(vmbus_ring_rx_peek(&f->rx, &pkt, f->scratch, sizeof(f->scratch)), -EIO);
 	expect_dead_rx(f);
-}
-
-static void
-raw_desc(struct fixture *f, uint32_t at, uint16_t type, uint16_t off8, uint16_t len8,
-	 uint16_t flags)
-{
-	struct vmbus_pkt_desc d = { type, off8, len8, flags, 77 };
-	uint32_t i;
-
-	for (i = 0; i < sizeof(d); i++)
-		f->data[(at + i) % FX_DATA] = ((const uint8_t *)&d)[i];
 }
 
 /* T13: a length that leads nowhere. 64 bytes are available. */
