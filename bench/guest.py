@@ -53,8 +53,7 @@ def run(argv, env, seconds, result=None):
                 if now >= deadline:
                     raise
     except BaseException as e:
-        os.killpg(proc.pid, signal.SIGKILL)
-        out, _ = proc.communicate()
+        out = kill(proc)
         if not isinstance(e, subprocess.TimeoutExpired):
             raise
         if seen:
@@ -63,6 +62,18 @@ def run(argv, env, seconds, result=None):
     if proc.returncode != 0:
         raise Failure(f"status {proc.returncode}: {' '.join(map(str, argv))}\n{out}")
     return out, True
+
+
+def kill(proc):
+    """Kill a program and all it started; its last output."""
+    # What it started first: run-peer then takes away the directory that it made.
+    if subprocess.run(["pkill", "-KILL", "-P", str(proc.pid)], check=False).returncode == 0:
+        try:
+            return proc.communicate(timeout=2)[0]
+        except subprocess.TimeoutExpired:
+            pass
+    os.killpg(proc.pid, signal.SIGKILL)
+    return proc.communicate()[0]
 
 
 def complete(path):
