@@ -22,6 +22,22 @@ def test_capture(run, tmp, frames, queues, host_args):
     capture.check(frames, capture.read(sink), in_order=queues == 1)
 
 
+def forward_with(host, app, counts):
+    """Stop, start with so many queues and forward, for each of the counts; then quit."""
+    for queues in counts:
+        app.expect("testpmd> ")
+        for line in ("port stop 0", f"port config all rxq {queues}",
+                     f"port config all txq {queues}", "port start 0", "start"):
+            app.type(line)
+        app.expect("macswap packet forwarding.*\\n")
+        before = host.port()["received"]
+        until(lambda: host.port()["received"] > before + 1000, "frames back")
+        app.type("stop")
+        app.expect("Done")
+    app.type("quit")
+    assert app.wait() == 0, app.text
+
+
 class BareTestpmd(UioTestpmd):
     def reach(self, socket_path):
         launcher, env = super().reach(socket_path)
@@ -33,18 +49,7 @@ def test_bare(run):
     stop: the process is not ended over a file that cannot be waited for."""
     host = run(Host, nics=["queues=2,port=gen:rate=20000,verify=count"])
     app = run(BareTestpmd, host, "--forward-mode=macswap", "--rxq=2", "--txq=2", interactive=True)
-    for queues in (2, 1):
-        app.expect("testpmd> ")
-        for line in ("port stop 0", f"port config all rxq {queues}",
-                     f"port config all txq {queues}", "port start 0", "start"):
-            app.type(line)
-        app.expect("macswap packet forwarding.*\\n")
-        before = host.port()["received"]
-        until(lambda: host.port()["received"] > before + 1000, "frames back")
-        app.type("stop")
-        app.expect("Done")
-    app.type("quit")
-    assert app.wait() == 0, app.text
+    forward_with(host, app, (2, 1))
     assert "cannot be waited for" in app.text
     app.forget()
     host.end()
@@ -54,18 +59,7 @@ def test_restart(run):
     """Stop and start, and another number of queues: sub-channels come and go and come."""
     host = run(Host, nics=["queues=8,port=gen:rate=20000,verify=count"])
     app = run(UioTestpmd, host, "--forward-mode=macswap", "--rxq=4", "--txq=4", interactive=True)
-    for queues in (4, 1, 4):
-        app.expect("testpmd> ")
-        for line in ("port stop 0", f"port config all rxq {queues}",
-                     f"port config all txq {queues}", "port start 0", "start"):
-            app.type(line)
-        app.expect("macswap packet forwarding.*\\n")
-        before = host.port()["received"]
-        until(lambda: host.port()["received"] > before + 1000, "frames back")
-        app.type("stop")
-        app.expect("Done")
-    app.type("quit")
-    assert app.wait() == 0, app.text
+    forward_with(host, app, (4, 1, 4))
     app.forget()
     host.end()
 
