@@ -128,12 +128,15 @@ def document(data):
                 cells = [case]
                 for v in sweep.values:
                     x = by_value.get(str(v))
-                    x = statistics.median(x) if isinstance(x, list) and x else x
-                    cells.append(f"{x:.1f}" if x else "")
+                    if isinstance(x, list):
+                        cells.append(f"{statistics.median(x):.0f} ({min(x):.0f})" if x else "")
+                    else:
+                        cells.append(f"{x:.1f}" if x else "")
                 lines.append(cells)
             head = [f"**{v}**" if v == sweep.chosen else str(v) for v in sweep.values]
             text += [f"{sweep.name[0].upper()}{sweep.name[1:]}"
-                     f"{f' (``{sweep.macro}``)' if sweep.macro else ''}, {unit} per packet:", "",
+                     f"{f' (``{sweep.macro}``)' if sweep.macro else ''}, {unit} per packet"
+                     f"{'; median (least)' if unit == 'cycles' else ''}:", "",
                      report.rst_table([""] + head, lines)]
     (ROOT / "doc" / "performance_sweeps.inc").write_text(
         report.LICENCE.replace("report.py", "sweep.py") + "\n".join(text))

@@ -25,6 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "test" / "e2e"))
 
 # pylint: disable=wrong-import-position
+from cpu_waits import CpuWaits  # noqa: E402
 from failover import VfHost  # noqa: E402
 from hv import BUILD, CPUS, TestpmdHv  # noqa: E402
 from telemetry import Telemetry  # noqa: E402
@@ -35,7 +36,7 @@ STALL_US = 50000  # a burst that takes longer is one that waits
 
 
 WAYS = ("away", "back", "still away", "still back")
-LIMIT_MS = 10  # gaps beyond it are counted
+LIMIT_MS = 10  # gaps beyond it are counted, and those that waits for a processor do not explain
 
 
 def numbers(port):
@@ -54,18 +55,22 @@ def summary(series, ways=("away", "back")):
         dark = sorted(p["blackout_ns"] / 1e6 for p in part)
         total[f"{name}_gap_ms"] = [statistics.median(gaps), gaps[-1]]
         total[f"{name}_gaps_beyond"] = sum(g > LIMIT_MS for g in gaps)
+        total[f"{name}_gaps_unexplained"] = sum(
+            p["longest_gap_ns"] - p["waited_ns"] > LIMIT_MS * 1e6 for p in part)
         total[f"{name}_blackout_ms"] = [statistics.median(dark), dark[-1]]
     return total
 
 
-def measure(host, what):
+def measure(host, what, waits):
     """Do something in a quiet moment; what hv-host saw of it."""
     before = host.port()
     host.command("reset-stats", nic=0)
     start = time.monotonic()
+    waited = waits.ns()
     what()
     host.wait_frames(64)
     now = numbers(host.port())
+    now["waited_ns"] = waits.ns() - waited
     now["outstanding_before"] = before["outstanding"]
     now["seconds"] = time.monotonic() - start
     return now
@@ -82,7 +87,7 @@ class Bench:
                              f"--txq={opt.queues}", "--tx-retries=100000", "--time-bursts",
                              f"--json={tmp}/app.json", eal=eal, cpus=CPUS[-1:],
                              cores=opt.cores, telemetry=True)
-        self.telemetry = None
+        self.telemetry = self.waits = None
         self.warm_up = min(WARM_UP, opt.flaps - 1)
         self.json = tmp / "app.json"
         self.series = []
@@ -112,9 +117,9 @@ class Bench:
     def measure(self, what):
         """The same with and without a switch."""
         self.lost += self.host.port()["lost"]
-        moved = measure(self.host, what)
+        moved = measure(self.host, what, self.waits)
         self.lost += self.host.port()["lost"]
-        return moved, measure(self.host, lambda: time.sleep(moved["seconds"]))
+        return moved, measure(self.host, lambda: time.sleep(moved["seconds"]), self.waits)
 
     def run(self):
         host, app = self.host, self.app
@@ -122,6 +127,7 @@ class Bench:
         host.command("start", nic=0)
         host.wait_on_vf()
         self.telemetry = Telemetry(app)
+        self.waits = CpuWaits(host.proc.pid, app.proc.pid)
         first = None
         for n in range(self.opt.flaps):
             if n == self.warm_up:
@@ -206,8 +212,8 @@ def show_switches(total):
         print(f"{text}: {total['flaps']} times, lost {total[f'{way}_lost']}, duplicated "
               f"{total[f'{way}_duplicated']}, out of order {total[f'{way}_reordered']}; longest gap"
               f" median {gap[0]:.2f} ms, max {gap[1]:.2f} ms, {total[f'{way}_gaps_beyond']} over "
-              f"{LIMIT_MS} ms; blackout median {dark[0]:.2f} ms, "
-              f"max {dark[1]:.2f} ms")
+              f"{LIMIT_MS} ms ({total[f'{way}_gaps_unexplained']} beyond what the threads waited "
+              f"for a processor); blackout median {dark[0]:.2f} ms, max {dark[1]:.2f} ms")
 
 
 def show(total):

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 
+from cpu_waits import CpuWaits
 from vf_flaps import ROOT, measure, show_switches, summary
 
 # pylint: disable=wrong-import-position,wrong-import-order
@@ -74,6 +75,7 @@ class Flaps:
         self.one = vf.Vf(tmp, inner="net_memif0")
         self.app = App(driver, self.host, self.one)
         self.serial = 0
+        self.waits = None
 
     def kill(self):
         self.app.kill()
@@ -105,14 +107,14 @@ class Flaps:
 
     def flap(self, planned):
         """Figures of the way to the synthetic path and of the way back."""
-        away = measure(self.host, self.withdraw if planned else self.surprise)
+        away = measure(self.host, self.withdraw if planned else self.surprise, self.waits)
         if planned:
             self.vanish()
         until(lambda: not self.one.path.exists(), "the device is removed")
         if not planned:
             self.host.assoc("remove")
         self.attach()
-        return away, measure(self.host, self.associate)
+        return away, measure(self.host, self.associate, self.waits)
 
     def run(self, series):
         self.app.do("start")
@@ -120,6 +122,7 @@ class Flaps:
         self.attach()
         self.host.command("start", nic=0)
         self.associate()
+        self.waits = CpuWaits(self.host.proc.pid, self.app.proc.pid)
         for planned, count in ((True, PLANNED), (False, SURPRISES)):
             for _ in range(count):
                 series["planned" if planned else "surprise"].append(self.flap(planned))

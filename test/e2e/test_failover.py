@@ -294,12 +294,14 @@ def test_lost_completion(start, way):
 
 def test_unsolicited(start):
     """The host turns to the synthetic path by itself; the VF is taken again later."""
-    host, app = start()
+    host, app = start(telemetry=True)
     for _ in range(3):
         host.wait_on_vf()
         assert host.command("switch-synthetic", nic=0)["ok"]
         host.wait_on_synthetic(32)
     host.wait_on_vf()
+    xstats = Telemetry(app).ask("/ethdev/xstats,0")
+    assert (xstats["path_switches_planned"], xstats["path_switches_surprise"]) == (3, 0)
     finish(host, app)
 
 

@@ -195,6 +195,8 @@ def test_link(pair):
     one.do("link down")
     vf.wait_path(host, "synthetic")
     assert app.info()["Link status"] == "up"  # the port's own
+    xstats = app.xstats()
+    assert (xstats["path_switches_planned"], xstats["path_switches_surprise"]) == (0, 1)
     app.restart()
     until(lambda: one.state()["started"] == "1", "the VF runs")
     one.do("link up")

@@ -176,14 +176,17 @@ switch_path(struct hvn_vf *vf, enum hvn_path_action act)
 static void
 turn_tx_off(struct hvn_vf *vf)
 {
-	bool planned = vf->path.present && !vf->path.stale;
+	const struct hvn_path *path = &vf->path;
+	bool there = path->present && !path->stale;
+	/* The host or the application wanted it; a host turns first, and withdraws the VF then. */
+	bool planned = there && !path->recovering && !path->no_link;
 
 	vf->leaving = hvn_vf_now();
 	if (planned)
 		vf->count.planned++;
 	else
 		vf->count.surprise++;
-	if (planned && vf->p->running)
+	if (there && vf->p->running)
 		hvn_vf_queues_tx_back(vf->p);
 	hvn_vf_queues_tx(vf->p, RTE_MAX_ETHPORTS);
 }
