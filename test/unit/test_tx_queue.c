@@ -64,6 +64,20 @@ released(void **state)
 	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 0);
 }
 
+/* What is refused leaves the queue that there is. */
+static void
+refused(void **state)
+{
+	const struct rte_eth_txconf tx = { .tx_free_thresh = TX_DESC - 3 };
+	const struct hvn_txq *q = fx.txq;
+
+	RTE_SET_USED(state);
+	assert_int_equal(hvn_tx_queue_setup(&fx.dev, 0, TX_DESC, SOCKET_ID_ANY, &tx), -EINVAL);
+	assert_ptr_equal(fx.data.tx_queues[0], q);
+	assert_true(host_complete(send_direct(), NVSP_STATUS_SUCCESS));
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 1);
+}
+
 /* In a stopped port it can be set up at once; the packets come back when the channel is closed. */
 static void
 released_while_stopped(void **state)
@@ -261,6 +275,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(released, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(refused, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(released_while_stopped, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(no_section, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(forged_completion, fx_big, fx_close),

@@ -9,10 +9,6 @@
 #include "hvn_path_inline.h"
 #include "hvn_txd.h"
 
-#define RX_DESC_MIN 32
-#define RX_DESC_MAX 8192
-#define RX_BUF_MIN  256 /* bytes behind the headroom */
-
 #define SLOT_DATA_OFF 256 /* where hosts put a frame in its slot; measured again by each frame */
 
 static int
@@ -22,7 +18,7 @@ queue_socket(const struct hvn_port *p, unsigned int socket)
 }
 
 static uint64_t
-rearm_word(const struct rte_mempool *pool, uint16_t port)
+rearm_word(uint16_t port)
 {
 	const struct rte_mbuf m = {
 		.data_off = RTE_PKTMBUF_HEADROOM,
@@ -32,7 +28,6 @@ rearm_word(const struct rte_mempool *pool, uint16_t port)
 	};
 	uint64_t word;
 
-	RTE_SET_USED(pool);
 	memcpy(&word, &m.rearm_data, sizeof(word));
 	return word;
 }
@@ -66,26 +61,19 @@ hvn_rxq_fits(const struct hvn_rxq *q)
 	return frames_fit(q->port->data, q->queue_id, q->buf_len, q->offloads);
 }
 
+/*
+ * ethdev has released the queue before it sets it up anew, and has checked numbers against what
+ * dev_infos_get() says.
+ */
 int
 hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsigned int socket,
 		   const struct rte_eth_rxconf *conf, struct rte_mempool *pool)
 {
 	struct hvn_port *p = hvn_port(dev);
-	uint32_t room = rte_pktmbuf_data_room_size(pool);
+	uint32_t room = rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM;
 	uint64_t offloads = conf->offloads | dev->data->dev_conf.rxmode.offloads;
 	struct hvn_rxq *q;
 
-	if (nb_desc < RX_DESC_MIN || nb_desc > RX_DESC_MAX) {
-		HVN_LOG(ERR, "port %u: rx queue %u: %u descriptors, must be %u to %u", p->port_id,
-			id, nb_desc, RX_DESC_MIN, RX_DESC_MAX);
-		return -EINVAL;
-	}
-	if (room < RTE_PKTMBUF_HEADROOM + RX_BUF_MIN) {
-		HVN_LOG(ERR, "port %u: rx queue %u: mbufs of pool %s hold %u bytes, need %u",
-			p->port_id, id, pool->name, room, RTE_PKTMBUF_HEADROOM + RX_BUF_MIN);
-		return -EINVAL;
-	}
-	room -= RTE_PKTMBUF_HEADROOM;
 	if (frames_fit(dev->data, id, room, offloads) != 0)
 		return -EINVAL;
 	q = rte_zmalloc_socket("hvn_rxq", sizeof(*q), RTE_CACHE_LINE_SIZE, queue_socket(p, socket));
@@ -96,7 +84,7 @@ hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 	hvn_rx_queue_release(dev, id);
 	q->port = p;
 	q->pool = pool;
-	q->mbuf_init = rearm_word(pool, p->port_id);
+	q->mbuf_init = rearm_word(p->port_id);
 	q->offloads = offloads;
 	q->queue_id = id;
 	q->port_id = p->port_id;
@@ -140,20 +128,6 @@ hvn_tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 	struct hvn_txq *q;
 	uint16_t thresh;
 
-	if (nb_desc < HVN_TXD_MIN_DESC || nb_desc > HVN_TXD_MAX_DESC) {
-		HVN_LOG(ERR, "port %u: tx queue %u: %u descriptors, must be %u to %u", p->port_id,
-			id, nb_desc, HVN_TXD_MIN_DESC, HVN_TXD_MAX_DESC);
-		return -EINVAL;
-	}
-	hvn_tx_queue_release(dev, id);
-	/* In a stopped port the next start takes the channel back from the host. */
-	if (p->running && hvn_txq_free_released(p, id, false)) {
-		HVN_LOG(ERR,
-			"port %u: tx queue %u: the host still holds packets of its "
-			"predecessor: again later, or stop the port",
-			p->port_id, id);
-		return -EBUSY;
-	}
 	thresh = conf->tx_free_thresh != 0 ? conf->tx_free_thresh : nb_desc / 4;
 	if (thresh >= nb_desc - 3) {
 		HVN_LOG(ERR,
@@ -167,6 +141,17 @@ hvn_tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 		HVN_LOG(ERR, "port %u: no memory for tx queue %u", p->port_id, id);
 		rte_free(q);
 		return -ENOMEM;
+	}
+	hvn_tx_queue_release(dev, id);
+	/* In a stopped port the next start takes the channel back from the host. */
+	if (p->running && hvn_txq_free_released(p, id, false)) {
+		HVN_LOG(ERR,
+			"port %u: tx queue %u: the host still holds packets of its "
+			"predecessor: again later, or stop the port",
+			p->port_id, id);
+		hvn_txd_free(q->txd);
+		rte_free(q);
+		return -EBUSY;
 	}
 	q->port = p;
 	q->offloads = conf->offloads | dev->data->dev_conf.txmode.offloads;

@@ -17,7 +17,6 @@
 #define HVN_TXD_HDR_SIZE 256u
 #define HVN_TXD_HEAD_MAX 60u /* RNDIS header with the hash value alone */
 #define HVN_TXD_NO_SECT	 UINT32_MAX
-#define HVN_TXD_MAX_DESC 4096u
 
 /*
  * Messages in flight before their completions are looked for: few, so that the same sections are
@@ -26,8 +25,6 @@
 #ifndef HVN_TX_RECLAIM
 #define HVN_TX_RECLAIM 64
 #endif
-
-#define HVN_TXD_MIN_DESC 32u
 
 struct hvn_txd_desc {
 	struct rte_mbuf *mbuf; /* read by the host, or NULL */
