@@ -620,10 +620,47 @@ dead_holder(void **state)
 	assert_int_equal(fx.ch->out_lock.owner, 0);
 }
 
+/* A pool whose mbufs have their buffers elsewhere: theirs say so, as whoever clones them must know. */
+static void
+pinned_buffers(void **state)
+{
+	static uint8_t memory[1 << 16] __rte_aligned(4096);
+	const struct rte_pktmbuf_extmem ext = { .buf_ptr = memory,
+						.buf_iova = (rte_iova_t)(uintptr_t)memory,
+						.buf_len = sizeof(memory),
+						.elt_size = RTE_PKTMBUF_HEADROOM + 384 };
+	struct rte_mempool *pool;
+	struct rte_mbuf *m[BURST], *clone;
+
+	RTE_SET_USED(state);
+	hvn_rx_queue_release(&fx.dev, 0);
+	pool = rte_pktmbuf_pool_create_extbuf("pinned", 63, 0, 0, ext.elt_size, SOCKET_ID_ANY, &ext,
+					      1);
+	assert_non_null(pool);
+	fx_rx_queue(pool, RTE_ETH_RX_OFFLOAD_SCATTER);
+	for (uint32_t i = 0; i < 100; i++) {
+		assert_true(host_frames(i, i, 2, i % 2 != 0 ? 60 : 1000));
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 2);
+		for (const struct rte_mbuf *seg = m[1]; seg != NULL; seg = seg->next)
+			assert_true(RTE_MBUF_HAS_PINNED_EXTBUF(seg));
+		clone = rte_pktmbuf_clone(m[1], fx.pool);
+		assert_non_null(clone);
+		rte_pktmbuf_free(m[1]);
+		expect_frame(m[0], i, i % 2 != 0 ? 60 : 1000);
+		expect_frame(clone, i + 1, i % 2 != 0 ? 60 : 1000);
+		expect_ack(i, NVSP_STATUS_SUCCESS);
+	}
+	assert_int_equal(rte_mempool_avail_count(pool), 63);
+	hvn_rx_queue_release(&fx.dev, 0);
+	fx.rxq = NULL;
+	rte_mempool_free(pool);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(pinned_buffers, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(partial_message, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(wrap_and_lengths, fx_tiny, fx_close),
 		cmocka_unit_test_setup_teardown(back_pressure, fx_tiny, fx_close),

@@ -288,8 +288,13 @@ hvn_rxq_start(struct hvn_rxq *q)
 		return 0;
 	ch = p->chan[q->queue_id];
 	q->recv_buf = p->recv_buf;
-	/* The burst copies 64 bytes where a frame has less: the last slot is left to the slow way. */
-	q->slot_size = p->recv_len >= p->caps.slot_size + 64u ? p->caps.slot_size : 0;
+	/*
+	 * The burst copies 64 bytes where a frame has less: the last slot is left to the slow way. And
+	 * it gives mbufs no flags but those of the frame: so are mbufs that need others.
+	 */
+	q->slot_size = 0;
+	if (p->recv_len >= p->caps.slot_size + 64u && !q->pinned)
+		q->slot_size = p->caps.slot_size;
 	q->slot_max = p->recv_len - q->slot_size - 64;
 	/* Frames that are not copied are not usual. */
 	q->data_max = q->buf_len - RTE_ETHER_HDR_LEN;

@@ -7,6 +7,13 @@
 
 #include "hvn_rx.h"
 
+/* Flags of every mbuf: those of some pools have their buffers elsewhere, and say so. */
+static uint64_t
+pool_flags(const struct hvn_rxq *q)
+{
+	return q->pinned ? RTE_MBUF_F_EXTERNAL : 0;
+}
+
 /* A mbuf of the queue's pool as a segment of a chain. */
 static struct rte_mbuf *
 seg_alloc(struct hvn_rxq *q)
@@ -14,7 +21,7 @@ seg_alloc(struct hvn_rxq *q)
 	struct rte_mbuf *m = rte_mbuf_raw_alloc(q->pool);
 
 	if (m != NULL)
-		hvn_rx_fill(m, q->mbuf_init, 0, 0, 0);
+		hvn_rx_fill(m, q->mbuf_init, pool_flags(q), 0, 0);
 	return m;
 }
 
@@ -103,7 +110,7 @@ frame_start(struct hvn_rxq *q, struct rte_mbuf *m, const uint8_t *frame,
 	const bool insert = tagged && !q->vlan_strip;
 	const uint32_t len = info->data_len + (insert ? sizeof(struct rte_vlan_hdr) : 0);
 	const uint32_t segs = segs_for(q, len);
-	uint64_t flags = hvn_rx_csum(info);
+	uint64_t flags = hvn_rx_csum(info) | pool_flags(q);
 	struct rte_mbuf *seg = m;
 
 	if (info->data_len < RTE_ETHER_HDR_LEN || len > HVN_LRO_MAX ||
@@ -165,7 +172,7 @@ rsc_append(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const uin
 		return rsc_refuse(q, ch);
 	if (len > room) {
 		segs = segs_for(q, len - room);
-		hvn_rx_fill(m, q->mbuf_init, 0, 0, 0);
+		hvn_rx_fill(m, q->mbuf_init, pool_flags(q), 0, 0);
 		if (chain_build(q, m, segs) != 0)
 			return -ENOMEM;
 		m->nb_segs = 1;
