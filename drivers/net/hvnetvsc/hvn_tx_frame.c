@@ -97,12 +97,23 @@ sum_l4(const struct rte_mbuf *m, const struct hvn_tx_frame *f, uint32_t l4, uint
 	return (uint16_t)((sum >> 16) + (sum & 0xFFFFu));
 }
 
-/* Pseudo header sum; flags say whether the length is part of it. */
+/*
+ * Sum of the pseudo header. DPDK's functions take protocol and length from the IPv6 header, which
+ * are others where there are extension headers.
+ */
 static uint16_t
-pseudo_sum(const uint8_t *l3, bool ip4, uint64_t flags)
+pseudo_sum(const uint8_t *l3, bool ip4, bool tcp, uint32_t l4_len)
 {
-	return ip4 ? rte_ipv4_phdr_cksum((const struct rte_ipv4_hdr *)l3, flags)
-		   : rte_ipv6_phdr_cksum((const struct rte_ipv6_hdr *)l3, flags);
+	const uint16_t addresses =
+		ip4 ? rte_raw_cksum(&((const struct rte_ipv4_hdr *)l3)->src_addr,
+				    2 * sizeof(rte_be32_t))
+		    : rte_raw_cksum(((const struct rte_ipv6_hdr *)l3)->src_addr, 2 * 16);
+	uint32_t sum = addresses;
+
+	sum += rte_cpu_to_be_16(tcp ? IPPROTO_TCP : IPPROTO_UDP);
+	sum += rte_cpu_to_be_16((uint16_t)l4_len);
+	sum = (sum >> 16) + (sum & 0xFFFFu);
+	return (uint16_t)((sum >> 16) + (sum & 0xFFFFu));
 }
 
 static int
@@ -127,7 +138,7 @@ segment_offload(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_t
 	} else {
 		((struct rte_ipv6_hdr *)(f->head + l2))->payload_len = 0;
 	}
-	tcp->cksum = pseudo_sum(f->head + l2, ip4, RTE_MBUF_F_TX_TCP_SEG);
+	tcp->cksum = pseudo_sum(f->head + l2, ip4, true, 0);
 	add_ppi(f, RNDIS_PPI_LSO,
 		m->tso_segsz | l4 << RNDIS_LSO_L4OFF_SHIFT | RNDIS_LSO_V2 |
 			(ip4 ? 0 : RNDIS_LSO_IPV6));
@@ -173,8 +184,10 @@ checksum_l4(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_tx_fr
 	uint8_t *field = f->head + l4 +
 			 (tcp ? offsetof(struct rte_tcp_hdr, cksum)
 			      : offsetof(struct rte_udp_hdr, dgram_cksum));
-	uint16_t pseudo = pseudo_sum(l3, ip4, 0), sum;
-	uint32_t total, l4_len;
+	const uint32_t total = ip_length(l3, ip4), l4_len = total - m->l3_len;
+	const uint16_t pseudo = pseudo_sum(l3, ip4, tcp, l4_len);
+	uint32_t both;
+	uint16_t sum;
 
 	if (host_sums_l4(p, f, ip4, tcp, l2)) {
 		memcpy(field, &pseudo, sizeof(pseudo));
@@ -183,14 +196,12 @@ checksum_l4(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_tx_fr
 		return 0;
 	}
 	/* The datagram ends where its IP header says, which Ethernet padding may follow. */
-	total = ip_length(l3, ip4);
 	if (total < m->l3_len || l2 + total > f->len)
 		return -EINVAL;
-	l4_len = total - m->l3_len;
 	memset(field, 0, 2);
 	sum = sum_l4(m, f, l4, l4_len);
-	total = (uint32_t)sum + pseudo;
-	sum = (uint16_t) ~((total >> 16) + (total & 0xFFFFu));
+	both = (uint32_t)sum + pseudo;
+	sum = (uint16_t) ~((both >> 16) + (both & 0xFFFFu));
 	if (sum == 0 && !tcp)
 		sum = 0xFFFF;
 	memcpy(field, &sum, sizeof(sum));
