@@ -199,3 +199,18 @@ def test_stock_driver(tmp, run):
         assert host.error is None
     broken = host.rules.broken
     assert broken and all(b.endswith("transaction id 0") for b in broken), broken
+
+
+def test_refused_rss(rig):
+    """A table that the host refuses changes nothing: the one before is in force again."""
+    r = rig(second.NicConfig(queues=4), cls=Console, queues=2).up()
+    nic = r.nic
+    before = nic.session.table
+    assert set(before) == {0, 1}
+    statuses = iter((rndis.SUCCESS, rndis.NOT_SUPPORTED))  # it is turned off before
+    nic.config.answers[rndis.RSS_PARAMETERS] = \
+        lambda request: [rndis.set_reply(request, next(statuses, rndis.SUCCESS))]
+    r.program.do("port config 0 rss reta (0,1)")
+    assert "hash index=0, queue=0" in r.program.do("show port 0 rss reta 128 (1,0)")
+    assert nic.session.table == before
+    r.program.quit()

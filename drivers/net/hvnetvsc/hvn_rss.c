@@ -209,8 +209,12 @@ changed(struct hvn_port *p, const struct hvn_rss *before)
 {
 	int rc = p->running && !hvn_removed(p) ? hvn_rss_apply(p) : 0;
 
-	if (rc != 0)
-		p->rss = *before;
+	if (rc == 0)
+		return 0;
+	p->rss = *before;
+	/* It was turned off for the change that the host then refused. */
+	if (rc != -ENODEV && rc != -ETIMEDOUT && rc != -EIO)
+		hvn_rss_apply(p);
 	return rc;
 }
 
