@@ -14,7 +14,7 @@
 static int
 queue_socket(const struct hvn_port *p, unsigned int socket)
 {
-	return p->args.numa_aware ? rte_eth_dev_socket_id(p->port_id) : (int)socket;
+	return p->args.numa_aware ? p->data->numa_node : (int)socket;
 }
 
 static uint64_t
