@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What port 0 has, word by word: features [EAL arguments]. Functions of its ops table, offloads and
+ * capabilities, flags, and whether its queues are counted, for which frames have to come.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <rte_cycles.h>
+#include <rte_eal.h>
+#include <ethdev_driver.h>
+
+#define LONG_MS 20000
+
+#define OPS	 (sizeof(struct eth_dev_ops) / sizeof(void *))
+#define OP(name) [offsetof(struct eth_dev_ops, name) / sizeof(void *)] = #name
+
+/* Those that the test knows. */
+static const char *const names[OPS] = { OP(dev_configure),
+					OP(dev_start),
+					OP(dev_stop),
+					OP(dev_close),
+					OP(dev_reset),
+					OP(is_removed),
+					OP(dev_set_link_up),
+					OP(dev_set_link_down),
+					OP(link_update),
+					OP(promiscuous_enable),
+					OP(promiscuous_disable),
+					OP(allmulticast_enable),
+					OP(allmulticast_disable),
+					OP(set_mc_addr_list),
+					OP(mac_addr_set),
+					OP(mac_addr_add),
+					OP(mac_addr_remove),
+					OP(mtu_set),
+					OP(vlan_filter_set),
+					OP(vlan_offload_set),
+					OP(flow_ctrl_get),
+					OP(flow_ctrl_set),
+					OP(dev_infos_get),
+					OP(dev_supported_ptypes_get),
+					OP(dev_ptypes_set),
+					OP(rx_queue_setup),
+					OP(rx_queue_release),
+					OP(tx_queue_setup),
+					OP(tx_queue_release),
+					OP(rx_queue_start),
+					OP(rx_queue_stop),
+					OP(tx_queue_start),
+					OP(tx_queue_stop),
+					OP(rxq_info_get),
+					OP(txq_info_get),
+					OP(rx_burst_mode_get),
+					OP(tx_burst_mode_get),
+					OP(tx_done_cleanup),
+					OP(rx_queue_intr_enable),
+					OP(rx_queue_intr_disable),
+					OP(get_monitor_addr),
+					OP(flow_ops_get),
+					OP(rss_hash_update),
+					OP(rss_hash_conf_get),
+					OP(reta_update),
+					OP(reta_query),
+					OP(stats_get),
+					OP(stats_reset),
+					OP(xstats_get),
+					OP(xstats_get_names),
+					OP(xstats_reset),
+					OP(fw_version_get),
+					OP(eth_dev_priv_dump),
+					OP(timesync_enable),
+					OP(timesync_disable),
+					OP(get_module_info),
+					OP(get_module_eeprom),
+					OP(tm_ops_get),
+					OP(get_eeprom),
+					OP(get_reg) };
+
+static void
+check(const char *what, int rc)
+{
+	if (rc != 0)
+		rte_exit(EXIT_FAILURE, "%s: %s\n", what, rte_strerror(-rc));
+}
+
+/* Each member of the table is a pointer to a function. */
+static void
+say_ops(const struct eth_dev_ops *ops)
+{
+	const void *const *functions = (const void *const *)(const void *)ops;
+
+	for (size_t i = 0; i < OPS; i++)
+		if (functions[i] != NULL)
+			printf("op %s\n", names[i] != NULL ? names[i] : "unknown");
+}
+
+static void
+say_bits(const char *kind, uint64_t bits, const char *(*name)(uint64_t))
+{
+	for (; bits != 0; bits &= bits - 1)
+		printf("%s %s\n", kind, name(bits & -bits));
+}
+
+static void
+say_info(const struct rte_eth_dev *dev)
+{
+	struct rte_eth_dev_info info;
+
+	check("info", rte_eth_dev_info_get(0, &info));
+	say_bits("offload", info.rx_offload_capa, rte_eth_dev_rx_offload_name);
+	say_bits("offload", info.tx_offload_capa, rte_eth_dev_tx_offload_name);
+	say_bits("capability", info.dev_capa, rte_eth_dev_capability_name);
+	if (info.speed_capa != 0)
+		printf("has speed_capa\n");
+	if ((*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0)
+		printf("has INTR_LSC\n");
+	if ((*info.dev_flags & RTE_ETH_DEV_INTR_RMV) != 0)
+		printf("has INTR_RMV\n");
+	if (dev->rx_descriptor_status != NULL)
+		printf("has rx_descriptor_status\n");
+	if (dev->tx_descriptor_status != NULL)
+		printf("has tx_descriptor_status\n");
+}
+
+/* Frames that come are counted where they came. */
+static void
+say_stats(void)
+{
+	const struct rte_eth_conf conf = { 0 };
+	struct rte_mempool *pool;
+	struct rte_eth_stats stats;
+	struct rte_mbuf *m;
+
+	pool = rte_pktmbuf_pool_create("rx", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	check("pool", pool == NULL ? -rte_errno : 0);
+	check("configure", rte_eth_dev_configure(0, 1, 1, &conf));
+	check("rx queue", rte_eth_rx_queue_setup(0, 0, 256, SOCKET_ID_ANY, NULL, pool));
+	check("tx queue", rte_eth_tx_queue_setup(0, 0, 256, SOCKET_ID_ANY, NULL));
+	check("start", rte_eth_dev_start(0));
+	for (int ms = 0; rte_eth_rx_burst(0, 0, &m, 1) == 0; ms++) {
+		check("a frame", ms < LONG_MS ? 0 : -ETIMEDOUT);
+		rte_delay_us_sleep(1000);
+	}
+	rte_pktmbuf_free(m);
+	check("statistics", rte_eth_stats_get(0, &stats));
+	if (stats.q_ipackets[0] != 0)
+		printf("has q_ipackets\n");
+	check("stop", rte_eth_dev_stop(0));
+}
+
+int
+main(int argc, char **argv)
+{
+	check("EAL", rte_eal_init(argc, argv) < 0 ? -rte_errno : 0);
+	say_ops(rte_eth_devices[0].dev_ops);
+	say_info(&rte_eth_devices[0]);
+	say_stats();
+	rte_eth_dev_close(0);
+	rte_eal_cleanup();
+	return 0;
+}
