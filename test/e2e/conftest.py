@@ -4,6 +4,7 @@ import fcntl
 import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 
 import pytest
@@ -100,6 +101,19 @@ def hugepages():
             (HUGE / "nr_hugepages").write_text(str(before))
     finally:
         os.close(lock)
+
+
+@pytest.fixture
+def huge_dir(hugepages, tmp):
+    """Files of hugepages, that another process can map."""
+    where = tmp / "huge"
+    where.mkdir()
+    subprocess.run(["mount", "-t", "hugetlbfs", "-o", "pagesize=2M", "none", where], check=True)
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", where], check=True)
+        where.rmdir()
 
 
 @pytest.fixture(scope="session")

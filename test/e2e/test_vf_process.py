@@ -9,13 +9,12 @@ import pytest
 import vf
 from console import Console
 from hv import CPUS, Host, Program, until
-from test_multiprocess import huge_dir  # noqa: F401  pylint: disable=unused-import
 
 PROCESSES = "--num-procs=2"
 
 
 @pytest.fixture
-def both(run, tmp, huge_dir):  # noqa: F811
+def both(run, tmp, huge_dir):
     """A host, the primary, the secondary that sends, and the VF."""
     host = run(Host, nics=["queues=2,port=sink:verify=no"])
     one = vf.Vf(tmp)

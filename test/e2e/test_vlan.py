@@ -42,19 +42,28 @@ class Wire:
     Frames are kept back until the console is ready.
     """
 
-    def __init__(self, run, tmp, frames, *args, nic="", mode="io", queues=1):
+    def __init__(self, run, tmp, frames, *args, nic="", mode="io", queues=1, **more):
         self.sink = tmp / "out.pcap"
         capture.write(tmp / "in.pcap", frames)
+        self.frames = frames
         self.count = len(frames)
         self.host = run(Host, nics=[f"{nic}hold-rx=yes,port=dpdk:net_pcap0,"
                                     f"rx_pcap={tmp}/in.pcap,tx_pcap={self.sink}"])
-        self.app = run(Console, self.host, f"--forward-mode={mode}", *args, queues=queues)
+        self.app = run(Console, self.host, f"--forward-mode={mode}", *args, queues=queues,
+                       **more)
 
-    def forward(self):
-        """What comes out."""
+    def pass_all(self):
+        """Every frame goes to the guest and comes back."""
         self.app.do("start")
         self.host.command("resume-rx", nic=0)
         until(lambda: self.host.port()["from_guest_frames"] >= self.count, "all frames back")
+
+    def forward(self):
+        """What comes out."""
+        self.pass_all()
+        return self.end()
+
+    def end(self):
         self.app.quit()
         self.host.end()
         return capture.read(self.sink)
