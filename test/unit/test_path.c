@@ -17,11 +17,17 @@
 
 #include "hvn_path.h"
 
-/* The machine and the world around it, as one comparable state. */
+/*
+ * The machine and the world around it, as one comparable state. What the world knows by itself is
+ * not taken from the machine: else both could be wrong together.
+ */
 struct world {
 	struct hvn_path p;
-	bool host_vf; /* where the host really delivers */
-	bool unheard; /* a switch got no answer since the last that did */
+	bool host_vf;  /* where the host really delivers */
+	bool unheard;  /* a switch got no answer since the last that did */
+	bool crossed;  /* the host took the path back while it was asked for the VF */
+	bool other;    /* the device that is attached is not the one that is meant */
+	bool old_conf; /* the VF runs as the port was configured before it was stopped */
 };
 
 #define MAX_STATES (1u << 22)
@@ -40,7 +46,8 @@ key_of(const struct world *w)
 	const bool bit[] = { p->started,    p->closing, p->host_gone, p->assoc,	   p->present,
 			     p->recovering, p->stale,	p->refused,   p->attached, p->running,
 			     p->rx_on,	    p->tx_on,	p->turned,    p->doubt,	   p->backoff,
-			     w->host_vf,    p->no_link };
+			     w->host_vf,    p->no_link, p->outdated,  w->unheard,  w->crossed,
+			     w->other,	    w->old_conf };
 	uint64_t key = 0;
 
 	for (size_t i = 0; i < sizeof(bit) / sizeof(bit[0]); i++)
@@ -87,6 +94,12 @@ check_safe(const struct world *w)
 	/* Transmit on the VF implies receive from it. */
 	if (p->tx_on)
 		assert_true(p->rx_on);
+	/* What was said of a device does not outlive it: else the next one would never be used. */
+	if (p->recovering || p->stale)
+		assert_true(p->attached && !(p->recovering && p->stale));
+	if (p->no_link || p->outdated)
+		assert_true(p->running);
+	assert_true(!p->doubt || p->in_flight == HVN_ACT_SWITCH_VF);
 	assert_true(p->in_flight == HVN_ACT_NONE || p->in_flight == HVN_ACT_SWITCH_VF ||
 		    p->in_flight == HVN_ACT_SWITCH_SYN);
 }
@@ -97,12 +110,19 @@ check_action(const struct world *w, enum hvn_path_action act)
 {
 	const struct hvn_path *p = &w->p;
 
+	/* The application was told of the VF by TX_ON: the host has left it, so that comes back first. */
+	if (p->tx_on && !w->host_vf)
+		assert_int_equal(act, HVN_ACT_TX_OFF);
+	if (act == HVN_ACT_CONFIGURE || act == HVN_ACT_RX_ON || act == HVN_ACT_SWITCH_VF ||
+	    act == HVN_ACT_TX_ON)
+		assert_true(p->attached && p->present && p->assoc && p->started && !w->other &&
+			    !w->old_conf);
 	switch (act) {
 	case HVN_ACT_ATTACH:
-		assert_true(!p->attached && p->present && p->assoc && p->started && !p->stale);
+		assert_true(!p->attached && p->present && p->assoc && p->started);
 		break;
 	case HVN_ACT_CONFIGURE:
-		assert_true(p->attached && !p->running && !p->stale);
+		assert_false(p->running);
 		break;
 	case HVN_ACT_TX_ON:
 		/* Only after the host said so, and while it really delivers there. */
@@ -128,36 +148,86 @@ check_action(const struct world *w, enum hvn_path_action act)
 		assert_false(p->running);
 }
 
-/* The event as the world delivers it; false if it cannot happen now. */
+/* Something has changed: whatever was held against the VF is forgotten, and it is tried again. */
 static bool
-deliver(struct world *w, enum hvn_path_event ev)
+is_fresh(enum hvn_path_event ev)
 {
+	return ev == HVN_EV_START || ev == HVN_EV_OPEN || ev == HVN_EV_ASSOC ||
+	       ev == HVN_EV_ASSOC_OTHER || ev == HVN_EV_APPEAR || ev == HVN_EV_RECOVERED;
+}
+
+/*
+ * The event as the world delivers it; false if it cannot happen now. late: of two things that the
+ * host may have done, the other one.
+ */
+static bool
+deliver(struct world *w, enum hvn_path_event ev, bool late)
+{
+	bool to_vf = w->p.in_flight == HVN_ACT_SWITCH_VF;
+
 	switch (ev) {
 	case HVN_EV_SWITCHED:
 		if (w->p.in_flight == HVN_ACT_NONE)
 			return false;
 		w->unheard = false;
-		if (!w->p.doubt)
-			w->host_vf = w->p.in_flight == HVN_ACT_SWITCH_VF;
+		/* Its notice tells of the time before the switch, or behind it. */
+		w->host_vf = to_vf && !(w->crossed && late);
+		w->crossed = false;
 		break;
 	case HVN_EV_SWITCH_TIMEOUT:
 		if (w->p.in_flight == HVN_ACT_NONE)
 			return false;
 		w->unheard = true;
+		w->crossed = false;
+		/* Not done, or done and not said. */
+		if (late)
+			w->host_vf = to_vf;
 		break;
 	case HVN_EV_RETRY:
 		if (!w->p.backoff)
 			return false;
 		break;
 	case HVN_EV_HOST_SYNTHETIC:
+		w->host_vf = false;
+		w->crossed = to_vf;
+		break;
 	case HVN_EV_HOST_GONE:
 		w->host_vf = false;
+		w->crossed = false;
+		break;
+	case HVN_EV_OPEN:
+		if (w->p.in_flight != HVN_ACT_NONE && late)
+			w->host_vf = to_vf;
+		w->crossed = false;
+		break;
+	case HVN_EV_VANISH:
+	case HVN_EV_ASSOC_OTHER:
+		w->other = w->p.attached;
+		break;
+	case HVN_EV_STOP:
+		w->old_conf = w->p.running;
 		break;
 	default:
 		break;
 	}
 	hvn_path_event(&w->p, ev);
+	if (is_fresh(ev))
+		assert_true(!w->p.refused && !w->p.backoff);
+	assert_false(ev == HVN_EV_RECOVERED && w->p.recovering);
+	assert_false(ev == HVN_EV_LINK_UP && w->p.no_link);
 	return true;
+}
+
+static void
+done(struct world *w, enum hvn_path_action act, int rc)
+{
+	if (rc == 0 && act == HVN_ACT_DETACH)
+		w->other = false;
+	if (rc == 0 && act == HVN_ACT_STOP)
+		w->old_conf = false;
+	if (rc != 0 && (act == HVN_ACT_SWITCH_VF || act == HVN_ACT_SWITCH_SYN))
+		w->unheard = true;
+	hvn_path_done(&w->p, act, rc);
 }
 
 static bool
@@ -173,34 +243,30 @@ can_fail(enum hvn_path_action act)
 	       act == HVN_ACT_SWITCH_SYN || act == HVN_ACT_QUIESCE;
 }
 
+#define RCS 3u
+
 static void
 expand(const struct world *from)
 {
+	static const int rcs[RCS] = { 0, -EAGAIN, -ENOTSUP };
 	enum hvn_path_action act = hvn_path_next(&from->p);
 	struct world w;
 
 	check_safe(from);
 	check_action(from, act);
-	for (enum hvn_path_event ev = 0; ev < HVN_EV_COUNT; ev++) {
-		w = *from;
-		if (deliver(&w, ev))
-			visit(&w);
-	}
+	for (enum hvn_path_event ev = 0; ev < HVN_EV_COUNT; ev++)
+		for (int late = 0; late < 2; late++) {
+			w = *from;
+			if (deliver(&w, ev, late))
+				visit(&w);
+		}
 	if (is_asynchronous(act))
 		return;
-	w = *from;
-	hvn_path_done(&w.p, act, 0);
-	visit(&w);
-	if (!can_fail(act))
-		return;
-	w = *from;
-	w.unheard |= act == HVN_ACT_SWITCH_VF || act == HVN_ACT_SWITCH_SYN;
-	hvn_path_done(&w.p, act, -EAGAIN);
-	visit(&w);
-	w = *from;
-	w.unheard |= act == HVN_ACT_SWITCH_VF || act == HVN_ACT_SWITCH_SYN;
-	hvn_path_done(&w.p, act, -ENOTSUP);
-	visit(&w);
+	for (unsigned int i = 0; i < (can_fail(act) ? RCS : 1); i++) {
+		w = *from;
+		done(&w, act, rcs[i]);
+		visit(&w);
+	}
 }
 
 /* Nothing happens any more and everything works (or the host is mute): where does it end? */
@@ -214,11 +280,11 @@ check_settles(const struct world *from, bool host_answers)
 	while ((act = hvn_path_next(&w.p)) != HVN_ACT_NONE) {
 		assert_true(++steps < 100);
 		if (act == HVN_ACT_WAIT)
-			deliver(&w, host_answers ? HVN_EV_SWITCHED : HVN_EV_SWITCH_TIMEOUT);
+			deliver(&w, host_answers ? HVN_EV_SWITCHED : HVN_EV_SWITCH_TIMEOUT, false);
 		else if (act == HVN_ACT_RETRY)
-			deliver(&w, HVN_EV_RETRY);
+			deliver(&w, HVN_EV_RETRY, false);
 		else
-			hvn_path_done(&w.p, act, 0);
+			done(&w, act, 0);
 		check_safe(&w);
 		/* A mute host is asked for the VF for ever; what counts is that traffic is safe. */
 		if (!host_answers && hvn_path_wanted(&w.p) && steps > 50) {
@@ -496,6 +562,30 @@ test_waits_for_ever(void **state)
 	assert_int_equal(hvn_path_next(&p), HVN_ACT_CONFIGURE);
 }
 
+/* The VF could not be stopped in time (a burst was inside): it is, before it is used again. */
+static void
+test_stop_that_was_not_over(void **state)
+{
+	enum hvn_path_action log[16];
+	struct hvn_path p;
+
+	(void)state;
+	to_vf(&p);
+	hvn_path_event(&p, HVN_EV_STOP);
+	assert_int_equal(hvn_path_next(&p), HVN_ACT_TX_OFF);
+	hvn_path_done(&p, HVN_ACT_TX_OFF, 0);
+	hvn_path_done(&p, HVN_ACT_QUIESCE, -EAGAIN);
+	hvn_path_event(&p, HVN_EV_START);
+	run(&p, log, 16);
+	hvn_path_event(&p, HVN_EV_SWITCHED);
+	assert_int_equal(run(&p, log, 16), 6);
+	assert_string_equal(hvn_path_action_name(log[2]), "stop");
+	assert_string_equal(hvn_path_action_name(log[3]), "configure");
+	hvn_path_event(&p, HVN_EV_SWITCHED);
+	run(&p, log, 16);
+	assert_true(p.tx_on);
+}
+
 static void
 test_names(void **state)
 {
@@ -521,6 +611,7 @@ main(void)
 		cmocka_unit_test(test_unfit_until_restart),
 		cmocka_unit_test(test_no_link_over_restart),
 		cmocka_unit_test(test_waits_for_ever),
+		cmocka_unit_test(test_stop_that_was_not_over),
 		cmocka_unit_test(test_names),
 	};
 

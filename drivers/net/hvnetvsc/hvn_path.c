@@ -112,6 +112,7 @@ hvn_path_event(struct hvn_path *p, enum hvn_path_event ev)
 		break;
 	case HVN_EV_STOP:
 		p->started = false;
+		p->outdated = p->running;
 		break;
 	case HVN_EV_CLOSE:
 		p->started = false;
@@ -190,7 +191,7 @@ bool
 hvn_path_wanted(const struct hvn_path *p)
 {
 	return p->started && !p->closing && !p->host_gone && p->assoc && p->present && !p->stale &&
-	       !p->recovering && !p->no_link && !p->refused;
+	       !p->outdated && !p->recovering && !p->no_link && !p->refused;
 }
 
 static enum hvn_path_action
@@ -235,7 +236,7 @@ next_towards_synthetic(const struct hvn_path *p)
 	if (p->turned)
 		return HVN_ACT_RETRY;
 	/* A VF that recovers in place, has no link or waits for a start is kept; else it goes. */
-	if (p->running && (!p->started || !keep))
+	if (p->running && (!p->started || p->outdated || !keep))
 		return HVN_ACT_STOP;
 	if (p->attached && !keep)
 		return HVN_ACT_DETACH;
@@ -315,6 +316,7 @@ hvn_path_done(struct hvn_path *p, enum hvn_path_action act, int rc)
 		break;
 	case HVN_ACT_STOP:
 		p->running = false;
+		p->outdated = false;
 		/* The link shows again when it runs. */
 		p->no_link = false;
 		break;

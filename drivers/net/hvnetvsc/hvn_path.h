@@ -77,8 +77,9 @@ struct hvn_path {
 	bool present;
 	bool recovering;
 	bool no_link;
-	bool stale;   /* what is attached is not, or no longer, the VF that is meant */
-	bool refused; /* this VF cannot carry the port; forgotten when something changes */
+	bool stale;    /* what is attached is not, or no longer, the VF that is meant */
+	bool outdated; /* it runs with what the port was configured to before a stop */
+	bool refused;  /* this VF cannot carry the port; forgotten when something changes */
 	/* what has been done */
 	bool attached;
 	bool running;
