@@ -357,16 +357,16 @@ not_yet(struct hvn_vf *vf, const char *device, const char *why)
 	vf->told = true;
 }
 
-/* Fill devargs and name of the device to use. */
+/* Devargs and name of the device to use. */
 static int
-choose(struct hvn_vf *vf, char devargs[256], char name[RTE_DEV_NAME_MAX_LEN])
+choose(struct hvn_vf *vf, const char **devargs, char name[RTE_DEV_NAME_MAX_LEN])
 {
 	char rdma[HVN_RDMA_NAME];
 	struct hvn_vf_pci pci;
 	int rc;
 
 	if (vf->p->args.vf[0] != '\0') {
-		snprintf(devargs, 256, "%s", vf->p->args.vf);
+		*devargs = vf->p->args.vf;
 		named_device(vf, name);
 		return 0;
 	}
@@ -378,7 +378,7 @@ choose(struct hvn_vf *vf, char devargs[256], char name[RTE_DEV_NAME_MAX_LEN])
 		not_yet(vf, pci.addr, rdma[0] != '\0' ? rdma : "it has no RDMA device");
 		return rc;
 	}
-	snprintf(devargs, 256, "%s", pci.addr);
+	*devargs = hvn_vf_args(vf->kept, pci.addr);
 	snprintf(name, RTE_DEV_NAME_MAX_LEN, "%s", pci.addr);
 	return 0;
 }
@@ -424,12 +424,13 @@ hvn_vf_unwatch(struct hvn_vf *vf)
 int
 hvn_vf_attach(struct hvn_vf *vf)
 {
-	char devargs[256], name[RTE_DEV_NAME_MAX_LEN];
+	char name[RTE_DEV_NAME_MAX_LEN];
+	const char *devargs;
 	bool probed = false;
 	uint16_t port;
 	int rc;
 
-	rc = choose(vf, devargs, name);
+	rc = choose(vf, &devargs, name);
 	if (rc != 0)
 		return rc;
 	port = port_of(vf, name);
