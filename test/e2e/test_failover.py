@@ -218,7 +218,7 @@ def more(host, total):
 
 
 def test_nobody_polls_to_and_back(run):
-    """The same of a switch to the VF and back: the ring's frames from before it come first.
+    """The same of switches to a VF and back, twice: the ring's frames from before each come first.
 
     The VF takes frames before it is polled, which a memif does not.
     """
@@ -226,13 +226,37 @@ def test_nobody_polls_to_and_back(run):
     app = run(Console, host, "--forward-mode=macswap", eal=host.device)
     cycle(host, app, 60)
     more(host, 120)
+    for serial in (1, 2):
+        host.assoc("add", serial=serial)
+        app.expect("switched to VF")
+        more(host, 60 + 120 * serial)
+        host.assoc("remove")
+        app.expect("is given up")
+        more(host, 120 + 120 * serial)
+    assert host.nic()["vf_to_guest"] == 120
+    app.do("start")
+    back(host, 360)
+    assert host.settle() == NOTHING
+    app.quit()
+    host.end()
+
+
+def test_nobody_polls_unconfirmed(run):
+    """The host turns to the VF and back and says neither: frames have their order all the same."""
+    host = run(VfHost, port=",count=60", assoc="", leg=vhost)
+    app = run(Console, host, "--forward-mode=macswap",
+              eal=["-a", host.device[1].replace(",vf=", ",nvsp_timeout=700,vf=")])
+    cycle(host, app, 60)
+    more(host, 120)
+    host.assoc("lose", count=100)
     host.assoc("add", serial=1)
-    app.expect("switched to VF")
+    app.expect("did not confirm the switch to the VF path")
     more(host, 180)
     host.assoc("remove")
     app.expect("is given up")
     more(host, 240)
     assert host.nic()["vf_to_guest"] == 60
+    host.assoc("lose", count=0)
     app.do("start")
     back(host, 240)
     assert host.settle() == NOTHING
@@ -251,10 +275,17 @@ def test_late(start):
 
 def test_slow_switch(start):
     """The host takes its time: no burst waits for it."""
-    host, app = start(port="", assoc="vf=1,switch-delay=300")
+    host, app = start(port="", assoc="vf=1,switch-delay=300", telemetry=True)
     host.wait_on_vf()
+    path = Telemetry(app).ask("/hvnetvsc/path,0")
+    assert path["transmit"] == "vf" and path["receive"] == "both" and path["serial"] == 1
+    assert path["switch_longest_ns"] >= 300e6
     host.assoc("remove")
     host.wait_on_synthetic()
+    app.expect("data path switched to synthetic")
+    switch = Telemetry(app).ask("/hvnetvsc/path,0")
+    assert 0 < switch["switch_last_ns"] and switch["switch_longest_ns"] >= 300e6
+    assert switch["switches_to_vf"] == switch["switches_planned"] == 1
     finish(host, app)
 
 

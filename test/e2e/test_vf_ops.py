@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A VF that fails, lacks something or goes in an unusual way: the port never fails."""
 import errno
+import re
 
 import pytest
 
@@ -9,6 +10,8 @@ from console import Console
 from hv import Host, until
 
 EVENT = "Port 0: link state change event"
+# What test suites written for net_netvsc wait for.
+PROBED = "HN_DRIVER: netvsc_hotplug_retry(): Found matching MAC address, adding device net_hvtest"
 # The operation, and why the VF is left alone; or None: it is used all the same.
 FAILING = [
     ("info", "it does not describe itself"),
@@ -32,6 +35,7 @@ LACKING = [
     ({"fail": "probe:19"}, "cannot be probed yet: No such device", False),
     ({"rss": 0}, "has no RSS: it chooses the queues itself", True),
     ({"reta": 0}, "has another kind of RSS: it chooses the queues itself", True),
+    ({"desc": 64}, "data path switched to VF", True),
     ({"rmv": 0}, "data path switched to VF", True),
 ]
 
@@ -142,10 +146,12 @@ def test_removal_interrupt(run, tmp):
     one = vf.Vf(tmp)
     app = run(Console, host, queues=2, eal=one.by_driver())
     vf.to_vf(host)
+    app.expect(re.escape(PROBED))
     for _ in range(3):
         one.do("rmv")
         app.expect("data path switched to synthetic")
         app.expect("is given up")
+        app.expect(re.escape(PROBED))
         app.expect("data path switched to VF")
     vf.remove(host, app)
     app.quit()

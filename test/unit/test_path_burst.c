@@ -214,6 +214,67 @@ late_behind_older(void **state)
 	}
 }
 
+/* Collect what the VF has received, behind what the ring has; then the VF is gone. */
+static void
+flap_unseen(uint32_t frames)
+{
+	fx.rxq->path.vf_port = VF;
+	fx.rxq->path.ring_first = HVN_RING_FIRST;
+	hvn_path_mark_ring(fx.rxq, &fx.rxq->path.mark);
+	fx.rxq->path.ring_first = HVN_RING_TURNED;
+	vf_frames = frames;
+	fx.rxq->path.vf_port = HVN_RX_HALT;
+	assert_true(hvn_path_rx_collect(fx.rxq, VF));
+	fx.rxq->path.vf_port = HVN_RX_LAST;
+}
+
+/* Several VFs come and go while nobody polls: each one's frames have their place in the ring's. */
+static void
+late_again(void **state)
+{
+	struct hvn_rx_hold *h = &fx.rxq->hold;
+
+	RTE_SET_USED(state);
+	h->late = rte_malloc(NULL, HVN_RX_LATE * sizeof(h->late[0]), 0);
+	assert_non_null(h->late);
+	for (uint32_t held = 0; held < 2; held++) {
+		/* What is held of the ring is older than the second VF. */
+		if (held != 0) {
+			fx.rxq->path.vf_port = VF;
+			fx.rxq->path.ring_first = HVN_RING_LAST;
+			vf_frames = 2;
+			assert_true(host_frames(9, 9, 1, 250));
+			expect_lens(1, (const uint32_t[]){ 60 });
+			assert_int_equal(h->n, 1);
+			fx.rxq->path.vf_port = HVN_RX_HALT;
+			assert_true(hvn_path_rx_collect(fx.rxq, VF));
+			fx.rxq->path.vf_port = HVN_RX_LAST;
+		}
+		assert_true(host_frames(1, 1, 2, 100));
+		flap_unseen(2);
+		flap_unseen(0);
+		assert_true(host_frames(2, 3, 2, 200));
+		flap_unseen(3);
+		assert_true(host_frames(3, 5, 1, 150));
+		if (held != 0) {
+			expect_lens(1, (const uint32_t[]){ 60 });
+			expect_lens(1, (const uint32_t[]){ 250 });
+		}
+		expect_lens(4, (const uint32_t[]){ 100, 100, 60, 60 });
+		expect_lens(5, (const uint32_t[]){ 200, 200, 60, 60, 60 });
+		expect_lens(1, (const uint32_t[]){ 150 });
+		assert_int_equal(h->late_vfs, 0);
+	}
+	/* Of more than are told apart, none is lost. */
+	for (uint32_t i = 0; i < HVN_RX_LATE_VFS + 2; i++)
+		flap_unseen(1);
+	assert_int_equal(h->late_vfs, HVN_RX_LATE_VFS);
+	for (uint32_t i = 0; i < HVN_RX_LATE_VFS - 1; i++)
+		expect_lens(1, (const uint32_t[]){ 60 });
+	expect_lens(3, (const uint32_t[]){ 60, 60, 60 });
+	assert_int_equal(h->late_n, 0);
+}
+
 /* The same, while the application polls; or the VF goes without its frames having been taken. */
 static void
 turned_back_at_once(void **state)
@@ -396,6 +457,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(not_run_for_long, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(late, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(late_behind_older, open_vf, close_vf),
+		cmocka_unit_test_setup_teardown(late_again, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(turned_back_at_once, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(prepare, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(waiting, open_vf, close_vf),

@@ -245,6 +245,8 @@ vf_info(struct rte_eth_dev *dev, struct rte_eth_dev_info *info)
 	info->max_rx_queues =
 		vf->has_inner ? RTE_MIN(info->max_rx_queues, vf->max_queues) : vf->max_queues;
 	info->max_tx_queues = info->max_rx_queues;
+	if (vf->max_desc != 0)
+		info->rx_desc_lim.nb_max = info->tx_desc_lim.nb_max = vf->max_desc;
 	info->max_mac_addrs = 1;
 	info->max_mtu = vf->max_mtu;
 	info->max_rx_pktlen = vf->max_mtu + 18;

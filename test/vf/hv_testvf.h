@@ -9,7 +9,7 @@
  *   mac=, mac2=  address of the port, and of a second port on the same device
  *   ctl=PATH     Unix datagram socket for commands, see hv_testvf_ctl.c
  *   rmv=0        no removal interrupt
- *   queues=N mtu=N rss=0 reta=N rxcap=MASK txcap=MASK   what it can
+ *   queues=N desc=N mtu=N rss=0 reta=N rxcap=MASK txcap=MASK   what it can
  *   fail=OP:ERRNO   an operation (or "probe") that fails from the beginning
  */
 #ifndef HV_TESTVF_H
@@ -62,7 +62,7 @@ struct testvf {
 	uint16_t inner;
 	char made[64]; /* the inner device, if it was made for this one */
 	/* what it can */
-	uint16_t max_queues, max_mtu, reta_size;
+	uint16_t max_queues, max_desc, max_mtu, reta_size;
 	bool rmv, has_rss;
 	uint64_t rx_capa, tx_capa;
 	/* what was set, for "state" */

@@ -64,6 +64,7 @@ set_up(struct rte_eth_dev *dev, struct rte_kvargs *args, const char *mac_key)
 	rte_spinlock_init(&vf->flow_lock);
 	vf->rmv = number_arg(args, "rmv", 1) != 0;
 	vf->max_queues = (uint16_t)number_arg(args, "queues", 64);
+	vf->max_desc = (uint16_t)number_arg(args, "desc", 0);
 	vf->max_mtu = (uint16_t)number_arg(args, "mtu", 9600);
 	vf->has_inner = text_arg(args, "inner", text, "")[0] != '\0';
 	if (vf->has_inner && find_inner(vf, text) != 0) {

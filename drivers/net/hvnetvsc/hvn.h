@@ -196,8 +196,16 @@ struct hvn_queue_path {
 	struct hvn_ring_mark mark; /* receive: of HVN_RING_TURNED */
 };
 
-#define HVN_RX_HOLD 32
-#define HVN_RX_LATE (2u * HVN_DESC_MAX) /* more than a VF's queue holds */
+#define HVN_RX_HOLD	32
+#define HVN_RX_LATE	(2u * HVN_DESC_MAX) /* more than a VF's queue holds */
+#define HVN_RX_LATE_VFS 4 /* given up in turn; of more than that, in one piece with the last */
+
+/* Frames of a VF that was given up before anybody asked for them. */
+struct hvn_rx_late {
+	uint32_t n;
+	bool behind;		   /* an earlier one's, and so what is held */
+	struct hvn_ring_mark mark; /* what is in the ring that is to come before them */
+};
 
 /* Frames of one path, held back until older ones of the other are delivered. */
 struct hvn_rx_hold {
@@ -207,10 +215,11 @@ struct hvn_rx_hold {
 	uint32_t vf_empty;	   /* polls that found nothing in the VF */
 	struct hvn_ring_mark mark; /* what is in the ring that is to come first */
 	struct rte_mbuf *pkts[HVN_RX_HOLD];
-	/* Frames of a VF that was given up before anybody asked for them; by the control thread. */
+	/* Taken out of VFs by the control thread: the frames, and which are whose. */
 	struct rte_mbuf **late; /* room for HVN_RX_LATE, or NULL */
 	uint32_t late_n, late_first;
-	struct hvn_ring_mark late_mark; /* what is in the ring that is to come before them */
+	uint32_t late_vfs;
+	struct hvn_rx_late late_vf[HVN_RX_LATE_VFS];
 };
 
 struct hvn_rxq {

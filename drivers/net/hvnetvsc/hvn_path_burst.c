@@ -184,20 +184,24 @@ rx_vf_first(struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
 }
 
 /*
- * What the control thread took out of the VF: behind what the ring had when the host turned to the
- * VF, if that was not read yet, and what was held of the VF; before all else.
+ * What the control thread took out of a VF: behind what the ring had when the host turned to the
+ * VF, if that was not read yet, and what was held of the VF; before all else. So one VF after the
+ * other.
  */
 static uint16_t
 rx_late(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct hvn_rx_hold *h = &q->hold;
+	struct hvn_rx_late *l = &h->late_vf[0];
 	uint16_t got = 0;
 
-	if (h->late_mark.left != 0) {
+	if (h->n != 0 && l->behind)
+		return rx_release(q, pkts, n);
+	if (l->mark.left != 0) {
 		if (h->n != 0 && !h->of_vf)
 			return rx_release(q, pkts, n);
-		got = rx_ring_to(q, &h->late_mark, pkts, n);
-		if (h->late_mark.left != 0)
+		got = rx_ring_to(q, &l->mark, pkts, n);
+		if (l->mark.left != 0)
 			return got;
 	}
 	if (h->n != 0 && h->of_vf) {
@@ -205,8 +209,10 @@ rx_late(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 		if (h->n != 0)
 			return got;
 	}
-	for (; got < n && h->late_n != 0; h->late_n--)
+	for (; got < n && l->n != 0; l->n--, h->late_n--)
 		pkts[got++] = h->late[h->late_first++];
+	if (l->n == 0)
+		memmove(l, l + 1, --h->late_vfs * sizeof(*l));
 	return got;
 }
 
@@ -279,6 +285,28 @@ hvn_path_rx_drop(struct hvn_rxq *q)
 	q->stats.dropped += h->n + h->late_n;
 	h->n = 0;
 	h->late_n = 0;
+	h->late_vfs = 0;
+}
+
+/* Where to count what is about to be taken out of a VF. */
+static struct hvn_rx_late *
+next_late(struct hvn_rxq *q)
+{
+	struct hvn_rx_hold *h = &q->hold;
+	const bool behind = h->late_n != 0;
+	struct hvn_ring_mark *older;
+	struct hvn_rx_late *l;
+
+	if (h->late_vfs == HVN_RX_LATE_VFS)
+		return &h->late_vf[HVN_RX_LATE_VFS - 1];
+	l = &h->late_vf[h->late_vfs++];
+	memset(l, 0, sizeof(*l));
+	l->behind = behind;
+	/* What is held is of an earlier one then, and so is its mark. */
+	older = behind && q->path.ring_first != HVN_RING_TURNED ? NULL : rx_older(q);
+	if (older != NULL)
+		l->mark = *older;
+	return l;
 }
 
 bool
@@ -286,30 +314,31 @@ hvn_path_rx_collect(struct hvn_rxq *q, uint16_t vf)
 {
 	const struct rte_eth_dev *dev = &rte_eth_devices[vf];
 	struct hvn_rx_hold *h = &q->hold;
-	struct hvn_ring_mark *older = rx_older(q);
+	struct hvn_rx_late *l;
+	bool there = true;
 	uint16_t got = 0;
 
 	if (h->late == NULL)
 		return false;
-	if (h->late_n == 0) {
-		h->late_mark.left = 0;
-		if (older != NULL)
-			h->late_mark = *older;
-	}
+	l = next_late(q);
 	memmove(h->late, h->late + h->late_first, h->late_n * sizeof(h->late[0]));
 	h->late_first = 0;
 	do {
 		h->late_n += got;
+		l->n += got;
 		/* Closed by somebody else meanwhile? */
-		if (dev->state != RTE_ETH_DEV_ATTACHED)
-			return false;
+		there = dev->state == RTE_ETH_DEV_ATTACHED;
+		if (!there)
+			break;
 		got = RTE_MIN(HVN_RX_LATE - h->late_n, HVN_RX_HOLD + 0u);
 		got = dev->rx_pkt_burst(dev->data->rx_queues[q->queue_id], h->late + h->late_n,
 					got);
 		for (uint16_t i = 0; i < got; i++)
 			h->late[h->late_n + i]->port = q->port_id;
 	} while (got != 0);
-	return h->late_n < HVN_RX_LATE;
+	if (l->n == 0)
+		h->late_vfs--;
+	return there && h->late_n < HVN_RX_LATE;
 }
 
 /* --- transmit --------------------------------------------------------------------------------------- */

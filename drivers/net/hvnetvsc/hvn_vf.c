@@ -147,6 +147,8 @@ switch_path(struct hvn_vf *vf, enum hvn_path_action act)
 		vf->leaving = hvn_vf_now();
 	if (to_vf)
 		hvn_vf_queues_order(vf->p, HVN_RING_FIRST);
+	else
+		hvn_vf_queues_unsaid(vf->p);
 	rc = hvn_nvsp_switch_data_path(vf->p, to_vf ? NVSP_PATH_VF : NVSP_PATH_SYNTHETIC);
 	if (rc != 0 && rc != -ETIMEDOUT) {
 		vf->count.failed++;

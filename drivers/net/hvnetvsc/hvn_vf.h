@@ -125,6 +125,11 @@ void hvn_vf_queues_tx_back(struct hvn_port *p);
 void hvn_vf_queues_room(struct hvn_port *p);
 /* Which path's frames are the older ones. */
 void hvn_vf_queues_order(struct hvn_port *p, enum hvn_ring_first first);
+/*
+ * The host is about to be asked to turn back. If it never said that it had turned to the VF, and
+ * has all the same: what the ring has by now is from before.
+ */
+void hvn_vf_queues_unsaid(struct hvn_port *p);
 /* Wait until no burst is on the path that was in force before. 0 or -EAGAIN: one still is. */
 int hvn_vf_queues_quiesce(struct hvn_vf *vf);
 /*

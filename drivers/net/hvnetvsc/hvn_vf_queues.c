@@ -112,6 +112,19 @@ hvn_vf_queues_order(struct hvn_port *p, enum hvn_ring_first first)
 }
 
 void
+hvn_vf_queues_unsaid(struct hvn_port *p)
+{
+	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
+		struct hvn_rxq *q = p->data->rx_queues[i];
+
+		if (q == NULL || q->path.ring_first != HVN_RING_FIRST)
+			continue;
+		hvn_path_mark_ring(q, &q->path.mark);
+		__atomic_store_n(&q->path.ring_first, (uint8_t)HVN_RING_TURNED, __ATOMIC_RELEASE);
+	}
+}
+
+void
 hvn_vf_queues_tx_back(struct hvn_port *p)
 {
 	uint64_t end = hvn_vf_now() + LEAVE_MS * HVN_NS_PER_MS;
