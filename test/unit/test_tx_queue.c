@@ -127,10 +127,7 @@ __wrap_vmbus_ring_tx_no_room(struct vmbus_ring *r, uint32_t len)
 	const struct hvn_txd *t = fx.txq->txd;
 
 	if (forge)
-		hvn_tx_completed(fx.ch,
-				 (uint64_t)t->id_high << 32 |
-					 (uint32_t)t->desc[t->agg_desc].gen << 16 | t->agg_desc,
-				 NVSP_STATUS_SUCCESS);
+		hvn_tx_completed(fx.ch, t->id_high | t->desc[t->agg_desc].id, NVSP_STATUS_SUCCESS);
 	return __real_vmbus_ring_tx_no_room(r, len);
 }
 

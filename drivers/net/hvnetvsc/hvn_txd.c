@@ -44,6 +44,7 @@ hvn_txd_create(struct hvn_txd **txd, uint16_t nb_desc, int socket)
 	}
 	for (i = 0; i < nb_desc; i++) {
 		t->desc[i].sect = HVN_TXD_NO_SECT;
+		t->desc[i].id = 1u << 16 | i;
 		t->free[i] = (uint16_t)(nb_desc - 1 - i);
 	}
 	t->n_free = nb_desc;
@@ -76,7 +77,7 @@ hvn_txd_start(const struct hvn_txq *q)
 	struct rndis_packet *head;
 	uint32_t i;
 
-	t->id_high = 1u << 16 | queue;
+	t->id_high = (1ull << 16 | queue) << 32;
 	t->send_buf = p->send_buf;
 	t->section_size = caps->section_size;
 	t->n_sect = RTE_MIN(share, (uint32_t)t->nb_desc);
@@ -235,44 +236,45 @@ hvn_tx_completed(struct hvn_chan *ch, uint64_t tid, uint32_t status)
 
 /*
  * Completions of messages of this channel's own queue, of the form that hosts send, from the head
- * of the ring. Everything else is left to hvn_tx_completed().
+ * of the ring: all with one descriptor, and of success. Everything else is left to
+ * hvn_tx_completed().
  */
 uint32_t
 hvn_tx_completed_run(struct hvn_chan *ch)
 {
+	const uint64_t success = NVSP_RNDIS_COMPLETE | (uint64_t)NVSP_STATUS_SUCCESS << 32;
 	struct vmbus_ring *rx = &ch->vc->rx;
 	const uint8_t *pkt = rx->data + rx->index;
 	const uint8_t *const stop = rx->data + (rx->peer >= rx->index ? rx->peer : rx->size);
 	struct hvn_txq *q = ch->index < HVN_QUEUES_MAX ? ch->port->txq[ch->index] : NULL;
-	uint32_t prod, first, failed = 0, len, nb_desc, id_high, mask;
+	uint32_t prod, first, len, nb_desc, mask;
 	struct hvn_txd_desc *descs;
-	uint64_t desc, tid, nvsp;
+	uint64_t desc, tid, id_high;
 	struct hvn_txd *t;
+	uint16_t *done;
 
 	t = q != NULL && q->chan == ch ? q->txd : NULL;
-	if (t == NULL)
+	if (t == NULL || pkt + 32 > stop)
+		return 0;
+	desc = hv_load64(pkt);
+	len = 8 * (uint32_t)(uint16_t)(desc >> 32) + VMBUS_PKT_TRAILER;
+	if ((uint32_t)desc != (VMBUS_PKT_COMPLETION | 2u << 16) || desc >> 32 > 0x1FFFF || len < 32)
 		return 0;
 	descs = t->desc;
+	done = t->done;
 	nb_desc = t->nb_desc;
 	id_high = t->id_high;
 	mask = t->mask;
 	prod = first = t->done_prod;
-	for (; pkt + 32 <= stop; pkt += len) {
-		desc = hv_load64(pkt);
+	for (; pkt + len <= stop; pkt += len) {
 		tid = hv_load64(pkt + 8);
-		nvsp = hv_load64(pkt + 16);
-		if ((uint32_t)desc != (VMBUS_PKT_COMPLETION | 2u << 16) || desc >> 32 > 0x1FFFF ||
-		    (uint32_t)nvsp != NVSP_RNDIS_COMPLETE || tid >> 32 != id_high ||
-		    (uint16_t)tid >= nb_desc || (uint32_t)tid == 0 ||
+		if (hv_load64(pkt) != desc || hv_load64(pkt + 16) != success ||
+		    (tid ^ id_high) >> 32 != 0 || (uint16_t)tid >= nb_desc || (uint32_t)tid == 0 ||
 		    __atomic_load_n(&descs[(uint16_t)tid].expect, __ATOMIC_RELAXED) !=
 			    (uint32_t)tid)
 			break;
-		len = 8 * (uint32_t)(uint16_t)(desc >> 32) + VMBUS_PKT_TRAILER;
-		if (len < 32 || pkt + len > stop)
-			break;
 		descs[(uint16_t)tid].expect = 0;
-		failed += nvsp >> 32 != NVSP_STATUS_SUCCESS;
-		t->done[prod++ & mask] = (uint16_t)tid;
+		done[prod++ & mask] = (uint16_t)tid;
 		/* Release: the descriptor before the index that hands it over. One by one: a
 		 * process may be killed here.
 		 */
@@ -281,7 +283,6 @@ hvn_tx_completed_run(struct hvn_chan *ch)
 	if (prod == first)
 		return 0;
 	q->stats.completions += prod - first;
-	q->stats.failed += failed;
 	__atomic_store_n(&rx->index, vmbus_ring_wrap(rx, (uint32_t)(pkt - rx->data)),
 			 __ATOMIC_RELAXED);
 	return prod - first;

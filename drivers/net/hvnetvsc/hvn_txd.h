@@ -32,7 +32,7 @@ struct hvn_txd_desc {
 	uint32_t sect;	       /* HVN_TXD_NO_SECT: none */
 	uint64_t foreign;      /* completed on another channel: status << 32 | low half of the id */
 	uint64_t hdr_gpa;
-	uint16_t gen;
+	uint32_t id; /* low half of the last id: its own number, below a count that is odd */
 };
 
 /* Longest frame that may be sent unsegmented: the MTU's, with two tags. */
@@ -69,8 +69,8 @@ struct hvn_txd {
 	uint32_t head_len;  /* of head */
 	uint32_t ring_left; /* messages of sections there is room for, at least; within a burst */
 	uint32_t reclaim_at, reclaim_max; /* look for completions when so many are in flight */
-	uint32_t id_high;		  /* upper half of this queue's ids */
 	uint32_t sect_first, sect_count;  /* the queue's share */
+	uint64_t id_high;		  /* of this queue's ids: the upper half */
 	uint16_t nb_desc;
 	int socket;
 
@@ -147,50 +147,55 @@ hvn_txd_put(struct hvn_txd *t, uint16_t d)
 	t->free[t->n_free++] = d;
 }
 
-/* Transmitting lcore: take back what was completed. Returns messages. */
-static inline uint32_t
-hvn_txd_harvest(struct hvn_txq *q)
+/* What was completed, up to prod. */
+static inline void
+hvn_txd_harvest_to(struct hvn_txd *t, const uint32_t prod)
 {
-	struct hvn_txd *t = q->txd;
-	/* Acquire: the descriptors were released before they were pushed. */
-	uint32_t prod = __atomic_load_n(&t->done_prod, __ATOMIC_ACQUIRE);
-	uint32_t n = prod - t->done_cons, n_free = t->n_free, n_sect = t->n_sect, i;
-	struct hvn_txd_desc *desc;
-	uint16_t d;
+	struct hvn_txd_desc *const descs = t->desc, *desc;
+	uint16_t *to = t->free + t->n_free, d;
+	uint32_t *sect = t->sect + t->n_sect;
 
-	for (i = t->done_cons; i != prod; i++) {
+	for (uint32_t i = t->done_cons; i != prod; i++) {
 		d = t->done[i & t->mask];
-		desc = &t->desc[d];
+		desc = &descs[d];
+		*to++ = d;
 		if (likely(desc->mbuf == NULL)) {
-			t->sect[n_sect++] = desc->sect;
-			t->free[n_free++] = d;
+			*sect++ = desc->sect;
 			desc->sect = HVN_TXD_NO_SECT;
 			continue;
 		}
 		rte_pktmbuf_free(desc->mbuf);
 		desc->mbuf = NULL;
-		t->free[n_free++] = d;
 	}
+	t->n_free += prod - t->done_cons;
+	t->n_sect = (uint32_t)(sect - t->sect);
 	t->done_cons = prod;
-	t->n_free = n_free;
-	t->n_sect = n_sect;
+}
+
+/* Transmitting lcore: take back what was completed. */
+static inline void
+hvn_txd_harvest(struct hvn_txq *q)
+{
+	struct hvn_txd *t = q->txd;
+	/* Acquire: the descriptors were released before they were pushed. */
+	const uint32_t prod = __atomic_load_n(&t->done_prod, __ATOMIC_ACQUIRE);
+
+	if (prod != t->done_cons)
+		hvn_txd_harvest_to(t, prod);
 	if (unlikely(__atomic_load_n(&t->foreign_pending, __ATOMIC_RELAXED) != 0))
 		hvn_txd_take_foreign(q);
-	return n;
 }
 
 /* The same until max packets are freed, which is how many were. */
 uint32_t hvn_txd_harvest_some(struct hvn_txq *q, uint32_t max);
 
-/* Give a descriptor an id that was not in use recently. There is a free one. */
+/* Give a descriptor an id that was not in use recently, and never 0. There is a free one. */
 static inline uint16_t
 hvn_txd_get(struct hvn_txd *t)
 {
 	uint16_t d = t->free[--t->n_free];
-	struct hvn_txd_desc *desc = &t->desc[d];
 
-	if (++desc->gen == 0)
-		desc->gen = 1;
+	t->desc[d].id += 2u << 16;
 	return d;
 }
 
@@ -200,8 +205,8 @@ hvn_txd_arm(struct hvn_txd *t, uint16_t d)
 {
 	struct hvn_txd_desc *desc = &t->desc[d];
 
-	desc->expect = (uint32_t)desc->gen << 16 | d;
-	return (uint64_t)t->id_high << 32 | desc->expect;
+	desc->expect = desc->id;
+	return t->id_high | desc->id;
 }
 
 #endif /* HVN_TXD_H */
