@@ -8,7 +8,7 @@ from scapy.all import IP, TCP, UDP, Ether, IPv6, Raw
 
 import capture
 from console import Console, cycle
-from hv import Host
+from hv import Host, until
 from test_errors import GUID
 from test_vlan import Wire
 
@@ -41,6 +41,24 @@ def test_transmit(run, kind):
     app.quit()
     host.end()
     assert queue_sum(host, "tx_csum") == (COUNT if kind == "hw" else 0)
+
+
+def test_flood(run):
+    """Frames as fast as they are taken: what does not come back is what testpmd says it dropped."""
+    count = 40000
+    host = run(Host, nics=[f"port=gen:count={count},proto=mix,ipv6=50,start=command,verify=count"])
+    app = run(Console, host, "--forward-mode=csum", "--txd=64")
+    app.do("start")
+    host.command("start", nic=0)
+    until(lambda: app.stats()["RX-packets"] == count, "all frames")
+    text = app.do("stop")
+    sent, dropped = (int(re.search(rf"TX-{what}: (\d+)", text)[1])
+                     for what in ("packets", "dropped"))
+    assert sent + dropped == count
+    until(lambda: host.port()["received"] == sent, "those that were sent")
+    assert host.port()["damaged"] == host.port()["reordered"] == 0
+    app.quit()
+    host.end()
 
 
 @pytest.mark.parametrize("nic", ["", "nvsp-max=4,"])
