@@ -201,6 +201,27 @@ def test_stock_driver(tmp, run):
     assert broken and all(b.endswith("transaction id 0") for b in broken), broken
 
 
+def test_link_told_early(rig):
+    """What was indicated while the session began counts for more than the answer to a query; said
+    twice it is no news."""
+    def answer(request):
+        return [rndis.query_reply(request, rndis.SUCCESS, config.NicConfig.mac),
+                rndis.indication(rndis.MEDIA_DISCONNECT, b"")]
+
+    r = rig(second.NicConfig(answers={rndis.PERMANENT_MAC: answer}), cls=Console).up()
+    assert r.program.info()["Link status"] == "down"
+    with r.host.lock:
+        for status, data in ((rndis.MEDIA_CONNECT, b""), (rndis.MEDIA_CONNECT, b""),
+                             (rndis.LINK_SPEED_CHANGE, struct.pack("<I", 25000 * 10000))):
+            r.nic.session.control.send(rndis.indication(status, data))
+    for _ in range(2):
+        r.program.expect("link state change event")
+    info = r.program.info()
+    assert (info["Link status"], info["Link speed"]) == ("up", "25 Gbps")
+    assert r.program.text.count("link state change event") == 2
+    r.program.quit()
+
+
 def test_refused_rss(rig):
     """A table that the host refuses changes nothing: the one before is in force again."""
     r = rig(second.NicConfig(queues=4), cls=Console, queues=2).up()

@@ -413,43 +413,6 @@ scatter(void **state)
 	expect_ack(2, NVSP_STATUS_FAILURE);
 }
 
-static void
-coalesced(void **state)
-{
-	struct rte_mbuf *m[BURST];
-	uint64_t r[4];
-
-	RTE_SET_USED(state);
-	r[0] = host_piece(0, RNDIS_PKTID_FIRST, 9, 0, 1400);
-	r[1] = host_piece(1, 0, 9, 1400, 1400);
-	r[2] = host_piece(2, RNDIS_PKTID_LAST, 9, 2800, 10);
-	r[3] = host_slot(3, 3, 60, 0, NULL);
-	host_xfer(1, 4, r);
-	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 2);
-	assert_true((m[0]->ol_flags & RTE_MBUF_F_RX_LRO) != 0);
-	assert_int_equal(m[0]->tso_segsz, 1400 - RTE_ETHER_HDR_LEN);
-	expect_frame(m[0], 9, 2810);
-	expect_frame(m[1], 3, 60);
-	expect_ack(1, NVSP_STATUS_SUCCESS);
-
-	/* T47: middle without first; no last; a plain frame in between. */
-	host_xfer(2, 1, &r[1]);
-	host_xfer(3, 2, r);
-	host_xfer(4, 1, &r[2]);
-	r[1] = r[3];
-	host_xfer(5, 3, r);
-	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
-	expect_frame(m[0], 3, 60);
-	assert_int_equal(fx.ch->invalid[HVN_INV_RSC], 5);
-	for (uint64_t tid = 2; tid <= 5; tid++) {
-		struct vmbus_ring_pkt pkt;
-
-		assert_int_equal(host_peek(&pkt), 1);
-		assert_int_equal(pkt.tid, tid);
-		host_release(&pkt);
-	}
-}
-
 /* What is not a frame is handled behind frames that wait, once; the frames stay in order. */
 static void
 scan_ahead(void **state)
@@ -671,7 +634,6 @@ main(void)
 		cmocka_unit_test_setup_teardown(usual, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(vlan, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(scatter, fx_big, fx_close),
-		cmocka_unit_test_setup_teardown(coalesced, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(scan_ahead, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(stopped, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(no_mbufs, fx_big, fx_close),
