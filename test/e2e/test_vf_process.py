@@ -68,10 +68,8 @@ def stopped(pid):
     return all(t.read_text().rpartition(")")[2].split()[0] == "T" for t in tasks)
 
 
-@pytest.mark.parametrize("sig, word", [(signal.SIGKILL, "ended"), (signal.SIGSTOP, "stopped")])
-def test_does_not_block(both, sig, word):
-    """It ends, or stops for long, in the middle of a burst."""
-    host, app, one, other = both
+def hang(host, one, other, sig):
+    """The secondary gets a signal in the middle of a burst on the VF."""
     sends(host, one, "vf")
     one.do("hang")
     until(lambda: one.state()["hung"] == "1", "a burst that does not end")
@@ -81,9 +79,45 @@ def test_does_not_block(both, sig, word):
     else:
         until(lambda: stopped(other.proc.pid), "every thread is stopped")
     one.do("go")
+
+
+def test_killed(both):
+    """It ends in the middle of a burst."""
+    host, app, one, other = both
+    hang(host, one, other, signal.SIGKILL)
     host.command("vf", nic=0, action="remove")
-    app.expect(f"process {other.proc.pid} {word} in a burst on the VF")
+    app.expect(f"process {other.proc.pid} ended in a burst on the VF")
     app.expect("is given up")
     vf.wait_path(host, "synthetic")
     assert "RX-packets" in app.do("show port stats 0")
-    other.kill()
+
+
+@pytest.mark.parametrize("line", ["", "port config all rxd 256"])
+def test_asleep(both, line):
+    """It stops there for long: the path changes, and the port restarts with other queues; but what
+    it uses of the VF is left to it, until it goes on.
+    """
+    host, app, one, other = both
+    hang(host, one, other, signal.SIGSTOP)
+    host.command("vf", nic=0, action="remove")
+    vf.wait_path(host, "synthetic")
+    app.expect(f"process {other.proc.pid} is stopped in a burst on the VF")
+    assert "RX-packets" in app.do("show port stats 0")
+    if line:
+        app.restart(line)
+        assert "is left to it" in app.text
+    vf.add(host, 2)
+    app.expect("associates VF serial 2")
+    # As it was it can be used again; for other queues it would have to be stopped.
+    vf.wait_path(host, "synthetic" if line else "vf")
+    assert one.state()["started"] == "1" and "given up" not in app.text
+    os.kill(other.proc.pid, signal.SIGCONT)
+    vf.wait_path(host, "vf")
+    app.restart()
+    sends(host, one, "vf")
+    vf.remove(host, app)
+    sends(host, one, "synthetic")
+    other.type("stop")
+    other.expect("testpmd> ")
+    other.type("quit")
+    assert other.wait() == 0

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Bursts of a queue that uses a VF, of which the test plays the data path. */
+#include <signal.h>
+#include <sys/prctl.h>
+
 #include "datapath_fixture.h"
 #include "hvn_path_inline.h"
 #include "hvn_rx.h"
@@ -305,6 +308,45 @@ turned_back_at_once(void **state)
 	expect_lens(5, (const uint32_t[]){ 100, 100, 60, 200, 200 });
 }
 
+/* A process is stopped in a burst on the VF: it finds the queue, and what was held, as they were. */
+static void
+left_on_vf(void **state)
+{
+	struct hvn_rxq *q = fx.rxq;
+	pid_t other = fork();
+
+	RTE_SET_USED(state);
+	assert_true(other >= 0);
+	if (other == 0) {
+		/* Not longer than a test that fails. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		alarm(60);
+		pause();
+		_exit(0);
+	}
+	fx.rxq->path.vf_port = VF;
+	fx.rxq->path.ring_first = HVN_RING_LAST;
+	vf_frames = 1;
+	assert_true(host_frames(1, 1, 2, 100));
+	expect_lens(1, (const uint32_t[]){ 60 });
+	assert_int_equal(q->hold.n, 2);
+	q->path.busy = (uint32_t)other;
+	hvn_rxq_stop(q);
+	assert_int_equal(q->hold.n, 2);
+	assert_int_equal(hvn_rxq_start(q), -EBUSY);
+	hvn_rx_queue_release(&fx.dev, 0);
+	assert_int_equal(fx.port.n_left_on_vf, 1);
+	assert_ptr_equal(fx.port.left_on_vf[0], &q->path.busy);
+	/* It has ended: as a queue like any other. */
+	kill(other, SIGKILL);
+	assert_int_equal(waitpid(other, NULL, 0), other);
+	fx.data.rx_queues[0] = q;
+	fx.port.n_left_on_vf = 0;
+	assert_int_equal(hvn_rxq_start(q), 0);
+	hvn_rxq_stop(q);
+	assert_int_equal(q->hold.n, 0);
+}
+
 /* Packets are prepared for both paths, also while the queue turns; a VF need not prepare any. */
 static void
 prepare(void **state)
@@ -459,6 +501,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(late_behind_older, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(late_again, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(turned_back_at_once, open_vf, close_vf),
+		cmocka_unit_test_setup_teardown(left_on_vf, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(prepare, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(waiting, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(sending, open_vf, close_vf),

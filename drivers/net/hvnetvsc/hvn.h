@@ -278,6 +278,7 @@ struct hvn_txq {
 	bool started;
 	bool deferred;
 	bool released; /* by ethdev, while the host still held packets */
+	bool left;     /* a process that is stopped inside has it: not to be freed */
 	struct hvn_queue_path path;
 	struct hvn_lock asking; /* who asks the VF what its queue holds */
 	struct hvn_tx_stats stats __rte_cache_aligned;
@@ -329,6 +330,8 @@ struct hvn_rss {
 	uint16_t reta[NDIS_RSS_RETA_MAX];
 	bool reta_set; /* by the application: kept over restart */
 };
+
+#define HVN_LEFT_ON_VF 128
 
 struct hvn_ctrl; /* hvn_ctrl.h */
 struct hvn_vf;	 /* private to the primary process: hvn_vf.h */
@@ -397,6 +400,9 @@ struct hvn_port {
 	struct hvn_chan *shut; /* closed, not yet freed, with secondaries: hvn_leave.c */
 	struct hvn_ctrl *ctrl;
 	struct hvn_vf *vf;
+	/* Marks in queues that are left to a process which is stopped on the VF: hvn_leave.h. */
+	uint32_t *left_on_vf[HVN_LEFT_ON_VF];
+	uint32_t n_left_on_vf;
 	rte_spinlock_recursive_t ctrl_lock;
 };
 

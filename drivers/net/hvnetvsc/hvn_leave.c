@@ -39,6 +39,56 @@ is_kept_for_long(const struct hvn_lock *l)
 	return false;
 }
 
+/* --- on the VF ------------------------------------------------------------------------------------ */
+
+static bool
+is_on_vf(const struct hvn_queue_path *path, const struct hvn_lock *asking, bool now)
+{
+	const uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * LOCK_MS;
+
+	while (hvn_process_elsewhere(__atomic_load_n(&path->busy, __ATOMIC_RELAXED)) ||
+	       is_kept(asking)) {
+		if (now || rte_rdtsc() > end)
+			return true;
+		rte_delay_us_sleep(20);
+	}
+	return false;
+}
+
+bool
+hvn_rxq_on_vf(const struct hvn_rxq *q, bool now)
+{
+	return is_on_vf(&q->path, &q->asking, now);
+}
+
+bool
+hvn_txq_on_vf(const struct hvn_txq *q, bool now)
+{
+	return is_on_vf(&q->path, &q->asking, now);
+}
+
+static void
+keep_mark(struct hvn_port *p, uint32_t *mark)
+{
+	if (!hvn_process_elsewhere(__atomic_load_n(mark, __ATOMIC_RELAXED)))
+		return;
+	/* More than there is room for: the VF is never had back. */
+	if (p->n_left_on_vf < HVN_LEFT_ON_VF)
+		p->left_on_vf[p->n_left_on_vf] = mark;
+	p->n_left_on_vf++;
+}
+
+void
+hvn_leave_vf(struct hvn_port *p, struct hvn_queue_path *path, struct hvn_lock *asking)
+{
+	/* Its next burst is not on the VF. */
+	__atomic_store_n(&path->vf_port, RTE_MAX_ETHPORTS, __ATOMIC_RELEASE);
+	keep_mark(p, &path->busy);
+	keep_mark(p, &asking->owner);
+}
+
+/* --- channels ------------------------------------------------------------------------------------- */
+
 bool
 hvn_chan_in_use(struct hvn_chan *ch)
 {
@@ -51,10 +101,13 @@ hvn_leave_needed(struct hvn_port *p)
 	for (uint16_t i = 0; i < p->n_chans; i++)
 		if (hvn_chan_in_use(p->chan[i]))
 			return true;
+	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++)
+		if (p->data->rx_queues[i] != NULL && hvn_rxq_on_vf(p->data->rx_queues[i], false))
+			return true;
 	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
 		const struct hvn_txq *q = p->data->tx_queues[i];
 
-		if (q != NULL && hvn_process_elsewhere(q->txd->inside))
+		if (q != NULL && (hvn_process_elsewhere(q->txd->inside) || hvn_txq_on_vf(q, false)))
 			return true;
 	}
 	return false;
@@ -64,9 +117,10 @@ hvn_leave_needed(struct hvn_port *p)
 static void
 replace_rxq(struct hvn_port *p, uint16_t id)
 {
-	const struct hvn_rxq *old = p->data->rx_queues[id];
+	struct hvn_rxq *old = p->data->rx_queues[id];
 	struct hvn_rxq *q;
 
+	hvn_leave_vf(p, &old->path, &old->asking);
 	q = rte_malloc_socket("hvn_rxq", sizeof(*q), RTE_CACHE_LINE_SIZE, p->data->numa_node);
 	if (q != NULL) {
 		*q = *old;
@@ -87,9 +141,10 @@ replace_rxq(struct hvn_port *p, uint16_t id)
 static void
 replace_txq(struct hvn_port *p, uint16_t id)
 {
-	const struct hvn_txq *old = p->data->tx_queues[id];
+	struct hvn_txq *old = p->data->tx_queues[id];
 	struct hvn_txq *q;
 
+	hvn_leave_vf(p, &old->path, &old->asking);
 	q = rte_malloc_socket("hvn_txq", sizeof(*q), RTE_CACHE_LINE_SIZE, p->data->numa_node);
 	if (q != NULL) {
 		*q = *old;
@@ -157,12 +212,21 @@ hvn_leave(struct hvn_port *p)
 		if (i < p->data->nb_rx_queues && p->data->rx_queues[i] != NULL)
 			replace_rxq(p, i);
 	}
+	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
+		const struct hvn_rxq *q = p->data->rx_queues[i];
+
+		if (q == NULL || !hvn_rxq_on_vf(q, true))
+			continue;
+		any = true;
+		replace_rxq(p, i);
+	}
 	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
 		const struct hvn_txq *q = p->data->tx_queues[i];
 
-		if (q == NULL || !txq_in_use(q))
+		if (q == NULL || !(txq_in_use(q) || hvn_txq_on_vf(q, true)))
 			continue;
 		any = true;
+		/* Back from the VF, a burst looks at what it has in the ring. */
 		if (q->chan != NULL) {
 			q->chan->left = true;
 			hv_vmbus_channel_keep(hvn_vdev(p), q->chan->vc);

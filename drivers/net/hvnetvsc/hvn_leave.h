@@ -13,10 +13,20 @@
 
 #include "hvn.h"
 
+/*
+ * Is a process that is stopped in a burst on the VF of this queue, or asking the VF something? Then
+ * the VF is left to it too, and used by nobody until the burst is over. now: do not wait for a burst of
+ * a process that runs.
+ */
+bool hvn_rxq_on_vf(const struct hvn_rxq *q, bool now);
+bool hvn_txq_on_vf(const struct hvn_txq *q, bool now);
+/* Such a queue goes out of use: remember who is on the VF. Its memory must not be freed any more. */
+void hvn_leave_vf(struct hvn_port *p, struct hvn_queue_path *path, struct hvn_lock *asking);
+
 /* Does a process that is stopped use this channel? */
 bool hvn_chan_in_use(struct hvn_chan *ch);
 
-/* ... or any channel or transmit queue of the port: the session cannot go on. */
+/* ... or any channel or queue of the port: the session cannot go on. */
 bool hvn_leave_needed(struct hvn_port *p);
 
 /*

@@ -6,6 +6,7 @@
 #include <rte_malloc.h>
 
 #include "hvn_copy.h"
+#include "hvn_leave.h"
 #include "hvn_path_inline.h"
 #include "hvn_txd.h"
 
@@ -113,8 +114,10 @@ hvn_rx_queue_release(struct rte_eth_dev *dev, uint16_t id)
 		return;
 	dev->data->rx_queues[id] = NULL;
 	hvn_rxq_stop(q);
-	if (q->left)
+	if (q->left) {
+		hvn_leave_vf(q->port, &q->path, &q->asking);
 		return;
+	}
 	rte_free(q->hold.late);
 	rte_free(q);
 }
@@ -172,6 +175,8 @@ txq_free(struct hvn_txq *q, bool closed)
 	const struct hvn_port *p = q->port;
 
 	hvn_txq_reclaim(q);
+	if (q->left)
+		return;
 	/* Whoever looks up a completion that the host made up may have found it just now. */
 	for (uint16_t i = 0; i < p->n_chans && !closed; i++)
 		if (hvn_chan_lock_in(p->chan[i]))
@@ -189,6 +194,9 @@ hvn_tx_queue_release(struct rte_eth_dev *dev, uint16_t id)
 		return;
 	dev->data->tx_queues[id] = NULL;
 	q->started = false;
+	q->left = hvn_txq_on_vf(q, false);
+	if (q->left)
+		hvn_leave_vf(q->port, &q->path, &q->asking);
 	if (q->chan != NULL && !hvn_process_elsewhere(q->txd->inside))
 		hvn_txd_harvest(q);
 	/*
@@ -282,6 +290,8 @@ hvn_rxq_start(struct hvn_rxq *q)
 	struct hvn_port *p = q->port;
 	struct hvn_chan *ch;
 
+	if (q->left && hvn_rxq_on_vf(q, true))
+		return -EBUSY;
 	q->started = true;
 	/* Fewer channels were granted than asked for: nothing will come in here. */
 	if (q->queue_id >= p->n_chans)
@@ -322,22 +332,23 @@ void
 hvn_rxq_stop(struct hvn_rxq *q)
 {
 	struct hvn_chan *ch = q->chan;
+	bool locked;
 
 	q->started = false;
 	q->chan = NULL;
 	q->windex = &q->nothing;
 	q->idle_at = q->nothing;
-	if (ch != NULL && !hvn_chan_lock_in(ch)) {
-		/* Held by a process that is stopped: its burst goes on with what it has. */
+	q->left |= hvn_rxq_on_vf(q, false);
+	locked = ch != NULL && hvn_chan_lock_in(ch);
+	if (ch != NULL) {
 		ch->rxq = NULL;
-		q->left = true;
+		q->left |= !locked;
 	}
-	if (q->left)
+	/* Held by a process that is stopped: its burst goes on with what it has. */
+	if (!q->left)
+		hvn_path_rx_drop(q);
+	if (!locked)
 		return;
-	hvn_path_rx_drop(q);
-	if (ch == NULL)
-		return;
-	ch->rxq = NULL;
 	rte_pktmbuf_free(ch->rsc_head);
 	ch->rsc_head = NULL;
 	hvn_lock_release(&ch->in_lock);

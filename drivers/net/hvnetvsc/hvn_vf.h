@@ -40,6 +40,7 @@ struct hvn_vf {
 	bool gone[RTE_MAX_ETHPORTS];
 	bool polled;		/* it has no removal interrupt: it is asked whether it is there */
 	uint64_t foreign_since; /* ns: another process seems to be inside the VF since then */
+	bool foreign_stopped;	/* ... for long: nobody waits for it any more */
 	bool halted;		/* bursts receive nothing until it is emptied */
 	bool abandoned;		/* ... and never came out: a queue may be half changed */
 	uint64_t owner;

@@ -278,7 +278,8 @@ hvn_vf_unclaim(struct hvn_vf *vf)
 	unregister(RTE_ETH_ALL, RTE_ETH_EVENT_INTR_RMV, on_gone, vf);
 	unregister(RTE_ETH_ALL, RTE_ETH_EVENT_NEW, on_new, vf);
 	for (uint16_t port = 0; port < RTE_MAX_ETHPORTS; port++)
-		if (is_own(vf, port))
+		/* One that could not be given up is nobody's to use. */
+		if (port != vf->port && is_own(vf, port))
 			rte_eth_dev_owner_unset(port, vf->owner);
 }
 

@@ -15,7 +15,7 @@
 #define PLANNED_MS 2000 /* ... if nobody suffers by the wait: what it gives to the VF is not lost */
 #define DRAIN_MS   200	/* for frames in the VF's receive queues: an application that polls */
 #define LEAVE_MS   2	/* for what the VF was given to send */
-#define FOREIGN_MS 2000 /* another process's burst that is not over by then never will be */
+#define FOREIGN_MS 2000 /* a burst that is not over by then is one of a process that is stopped */
 
 int
 hvn_vf_init_process(void)
@@ -134,7 +134,10 @@ hvn_vf_queues_tx_back(struct hvn_port *p)
 			rte_delay_us_sleep(20);
 }
 
-/* Did the process that marked a queue end, or stop for so long that it cannot be waited for? */
+/*
+ * Did the process that marked a queue end? One that is stopped goes on one day, in the VF's functions:
+ * nothing of the VF may be freed until then. One that counts processes by itself is taken for dead.
+ */
 static bool
 abandoned(struct hvn_vf *vf, uint32_t pid)
 {
@@ -146,9 +149,18 @@ abandoned(struct hvn_vf *vf, uint32_t pid)
 		vf->foreign_since = hvn_vf_now();
 	if (!dead && hvn_vf_now() - vf->foreign_since < FOREIGN_MS * HVN_NS_PER_MS)
 		return false;
+	if (!dead && ((pid | hvn_lock_self) & HVN_LOCK_ALIEN) == 0) {
+		if (!vf->foreign_stopped)
+			HVN_LOG(ERR,
+				"port %u: process %u is stopped in a burst on the VF, which is "
+				"kept until it goes on",
+				vf->p->port_id, pid);
+		vf->foreign_stopped = true;
+		return false;
+	}
 	vf->abandoned = true;
-	HVN_LOG(ERR, "port %u: process %u %s in a burst on the VF: it is waited for no longer",
-		vf->p->port_id, pid, dead ? "ended" : "stopped");
+	HVN_LOG(ERR, "port %u: process %u ended in a burst on the VF: it is waited for no longer",
+		vf->p->port_id, pid);
 	return true;
 }
 
@@ -166,6 +178,8 @@ wait_idle(struct hvn_vf *vf, uint32_t *busy, uint64_t soon, uint64_t end)
 	uint32_t pid;
 
 	while ((pid = __atomic_load_n(busy, __ATOMIC_ACQUIRE)) != 0) {
+		if (vf->foreign_stopped && hvn_process_elsewhere(pid))
+			return -EAGAIN;
 		if (abandoned(vf, pid))
 			__atomic_compare_exchange_n(busy, &pid, 0, false, __ATOMIC_RELAXED,
 						    __ATOMIC_RELAXED);
@@ -175,6 +189,21 @@ wait_idle(struct hvn_vf *vf, uint32_t *busy, uint64_t soon, uint64_t end)
 			rte_delay_us_sleep(20);
 	}
 	return 0;
+}
+
+/* The same of queues that were replaced under a process that is stopped. */
+static int
+wait_left(struct hvn_vf *vf, uint64_t soon, uint64_t end)
+{
+	struct hvn_port *p = vf->p;
+	int rc = p->n_left_on_vf > HVN_LEFT_ON_VF ? -EAGAIN : 0;
+
+	while (rc == 0 && p->n_left_on_vf != 0) {
+		rc = wait_idle(vf, p->left_on_vf[p->n_left_on_vf - 1], soon, end);
+		if (rc == 0)
+			p->n_left_on_vf--;
+	}
+	return rc;
 }
 
 /*
@@ -210,7 +239,11 @@ hvn_vf_queues_quiesce(struct hvn_vf *vf)
 			rc = wait_idle(vf, &q->asking.owner, soon, end);
 	}
 	if (rc == 0)
+		rc = wait_left(vf, soon, end);
+	if (rc == 0) {
 		vf->foreign_since = 0;
+		vf->foreign_stopped = false;
+	}
 	return rc;
 }
 
