@@ -72,6 +72,7 @@ struct channel {
 	bool failed;	      /* fatal protocol error: not polled until closed and opened again */
 	bool asleep;	      /* rx is not read before the guest signals */
 	bool blocked;	      /* waits for room in tx: channel_wait_room() */
+	bool forged;	      /* a command wrote into the rings' headers */
 	uint64_t interrupts;  /* sent to the guest */
 	uint64_t doorbells;   /* received from the guest */
 	uint64_t superfluous; /* doorbells with nothing to say */

@@ -78,6 +78,8 @@ cmd_ring_word(struct nic_queue *q, json_t *request, json_t *reply)
 					    : NULL;
 	if (at == NULL)
 		return json_refuse(reply, "ring-word: word=write|read|mask|pending|feature");
+	/* The words are not what the guest, or the host, made of them. */
+	q->chan->forged = true;
 	__atomic_store_n(at, (uint32_t)json_arg_u64(request, "value", UINT32_MAX),
 			 __ATOMIC_RELEASE);
 	channel_signal(q->chan);

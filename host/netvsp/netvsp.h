@@ -375,6 +375,7 @@ void tx_complete(struct nic_queue *q, uint64_t tid, uint32_t section, uint32_t s
 void tx_flush(struct nic_queue *q);
 void tx_published(struct nic_queue *q);
 bool tx_room(struct nic_queue *q);
+bool tx_outstanding(const struct nic_queue *q, uint64_t tid);
 bool tx_section_take(struct nic_queue *q, uint32_t section);
 void tx_section_release(struct nic_queue *q, uint32_t section);
 

@@ -148,8 +148,10 @@ offload_set(struct nic *nic, const uint8_t *in, uint32_t len)
 	struct ndis_offload_params p = { 0 };
 	uint32_t size;
 
-	if (len < sizeof(p.hdr))
+	if (len < sizeof(p.hdr)) {
+		rndis_bad_object(nic, in, len, "shorter than an object's header");
 		return RNDIS_STATUS_FAILURE;
+	}
 	memcpy(&p.hdr, in, sizeof(p.hdr));
 	size = p.hdr.size;
 	if (p.hdr.type != NDIS_OBJECT_DEFAULT || p.hdr.revision < 1 || size < 20 || size > len)
@@ -164,11 +166,11 @@ offload_set(struct nic *nic, const uint8_t *in, uint32_t len)
 	    !set_csum(&on, &sup, OFFL_UDP6, p.udp6_csum) ||
 	    !set_switch(&on.lso4, sup.lso4, p.lsov2_ip4) ||
 	    !set_switch(&on.lso6, sup.lso6, p.lsov2_ip6))
-		return RNDIS_STATUS_INVALID_DATA;
+		return rndis_bad_object(nic, in, len, "a value that is none of the enumeration");
 	if (size >= NDIS_OFFLOAD_PARAMS_SIZE_REV2 + 2 &&
 	    (!set_switch(&on.rsc4, sup.rsc4, p.rsc_ip4) ||
 	     !set_switch(&on.rsc6, sup.rsc6, p.rsc_ip6)))
-		return RNDIS_STATUS_INVALID_DATA;
+		return rndis_bad_object(nic, in, len, "a value that is none of the enumeration");
 	/* RSC also needs the capability of NVSP 6.1. */
 	if (nic->version < NVSP_VERSION_6_1 || (nic->caps & NVSP_CAP_RSC) == 0)
 		on.rsc4 = on.rsc6 = false;
@@ -181,8 +183,10 @@ offload_encap(struct nic *nic, const uint8_t *in, uint32_t len)
 {
 	struct ndis_offload_encap e;
 
-	if (len < sizeof(e))
+	if (len < sizeof(e)) {
+		rndis_bad_object(nic, in, len, "shorter than offload encapsulation");
 		return RNDIS_STATUS_FAILURE;
+	}
 	memcpy(&e, in, sizeof(e));
 	if (e.hdr.type != NDIS_OBJECT_OFFLOAD_ENCAP || e.hdr.revision < 1)
 		return rndis_bad_object(nic, in, len, "no object of offload encapsulation");
@@ -240,8 +244,10 @@ offload_config_param(struct nic *nic, const uint8_t *in, uint32_t len)
 	char name[128], value[128];
 	unsigned int v;
 
-	if (len < sizeof(p))
+	if (len < sizeof(p)) {
+		rndis_bad_object(nic, in, len, "shorter than a parameter's fixed part");
 		return RNDIS_STATUS_FAILURE;
+	}
 	memcpy(&p, in, sizeof(p));
 	if (p.name_off > len || p.name_len > len - p.name_off || p.name_len > 255 ||
 	    p.value_off > len || p.value_len > len - p.value_off || p.value_len > 255)

@@ -88,6 +88,10 @@ complete_receive(struct nic_queue *q, const struct vmbus_ring_pkt *pkt)
 {
 	struct nvsp_rndis_complete m;
 
+	if (pkt->flags != 0)
+		host_violation(q->chan->part, "rx.complete-flags", pkt->body, pkt->payload_len,
+			       "nic %u queue %u: a completion that asks for one", q->nic->index,
+			       q->index);
 	/* The only other completion a guest has reason for is that of a message about its VF. */
 	if (q->index == 0 && vf_completed(q->nic, pkt->tid))
 		return true;
@@ -121,6 +125,19 @@ packet(struct nic_queue *q, const struct vmbus_ring_pkt *pkt)
 	}
 }
 
+/* Hosts skip the word behind a packet, which says where it started. */
+static void
+check_trailer(struct nic_queue *q, const struct vmbus_ring_pkt *pkt)
+{
+	const struct vmbus_ring *rx = &q->chan->rx;
+	uint64_t word = hv_load64(rx->data + vmbus_ring_wrap(rx, rx->index + pkt->len));
+
+	if (word != (uint64_t)rx->index << 32)
+		host_violation(q->chan->part, "ring.trailer", &word, sizeof(word),
+			       "nic %u queue %u: trailer of the packet at %u", q->nic->index,
+			       q->index, rx->index);
+}
+
 /* Drain the guest's ring. Returns how many packets. */
 static unsigned int
 drain(struct nic_queue *q)
@@ -152,6 +169,7 @@ drain(struct nic_queue *q)
 		}
 		if (!packet(q, &pkt))
 			break;
+		check_trailer(q, &pkt);
 		vmbus_ring_rx_release(rx, &pkt);
 		n++;
 	}

@@ -167,6 +167,15 @@ rndis_bad_object(struct nic *nic, const void *in, uint32_t len, const char *what
 	return RNDIS_STATUS_INVALID_DATA;
 }
 
+/* What no host looks at, and a guest has no other value for. */
+static void
+check_field(struct nic_queue *q, const uint8_t *msg, uint32_t len, bool good, const char *what)
+{
+	if (!good)
+		host_violation(q->chan->part, "rndis.field", msg, len, "nic %u: %s", q->nic->index,
+			       what);
+}
+
 static uint32_t
 queued(struct nic_queue *q, const void *msg, uint32_t len)
 {
@@ -196,6 +205,7 @@ on_initialize(struct nic_queue *q, const uint8_t *msg, uint32_t len)
 	if (len < sizeof(m))
 		return bad(q, "rndis.short", msg, len, "INITIALIZE too short");
 	memcpy(&m, msg, sizeof(m));
+	check_field(q, msg, len, m.major == 1 && m.minor == 0, "INITIALIZE of no version 1.0");
 	if (nic->rndis_ready)
 		return bad(q, "rndis.initialize-twice", msg, len, "second INITIALIZE");
 	r.request_id = m.request_id;
@@ -218,6 +228,7 @@ on_query(struct nic_queue *q, const uint8_t *msg, uint32_t len)
 	if (len < sizeof(m))
 		return bad(q, "rndis.short", msg, len, "QUERY too short");
 	memcpy(&m, msg, sizeof(m));
+	check_field(q, msg, len, m.vc_handle == 0, "QUERY with a VC handle");
 	if (room > q->nic->slot_size - sizeof(r))
 		room = q->nic->slot_size - (uint32_t)sizeof(r);
 	r.request_id = m.request_id;
@@ -244,6 +255,7 @@ on_set(struct nic_queue *q, const uint8_t *msg, uint32_t len)
 	if (len < sizeof(m) || rndis_parse_request(msg, len, &off, &size) != 0)
 		return bad(q, "rndis.short", msg, len, "SET too short for its buffer");
 	memcpy(&m, msg, sizeof(m));
+	check_field(q, msg, len, m.vc_handle == 0, "SET with a VC handle");
 	/* OpenVMM looks for the data right behind the request, wherever the offset points. */
 	if (size != 0 && off != sizeof(m))
 		host_violation(q->chan->part, "rndis.set-offset", msg, len,

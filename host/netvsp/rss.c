@@ -96,6 +96,9 @@ rss_set(struct nic *nic, const uint8_t *in, uint32_t len)
 		return RNDIS_STATUS_FAILURE;
 	}
 	memcpy(&p, in, sizeof(p));
+	/* OpenVMM does not look at the header: it is obeyed. Of the size guests have two opinions. */
+	if (p.hdr.type != NDIS_OBJECT_RSS_PARAMETERS || p.hdr.revision < 1)
+		rndis_bad_object(nic, in, len, "no object of RSS parameters");
 	if ((p.flags & NDIS_RSS_FLAG_DISABLE) != 0 || (p.hash_info & 0xFFu) == 0) {
 		rss->enabled = false;
 		return RNDIS_STATUS_SUCCESS;

@@ -40,6 +40,9 @@ subchannel_request(struct nic_queue *q, const struct vmbus_ring_pkt *pkt,
 		host_violation(q->chan->part, "nvsp.subchannel-twice", pkt->body, pkt->payload_len,
 			       "nic %u: second request of a session: real hosts lose the data path",
 			       nic->index);
+	if (m->op_or_status != NVSP_SUBCHANNEL_ALLOCATE)
+		host_violation(q->chan->part, "nvsp.subchannel-op", pkt->body, pkt->payload_len,
+			       "nic %u: operation %u is none", nic->index, m->op_or_status);
 	if (m->op_or_status == NVSP_SUBCHANNEL_ALLOCATE && n < nic->opt.queues &&
 	    nic->slots != NULL && (nic->slot_count - NIC_CTRL_SLOTS) / (n + 1) >= 1) {
 		r.op_or_status = NVSP_STATUS_SUCCESS;

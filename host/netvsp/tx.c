@@ -12,6 +12,16 @@ tx_room(struct nic_queue *q)
 	return !q->tx_full && q->n_done < NIC_BURST;
 }
 
+/* Does a send with this id wait for its completion? What waits for the port is not looked at. */
+bool
+tx_outstanding(const struct nic_queue *q, uint64_t tid)
+{
+	for (unsigned int i = 0; i < q->n_comp; i++)
+		if (q->comp[(q->comp_head + i) % NIC_TX_QUOTA].tid == tid)
+			return true;
+	return false;
+}
+
 /* The section holds a send from now until its completion is published. */
 bool
 tx_section_take(struct nic_queue *q, uint32_t section)

@@ -54,6 +54,9 @@ check_frame(struct nic_queue *q, const struct frame *f, const uint8_t *base)
 	const struct rndis_pkt_info *i = &f->info;
 	uint32_t max = q->nic->mtu + 4; /* a tag may be in the bytes */
 
+	/* Microsoft's pages ask for it; no host is known to look. */
+	if ((i->data_off & 3) != 0)
+		tx_broken(q, "tx.data-offset", base + f->at, 44, "frame at no multiple of 4");
 	if (i->data_len < 14)
 		return tx_broken(q, "tx.frame-short", base + f->at, 44, "frame below 14 bytes");
 	if (i->data_len > max && (i->present & RNDIS_INFO_LSO) == 0)
@@ -399,6 +402,9 @@ tx_rndis(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct nvs
 	if (!q->nic->rndis_ready)
 		tx_broken(q, "rndis.order", pkt->body, pkt->payload_len,
 			  "a frame before INITIALIZE");
+	if (s.tid == 0 || tx_outstanding(q, s.tid))
+		tx_broken(q, "tx.id", pkt->body, pkt->payload_len,
+			  "transaction id 0, or of a send without its completion");
 	if (!tx_section_take(q, s.section))
 		tx_broken(q, "tx.section-busy", pkt->body, pkt->payload_len,
 			  "a section is used before its completion");

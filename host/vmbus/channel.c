@@ -338,6 +338,19 @@ check_vp(struct vchan *c, uint32_t vp)
 			       part->n_vps);
 }
 
+/* Without it a host does not say when there is room again. */
+static void
+check_feature(struct vchan *c)
+{
+	uint32_t word = __atomic_load_n(&c->pub.rx.hdr->feature, __ATOMIC_RELAXED);
+
+	if ((word & VMBUS_RING_FEAT_PENDING_SEND) == 0)
+		host_violation(c->pub.part, "ring.feature", &word, sizeof(word),
+			       "channel %u: the guest's ring does not say that it knows a "
+			       "pending size",
+			       c->pub.relid);
+}
+
 static uint32_t
 channel_open(struct vchan *c, const struct vmbus_msg_open *m)
 {
@@ -354,7 +367,8 @@ channel_open(struct vchan *c, const struct vmbus_msg_open *m)
 	}
 	/* We poll until told to sleep, and look at the guest's pending size. */
 	vmbus_ring_rx_mask(&c->pub.rx);
-	c->pub.asleep = c->pub.blocked = c->slept = false;
+	c->pub.asleep = c->pub.blocked = c->pub.forged = c->slept = c->odd_told = false;
+	check_feature(c);
 	__atomic_store_n(&c->pub.tx.hdr->feature, VMBUS_RING_FEAT_PENDING_SEND, __ATOMIC_RELAXED);
 	vmbus_ring_tx_pending(&c->pub.tx, 0);
 	c->credits = 0;

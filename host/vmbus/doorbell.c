@@ -186,6 +186,49 @@ check_mask(struct vchan *c)
 		vmbus_ring_rx_mask(&c->pub.rx);
 }
 
+/* One word of ours in a header: put right if the guest wrote it. */
+static void
+check_word(struct vchan *c, uint32_t *word, uint32_t ours, const char *what)
+{
+	uint32_t seen = __atomic_load_n(word, __ATOMIC_RELAXED);
+
+	if (seen == ours)
+		return;
+	host_violation(c->pub.part, "ring.owner", &seen, sizeof(seen),
+		       "channel %u: the guest wrote the host's %s", c->pub.relid, what);
+	__atomic_store_n(word, ours, __ATOMIC_RELAXED);
+}
+
+/* What the guest says in the rings' headers, and what is not the guest's to say. */
+static void
+check_words(struct vchan *c)
+{
+	struct vmbus_ring_hdr *out = c->pub.rx.hdr, *in = c->pub.tx.hdr;
+	uint32_t wanted;
+
+	if (c->pub.forged || c->pub.part->faults != 0)
+		return;
+	/* Validates the guest's read index. */
+	vmbus_ring_tx_space(&c->pub.tx);
+	if (c->pub.tx.error != 0) {
+		host_violation(c->pub.part, "ring.corrupt", in, RING_HDR_SHOWN,
+			       "channel %u: read index of the ring to the guest", c->pub.relid);
+		channel_fail(&c->pub);
+		return;
+	}
+	check_word(c, &out->rindex, c->pub.rx.published, "read index");
+	check_word(c, &in->windex, c->pub.tx.published, "write index");
+	check_word(c, &in->pending_send, c->pub.blocked ? c->room : 0, "pending size");
+	check_word(c, &in->feature, VMBUS_RING_FEAT_PENDING_SEND, "feature bits");
+	wanted = __atomic_load_n(&out->pending_send, __ATOMIC_RELAXED);
+	if (!c->odd_told && ((wanted & 7u) != 0 || wanted > c->pub.rx.size - 8)) {
+		c->odd_told = true;
+		host_violation(c->pub.part, "ring.pending", &wanted, sizeof(wanted),
+			       "channel %u: the guest waits for %u bytes in a ring of %u",
+			       c->pub.relid, wanted, c->pub.rx.size);
+	}
+}
+
 /* --- doorbells ------------------------------------------------------------------------------- */
 
 uint32_t
@@ -262,6 +305,7 @@ vmbus_poll(struct partition *part)
 		if (c == NULL || !c->pub.open || c->pub.failed)
 			continue;
 		check_mask(c);
+		check_words(c);
 		if (c->pub.asleep && may_wake(c))
 			channel_wake(c);
 		work += c->pub.vdev->ops->poll(&c->pub);

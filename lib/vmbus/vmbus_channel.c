@@ -21,7 +21,10 @@ vmbus_channel_attach(struct hv_vmbus_channel *chan, void *mem, uint32_t ring_byt
 	struct vmbus_ring_hdr *inbound = (void *)((uint8_t *)mem + ring_bytes);
 	int rc;
 
-	/* Nobody waits for interrupts yet; some kernels crash on an unwanted one. */
+	/*
+	 * Nobody waits for interrupts yet; some kernels crash on an unwanted one. Full: the mask
+	 * before the index that is read now, so that what comes behind it comes without a signal.
+	 */
 	__atomic_store_n(&inbound->imask, 1, __ATOMIC_SEQ_CST);
 	rc = vmbus_ring_init_tx(&chan->tx, mem, ring_bytes, hdr_bytes);
 	if (rc == 0)

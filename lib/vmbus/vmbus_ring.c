@@ -222,6 +222,7 @@ vmbus_ring_rx_unblocked(struct vmbus_ring *r, uint32_t released)
 	 * and announces itself then, so the index read here is the one it was blocked at.
 	 */
 	uint32_t pending = __atomic_load_n(&r->hdr->pending_send, __ATOMIC_ACQUIRE);
+	/* Acquire: it becomes ->peer, so as in vmbus_ring_rx_ready(). */
 	uint32_t windex = __atomic_load_n(&r->hdr->windex, __ATOMIC_ACQUIRE);
 	uint32_t free_now;
 

@@ -58,7 +58,6 @@ class Channel:
         self.rings = True  # the host's doorbell, when it is owed
         guest.mem[self.out:self.out + 2 * RING_PAGES * PAGE] = bytes(2 * RING_PAGES * PAGE)
         self.words[self.inn // 4 + 2] = 1
-        self.words[self.out // 4 + 16] = 1
         pfns = [GPA_BASE // PAGE + page + i for i in range(2 * RING_PAGES)]
         assert guest.gpadl(relid, gpadl, pfns) == 0
         self.status = guest.open(relid, gpadl, RING_PAGES)
@@ -87,7 +86,7 @@ class Channel:
         payload += bytes(-len(payload) % 8)
         off8 = 2 + len(ext) // 8
         self.raw(struct.pack("<4HQ", kind, off8, off8 + len(payload) // 8, flags, tid) + ext
-                 + payload + bytes(8))
+                 + payload + struct.pack("<2I", 0, self.words[self.out // 4]))
 
     def free(self):
         w, r = self.words[self.inn // 4], self.words[self.inn // 4 + 1]
@@ -160,7 +159,9 @@ class Nic:
 
     def ask(self, *fields, **kw):
         """The completion of a message."""
-        tid = self.nvsp(*fields, **kw)
+        return self.completion_of(self.nvsp(*fields, **kw))
+
+    def completion_of(self, tid):
         while True:
             p = self.ch.read()
             assert p is not None, "no answer"
@@ -297,9 +298,9 @@ class Nic:
             assert self.subs[index].status == 0
         return r.u32(8)
 
-    def rss(self, table, key=KEY, flags=0, hash_info=0xD701):
+    def rss(self, table, key=KEY, flags=0, hash_info=0xD701, kind=0x89):
         tab = struct.pack(f"<{len(table)}I", *table)
-        return self.set(OID_RSS, struct.pack("<2BH2HI2HI2H4I", 0x89, 2, 40, flags, 0, hash_info,
+        return self.set(OID_RSS, struct.pack("<2BH2HI2HI2H4I", kind, 2, 40, flags, 0, hash_info,
                                              len(tab), 0, 40, len(key), 0, 40 + len(tab), 0, 0, 0)
                         + tab + key)
 

@@ -98,8 +98,8 @@ class Ring:
         return self.g.words[at]
 
     def send(self, raw):
-        raw += bytes(8)
         w, size = self.word(self.out, 0), (len(self.out) - 1) * PAGE
+        raw += struct.pack("<2I", 0, w)
         for i, b in enumerate(raw):
             at = (w + i) % size
             self.g.ram[self.out[1 + at // PAGE] * PAGE + at % PAGE] = b

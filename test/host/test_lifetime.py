@@ -139,6 +139,7 @@ def test_truncated_hugepages(host, huge_dir):  # noqa: F811
     os.ftruncate(fd, 4 * size)
     mem = mmap.mmap(fd, 4 * size)
     mem[:] = bytes(4 * size)
+    mem[size + 64] = 1  # the ring's feature bit
     base = 0x40000000
     assert g.mem_add(base, 4 * size, fd=fd) == 0
     assert g.contact(5, 3) == 1 and g.offers() == [1]

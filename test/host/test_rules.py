@@ -137,7 +137,99 @@ def test_modify_of_an_old_bus(host):  # noqa: F811
     h.end("channel.modify-version")
 
 
+# --- rings ------------------------------------------------------------------------------------
+
+def test_ring_without_its_feature(host):  # noqa: F811
+    h = host()
+    g = ready(h)
+    assert g.gpadl(1, 0x10, SCATTERED) == 0 and g.open(1, 0x10, 32, feature=0) == 0
+    h.end("ring.feature")
+
+
+@pytest.mark.parametrize("ring, word, value", [
+    ("out", 1, 64), ("inn", 0, 64), ("inn", 3, 64), ("inn", 16, 0)])
+def test_word_of_the_host(nichost, ring, word, value):
+    """Written by the guest; the host puts it right and goes on."""
+    h = nichost("queues=8", "--wait", "poll")
+    g = h.guest().up()
+    at = getattr(g.ch, ring) // 4 + word
+    assert g.ch.idle() and g.ch.words[at] != value
+    before = g.ch.words[at]
+    g.ch.words[at] = value
+    assert ng.until(lambda: g.ch.words[at] == before)
+    assert g.query(ng.OID_MAC)[0] == 0
+    h.end("ring.owner")
+
+
+@pytest.mark.parametrize("pending", [4095, 1 << 20])
+def test_room_that_never_is(nichost, pending):
+    h = nichost("queues=8", "--wait", "poll")
+    g = h.guest().up()
+    g.ch.words[g.ch.out // 4 + 3] = pending
+    assert ng.until(h.violations)
+    h.end("ring.pending")
+
+
+def test_read_index_of_no_ring(nichost):
+    h = nichost("queues=8", "--wait", "poll")
+    g = h.guest().up()
+    g.ch.words[g.ch.inn // 4 + 1] = 0x7FFFFFF1
+    assert ng.until(h.violations) and h.stats()["queues"][0]["failed"]
+    h.end("ring.corrupt")
+
+
 # --- NVSP and RNDIS ---------------------------------------------------------------------------
+
+def trailer(g):
+    g.ch.raw(struct.pack("<4HQ3I", 6, 2, 7, 1, 5, 131, 0, 0) + bytes(28) + b"\1" * 8)
+    assert g.completion_of(5).kind == 132
+
+
+def completion_flags(g):
+    rid = struct.pack("<4I", 8, 12, 77, 0)[:12]
+    g.rndis(rid)
+    while (p := g.ch.read()).type != ng.XFER:
+        pass
+    g.ch.send(struct.pack("<2I", 108, 1), p.tid, ng.RC, ng.COMP)
+
+
+def no_id(g):
+    assert g.completion(g.section_send(0, [ng.packet(frame())], tid=0)) == ng.SUCCESS
+
+
+def odd_frame(g):
+    msg = ng.packet(b"\0" + frame(0, 60), data_off=37, data_len=60)
+    assert g.completion(g.section_send(0, [msg])) == ng.SUCCESS
+
+
+def subchannel_operation(g):
+    assert g.ask(133, 2, 1).u32(4) == ng.FAILURE
+
+
+def vc_handles(g):
+    assert g.control(4, struct.pack("<4I", ng.OID_MAC, 0, 20, 1))[0] == 0x80000004
+    assert g.control(5, struct.pack("<5I", ng.OID_FILTER, 4, 20, 1, 0xB))[0] == 0x80000005
+
+
+def short_filter(g):
+    assert g.set(ng.OID_FILTER, bytes(2)) != 0
+
+
+def short_encapsulation(g):
+    assert g.set(0x101010A, bytes(8)) != 0
+
+
+def short_offloads(g):
+    assert g.set(ng.OID_OFFLOAD, bytes(3)) != 0
+
+
+def short_parameter(g):
+    assert g.set(0x1021B, bytes(8)) != 0
+
+
+def no_rss_object(g):
+    assert g.rss([0], kind=0x80) == 0
+
 
 def data_path(g):
     assert g.ask(129, 2).payload == b""
@@ -163,12 +255,34 @@ def scattered(g):
 
 @pytest.mark.parametrize("rules, what", [
     (["nvsp.data-path"], data_path), (["nvsp.revoke"], revoked),
-    (["rndis.set-offset"], set_offset),
+    (["rndis.set-offset"], set_offset), (["ring.trailer"], trailer),
+    (["rx.complete-flags"], completion_flags), (["tx.id"], no_id),
+    (["tx.data-offset"], odd_frame), (["nvsp.subchannel-op"], subchannel_operation),
+    (["rndis.field"], vc_handles), (["rndis.object"], short_filter),
+    (["rndis.object"], short_encapsulation), (["rndis.object"], short_offloads),
+    (["rndis.object"], short_parameter), (["rndis.object"], no_rss_object),
     (["tx.too-long", "tx.ranges"], scattered)])
 def test_nic(nichost, rules, what):
     h = nichost()
     what(h.guest().up())
     h.end(*rules)
+
+
+def test_id_of_an_outstanding_send(nichost):
+    h = nichost("tx-delay=200")
+    g = h.guest().up()
+    for section in range(2):
+        g.section_send(section, [ng.packet(frame())], tid=4711)
+    for _ in range(2):
+        assert g.completion(4711) == ng.SUCCESS
+    h.end("tx.id")
+
+
+def test_initialize_of_another_version(nichost):
+    h = nichost()
+    g = h.guest().handshake()
+    assert g.control(2, struct.pack("<3I", 2, 0, 0x4000))[0] == 0x80000002
+    h.end("rndis.field")
 
 
 def test_query_before_initialize(nichost):

@@ -21,6 +21,7 @@ class Guest:
         self.seq = 0
         self.conn = 1
         self.msgs = []
+        self.first = {}  # of each GPADL: its first page
         self.conns = {}  # of each offered relid: where its doorbell goes
         self.fds = [] if keep_fds else None  # descriptors the host gave, oldest first
         self.memfd = os.memfd_create("guest")
@@ -116,6 +117,7 @@ class Guest:
 
     def gpadl(self, relid, ident, pfns, count=None):
         n = len(pfns) if count is None else count
+        self.first[ident] = pfns[0]
         self.post(struct.pack("<4I2H2I", 8, 0, relid, ident, 8 + 8 * n, 1, n * PAGE, 0)
                   + struct.pack(f"<{len(pfns[:26])}Q", *pfns[:26]))
         for i in range(26, len(pfns), 28):
@@ -126,6 +128,9 @@ class Guest:
     def signal(self, relid):
         self.send(SIGNAL, struct.pack("<I2H", self.conns[relid], 0, 0))
 
-    def open(self, relid, ident, page):
+    def open(self, relid, ident, page, feature=1):
+        at = (self.first.get(ident, 0) - 0x100) * PAGE
+        if 0 <= at < len(self.mem):
+            struct.pack_into("<I", self.mem, at + 64, feature)
         self.post(struct.pack("<7I120x", 5, 0, relid, relid, ident, 0, page))
         return struct.unpack_from("<I", self.message(6), 16)[0]
