@@ -85,6 +85,26 @@ def test_teardown_of_a_buffer_in_use_waits(nichost):
     h.end("gpadl.in-use")
 
 
+def test_released_before_it_is_answered(host):  # noqa: F811
+    """The answers are late, or do not come at all: the guest's pages are given back already."""
+    h = host("--reply-delay", "100", "--unload-delay", "60000")
+    g = ready(h)
+
+    def mapped():
+        with open(f"/proc/{h.proc.pid}/maps") as f:
+            return sum("memfd:guest" in line for line in f)
+    before = mapped()
+    for end in ([struct.pack("<3I", 7, 0, 1), struct.pack("<4I", 11, 0, 1, 0x10)],
+                [struct.pack("<2I", 16, 0)]):
+        assert g.gpadl(1, 0x10, SCATTERED) == 0 and g.open(1, 0x10, 32) == 0
+        assert mapped() >= before + len(SCATTERED) - 1
+        for message in end:
+            g.post(message)
+        assert mapped() == before
+    assert g.mem_del(0x100000, 256 * vmu.PAGE) == 0 and mapped() == 0
+    h.end()
+
+
 def test_doorbell_of_a_channel_that_ends(host):  # noqa: F811
     """The message that ends a channel and its doorbell come in one batch."""
     h = host("--no-monitor", "--wait", "event", env=PERTURB)
