@@ -91,63 +91,92 @@ split_headers(void **state)
 	}
 }
 
-/* Sum over all that an L4 checksum covers behind IPv6, but for what is added. */
+/* Sum over all that an L4 checksum covers, but for what is added. */
 static uint16_t
-sum6(const struct rte_ipv6_hdr *ip, const uint8_t *l4, uint32_t len, uint32_t add)
+sum_l4(const uint8_t *l3, bool ip4, const uint8_t *l4, uint32_t len, uint32_t add)
 {
-	uint32_t sum = rte_raw_cksum(ip->src_addr, 32) + rte_raw_cksum(l4, len) + add;
+	uint32_t sum = rte_raw_cksum(l3 + (ip4 ? 12 : 8), ip4 ? 8 : 32) + rte_raw_cksum(l4, len);
 
+	sum += add;
 	sum = (sum >> 16) + (sum & 0xFFFF);
 	return (uint16_t)((sum >> 16) + (sum & 0xFFFF));
 }
 
-/* IPv6 with an extension header, which is no part of what is summed, here or by the host. */
-static void
-extension_header(void **state)
+/* IPv4 with an option of 4 bytes, IPv6 with an extension header of 8. */
+static uint32_t
+options_header(uint8_t *at, bool ip4, uint8_t proto, uint32_t len)
 {
-	enum { L3 = 40 + 8, BODY = 33 };
+	const uint8_t hop[8] = { proto, 0, 1, 4 };
+	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)at;
+	struct rte_ipv6_hdr *ip6 = (struct rte_ipv6_hdr *)at;
+
+	if (ip4) {
+		memset(at, 0, 24);
+		memcpy(at + 20, "\x94\x04\0\0", 4); /* router alert */
+		ip->version_ihl = 0x46;
+		ip->total_length = rte_cpu_to_be_16((uint16_t)(24 + len));
+		ip->next_proto_id = proto;
+		ip->src_addr = RTE_BE32(0x0A000001);
+		ip->dst_addr = RTE_BE32(0x0A000002);
+		return 24;
+	}
+	ip6->vtc_flow = rte_cpu_to_be_32(6u << 28);
+	ip6->payload_len = rte_cpu_to_be_16((uint16_t)(sizeof(hop) + len));
+	ip6->proto = IPPROTO_HOPOPTS;
+	memcpy(ip6 + 1, hop, sizeof(hop));
+	return 48;
+}
+
+/*
+ * Options are no part of what is summed, here or by the host, which is asked only if it says that it
+ * can do with them.
+ */
+static void
+ip_options(void **state)
+{
+	enum { BODY = 33 };
 
 	RTE_SET_USED(state);
-	for (uint32_t i = 0; i < 4; i++) {
-		const bool tcp = i & 1, host = i & 2;
-		const uint32_t l4 = tcp ? 20 : 8, len = l4 + BODY, n = 14 + L3 + len;
-		struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool);
-		uint8_t *at = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)n);
+	for (uint32_t i = 0; i < 12; i++) {
+		const bool tcp = i & 1, ip4 = i & 2, host = i >= 8;
+		const uint32_t l4_len = tcp ? 20 : 8, len = l4_len + BODY;
 		const uint8_t proto = tcp ? IPPROTO_TCP : IPPROTO_UDP;
-		const uint8_t hop[8] = { proto, 0, 1, 4 };
 		const uint32_t rest = rte_cpu_to_be_16((uint16_t)len) + rte_cpu_to_be_16(proto);
-		struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(at + 14);
+		struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool);
+		uint8_t *at = rte_pktmbuf_mtod(m, uint8_t *);
 		struct rndis_pkt_info info;
 		struct vmbus_ring_pkt pkt;
+		const uint8_t *msg, *l4;
 		uint16_t field;
 
-		fx.port.caps.offload.ip6_tx.flags = host ? 0x155 : 0;
-		make_frame(at, 9, n);
-		memcpy(at + 12, "\x86\xDD", 2);
-		ip->vtc_flow = rte_cpu_to_be_32(6u << 28);
-		ip->payload_len = rte_cpu_to_be_16((uint16_t)(sizeof(hop) + len));
-		ip->proto = IPPROTO_HOPOPTS;
-		memcpy(ip + 1, hop, sizeof(hop));
+		/* Nothing; all but options; all. */
+		fx.port.caps.offload.ip4_tx.flags = i < 4 ? 0 : host ? 0x155 : 0x154;
+		fx.port.caps.offload.ip6_tx.flags = i < 4 ? 0 : host ? 0x055 : 0x054;
+		make_frame(at, 9, 14 + 48 + len);
+		memcpy(at + 12, ip4 ? "\x08\x00" : "\x86\xDD", 2);
 		m->l2_len = 14;
-		m->l3_len = L3;
-		m->l4_len = l4;
-		m->ol_flags = RTE_MBUF_F_TX_IPV6 |
-			      (tcp ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM);
+		m->l3_len = options_header(at + 14, ip4, proto, len);
+		m->l4_len = l4_len;
+		rte_pktmbuf_append(m, (uint16_t)(14 + m->l3_len + len));
+		m->ol_flags =
+			(ip4 ? RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM : RTE_MBUF_F_TX_IPV6) |
+			(tcp ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM);
 		assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
 		assert_int_equal(host_peek(&pkt), 1);
-		const uint8_t *msg = fx.send + hv_load32(pkt.body + pkt.ext_len + 8) * SECT_SIZE;
-
+		msg = fx.send + hv_load32(pkt.body + pkt.ext_len + 8) * SECT_SIZE;
 		assert_int_equal(rndis_parse_packet(msg, hv_load32(pkt.body + pkt.ext_len + 12),
 						    RNDIS_PARSE_F_STRICT, &info),
 				 RNDIS_PARSE_OK);
 		assert_int_equal((info.present & RNDIS_INFO_CHECKSUM) != 0, host);
 		msg += info.data_off + 14;
-		ip = (struct rte_ipv6_hdr *)(uintptr_t)msg;
-		memcpy(&field, msg + L3 + (tcp ? 16 : 6), sizeof(field));
+		l4 = msg + (ip4 ? 24 : 48);
+		memcpy(&field, l4 + (tcp ? 16 : 6), sizeof(field));
 		if (host)
-			assert_int_equal(field, sum6(ip, NULL, 0, rest));
+			assert_int_equal(field, sum_l4(msg, ip4, NULL, 0, rest));
 		else
-			assert_int_equal(sum6(ip, msg + L3, len, rest), 0xFFFF);
+			assert_int_equal(sum_l4(msg, ip4, l4, len, rest), 0xFFFF);
+		if (ip4 && !host)
+			assert_int_equal(rte_raw_cksum(msg, 24), 0xFFFF);
 		host_release(&pkt);
 		assert_true(host_complete(pkt.tid, NVSP_STATUS_SUCCESS));
 	}
@@ -159,7 +188,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(too_long, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(split_headers, fx_big, fx_close),
-		cmocka_unit_test_setup_teardown(extension_header, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(ip_options, fx_big, fx_close),
 	};
 
 	if (fx_eal() != 0)

@@ -155,16 +155,31 @@ ip_length(const uint8_t *l3, bool ip4)
 	       (uint32_t)sizeof(struct rte_ipv6_hdr);
 }
 
-/* May the host compute the L4 checksum? */
-static bool
-host_sums_l4(const struct hvn_port *p, const struct hvn_tx_frame *f, bool ip4, bool tcp,
-	     uint32_t l2)
+/*
+ * What of checksums the host can do for a packet whose L3 header is l3_len long: nothing behind a
+ * tag, and nothing with IP options or extension headers unless it says so of these.
+ */
+static uint32_t
+host_sums(const struct hvn_port *p, bool ip4, uint32_t l2, uint32_t l3_len)
 {
-	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(f->head + l2);
+	const uint32_t plain = ip4 ? sizeof(struct rte_ipv4_hdr) : sizeof(struct rte_ipv6_hdr);
 	const uint32_t caps = ip4 ? p->caps.offload.ip4_tx.flags : p->caps.offload.ip6_tx.flags;
 
 	if (l2 != RTE_ETHER_HDR_LEN ||
-	    !NDIS_CSUM_SUPPORTED(caps, tcp ? NDIS_CSUM_TCP : NDIS_CSUM_UDP))
+	    (l3_len > plain && !NDIS_CSUM_SUPPORTED(caps, NDIS_CSUM_IP_OPTIONS)))
+		return 0;
+	return caps;
+}
+
+/* May the host compute the L4 checksum? */
+static bool
+host_sums_l4(const struct hvn_port *p, const struct hvn_tx_frame *f, bool ip4, bool tcp,
+	     uint32_t l2, uint32_t l3_len)
+{
+	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(f->head + l2);
+
+	if (!NDIS_CSUM_SUPPORTED(host_sums(p, ip4, l2, l3_len),
+				 tcp ? NDIS_CSUM_TCP : NDIS_CSUM_UDP))
 		return false;
 	/* Hosts up to NVSP 4 cannot do UDP (Linux rndis_filter.c); none can do a fragment. */
 	if (!tcp && (p->caps.nvsp_version <= NVSP_VERSION_4 ||
@@ -189,7 +204,7 @@ checksum_l4(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_tx_fr
 	uint32_t both;
 	uint16_t sum;
 
-	if (host_sums_l4(p, f, ip4, tcp, l2)) {
+	if (host_sums_l4(p, f, ip4, tcp, l2, m->l3_len)) {
 		memcpy(field, &pseudo, sizeof(pseudo));
 		*what |= (tcp ? RNDIS_TXCSUM_TCP : RNDIS_TXCSUM_UDP) |
 			 l4 << RNDIS_TXCSUM_L4OFF_SHIFT;
@@ -227,8 +242,7 @@ checksum_offload(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_
 		struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(f->head + l2);
 
 		ip->hdr_checksum = 0;
-		if (l2 == RTE_ETHER_HDR_LEN &&
-		    NDIS_CSUM_SUPPORTED(p->caps.offload.ip4_tx.flags, NDIS_CSUM_IPHDR))
+		if (NDIS_CSUM_SUPPORTED(host_sums(p, true, l2, m->l3_len), NDIS_CSUM_IPHDR))
 			what |= RNDIS_TXCSUM_IPHDR;
 		else
 			ip->hdr_checksum = (uint16_t)~rte_raw_cksum(ip, m->l3_len);
