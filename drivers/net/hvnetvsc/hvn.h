@@ -357,8 +357,6 @@ struct hvn_port {
 	struct hvn_said said;
 	struct hvn_devargs args;
 	struct hvn_rss rss;
-	uint64_t tx_offloads; /* port-wide, configured */
-	uint64_t rx_offloads;
 	uint32_t filter;     /* packet filter in force */
 	uint32_t link_speed; /* Mb/s */
 	bool link_up;

@@ -113,7 +113,8 @@ rsc(const struct hvn_port *p, const struct ndis_offload *o)
 int
 hvn_offload_rsc(struct hvn_port *p)
 {
-	const bool want = p->caps.rsc && (p->rx_offloads & RTE_ETH_RX_OFFLOAD_TCP_LRO) != 0;
+	const uint64_t offloads = p->data->dev_conf.rxmode.offloads;
+	const bool want = p->caps.rsc && (offloads & RTE_ETH_RX_OFFLOAD_TCP_LRO) != 0;
 	const uint8_t value = want ? NDIS_PARAM_ON : NDIS_PARAM_OFF;
 	/* 0 leaves all others as they are. */
 	struct ndis_offload_params par = {

@@ -248,8 +248,6 @@ hvn_port_configure(struct rte_eth_dev *dev)
 	/* ethdev: asking for RSS means asking for the hash. */
 	if ((conf->rxmode.mq_mode & RTE_ETH_MQ_RX_RSS_FLAG) != 0)
 		conf->rxmode.offloads |= RTE_ETH_RX_OFFLOAD_RSS_HASH;
-	p->rx_offloads = conf->rxmode.offloads;
-	p->tx_offloads = conf->txmode.offloads;
 	hvn_ctrl_lock(p);
 	rc = hvn_session_fit(p, dev->data->mtu, queues_wanted(dev));
 	if (rc == 0 && dev->data->mtu > p->caps.mtu) {
