@@ -138,7 +138,7 @@ tx_fill(struct hvn_txd *t, const struct rte_mempool *const pool, struct rte_mbuf
 	 * head_len + align, if used here too, would be stored once a packet.
 	 */
 	len = next[-1]->data_len;
-	at += -(head_len + len) & ~align;
+	at += (int64_t)(-(head_len + len) & ~align);
 	t->agg_last = (uint32_t)(at - t->agg_base);
 	t->agg_end = t->agg_last + (uint32_t)(head_len + len);
 	t->agg_pkts += (uint32_t)(next - pkts);
