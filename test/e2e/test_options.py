@@ -26,6 +26,7 @@ WORKS = [
      capture.swapped),
     ("--eth-peer=0,02:00:00:00:00:77", "mac", peer),
     ("--max-pkt-len=1522 --hot-plug", "macswap", capture.swapped),
+    ("--mp-alloc=xbuf", "macswap", capture.swapped),
     # The first of a list is what frames are received in.
     ("--mbuf-size=2176,400 --record-burst-stats", "macswap", capture.swapped),
     ("--mbuf-size=400,2176 --enable-scatter --tx-offloads=0x8000", "macswap", capture.swapped),
