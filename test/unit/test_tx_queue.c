@@ -196,6 +196,25 @@ cleanup_some(void **state)
 	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), -EIO);
 }
 
+/* A completion counts when the host has published it, also where one of the same form stands before. */
+static void
+completed_before_published(void **state)
+{
+	const uint32_t nvsp[10] = { NVSP_RNDIS_COMPLETE, NVSP_STATUS_SUCCESS };
+	const uint64_t tid[2] = { send_direct(), send_direct() };
+
+	RTE_SET_USED(state);
+	assert_true(host_complete(tid[0], NVSP_STATUS_SUCCESS));
+	assert_int_equal(vmbus_ring_tx_put(&fx.host_tx, VMBUS_PKT_COMPLETION, VMBUS_PKT_F_RC,
+					   tid[1], NULL, 0, nvsp, sizeof(nvsp)),
+			 0);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 1);
+	assert_int_equal(hvn_txd_used(fx.txq->txd), 1);
+	vmbus_ring_tx_publish(&fx.host_tx);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 1);
+	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 0);
+}
+
 static pid_t
 stopped_process(void)
 {
@@ -277,6 +296,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(no_section, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(forged_completion, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(cleanup_some, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(completed_before_published, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(stopped_inside, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(released_inside, fx_big, fx_close),
 	};
