@@ -133,6 +133,14 @@ def test_refused_send_buffer(run, program):
 
 
 @PROGRAMS
+def test_no_memory_left(run, program):
+    """A host shares so much memory with a guest, and no more: 25 NICs may exhaust it."""
+    host = run(Host, "--gpadl-limit", "16")
+    fails(run(program, host), "does not take 32505856 bytes of memory")
+    host.end()
+
+
+@PROGRAMS
 def test_channel_refused(run, program):
     host = run(Host, "--open-status", "5")
     fails(run(program, host), "does not open channel 0")

@@ -72,7 +72,8 @@ def test_versions(run, version, name):
     "refuse-send=2", "section-size=64", "section-size=65537", "max-packets=1", "align=8",
     "slot-size=1728", "ids=high,scatter=yes", "msg-size=old", "send-table=bug,nvsp-max=6",
     "send-table=early", "send-table=none", "lso4=0,lso6=0,tx-csum4=0,tx-csum6=0,rx-csum=no",
-    "rss-entries=0", "rss-entries=100", "reply-delay=20"])
+    "rss-entries=0", "rss-entries=100", "reply-delay=20", "tx-fail-every=7", "max-transfer=2000",
+    "vf=7,vf-when=init"])
 def test_host_variants(run, knobs):
     """The driver takes what the host is, and reports nothing invalid."""
     host, app = start(run, f"{knobs},{GEN}", "--rxq=2", "--txq=2")
