@@ -3,7 +3,7 @@
 import guest as g
 import pytest
 import vf as v
-from pmd import KERNELS, LOG, dpdk_testpmd, port, stop, wait_open
+from pmd import KERNELS, LOG, UIO, dpdk_testpmd, port, stop, wait_open
 
 CARD = f"0000:00:{v.SLOT:02x}.0"
 RATE = 1000    # frames per second, of each size
@@ -13,12 +13,13 @@ BAD = ("lost", "duplicated", "reordered", "damaged", "late", "other")
 @pytest.fixture
 def forwarder(dpdk, tmp_path):
     """forwarder(kernel, model) -> (VF, host, guest): frames of the host go in and come back."""
-    def begin(kernel, model, mac=None):
+    def begin(kernel, model, mac=None, eal=""):
         vf = v.Vf(tmp_path, model, mac=mac)
         host, guest = dpdk(f"{vf.leg},port=gen:rate={RATE},start=command,size=60-1514,flows=16,"
                            "verify=count", kernel=kernel, qemu=vf.qemu)
         guest.run("modprobe uio_pci_generic")
-        guest.start(f"{dpdk_testpmd('macswap', seconds=1000, more='--no-flush-rx')} > {LOG} 2>&1")
+        line = dpdk_testpmd("macswap", seconds=1000, more="--no-flush-rx", eal=eal)
+        guest.start(f"{line} > {LOG} 2>&1")
         wait_open(host)
         host.command("start", nic=0)
         return vf, host, guest
@@ -93,6 +94,19 @@ def test_other_mac(forwarder, kernel):
     assert not vf.used(host)
     all_back(host)
     assert vf.counts(host)["vf_rx"] == vf.counts(host)["vf_tx"] == 0
+    stop(guest)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_arguments(forwarder, kernel):
+    """What EAL was given for the card holds when it comes: that it is left to vDPA."""
+    eal = f"-a {CARD},vdpa=1 -a hv_vmbus:$(basename {UIO})"
+    vf, host, guest = forwarder(kernel, "virtio-net-pci", eal=eal)
+    plug(vf, host, guest)
+    guest.until("the card", f"grep 'VF {CARD} cannot be probed yet' {LOG}")
+    passed(host)
+    assert not vf.used(host)
+    all_back(host)
     stop(guest)
 
 
