@@ -32,6 +32,9 @@ for f in $(git ls-files '*.c' '*.h' '*.py'); do
 	n=$(wc -l < "$f")
 	[ "$n" -le 700 ] || fail "$f: $n lines, split it (at most 700)"
 done
+# pytest imports them by this name. The guests' tests run apart.
+twice=$(git ls-files 'test/*/test_*.py' | grep -v '^test/guest/' | sed 's|.*/||' | sort | uniq -d)
+[ -z "$twice" ] || fail "two test files of one name: $twice"
 long=$(git grep -nE '^.{101,}$' -- '*.py' '*.sh' 'Makefile' '*meson.build' || true)
 [ -z "$long" ] || fail "longer than 100 columns: $long"
 if git grep -nE '(^|[^:])//' -- '*.c' '*.h' | grep -vE '"[^"]*//|http' | grep -q .; then
