@@ -93,7 +93,8 @@ def test_held_and_sent_back(run, queues):
         external = app.check(250)
         assert 0 < external <= 30
         until(lambda n=n: host.port()["received"] == 400 * n + 150, "the rest of the frames")
-        until(lambda e=external: slots_used(host) == e, "slots of what is not held")
+        # The last frame held may share its message, of at most 3, with some that were sent back.
+        until(lambda e=external: e <= slots_used(host) <= e + 2, "slots of what is not held")
         app.do("send")
         until(lambda n=n: host.port()["received"] == 400 * (n + 1), "all frames back")
         until(lambda: slots_used(host) == 0, "all slots back")
