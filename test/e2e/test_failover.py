@@ -336,6 +336,28 @@ def test_unsolicited(start):
     finish(host, app)
 
 
+def test_cut(start):
+    """Its wire is cut, without a word: what it held is lost; mended, it carries frames again.
+
+    A memif connects again when it is started, not before.
+    """
+    host, app = start(telemetry=True)
+    host.wait_on_vf()
+    host.assoc("cut")
+    host.wait_on_synthetic()
+    host.assoc("mend")
+    host.assoc("remove")
+    app.expect("is given up")
+    host.assoc("add", serial=2)
+    host.wait_on_vf()
+    xstats = Telemetry(app).ask("/ethdev/xstats,0")
+    assert (xstats["path_switches_planned"], xstats["path_switches_surprise"]) == (0, 1)
+    port = host.settle()
+    assert port == {**NOTHING, "lost": port["lost"], "outstanding": port["outstanding"]}
+    app.end()
+    host.end()
+
+
 def test_replaced(start):
     """Another VF without a word of the first one's end."""
     host, app = start(telemetry=True)
