@@ -18,6 +18,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -63,6 +64,13 @@ class App(Program):
         self.expect(PROMPT)
 
     def kill(self):
+        # What it started first: run-peer then takes away the directory that it made.
+        if subprocess.run(["pkill", "-KILL", "-P", str(self.proc.pid)],
+                          check=False).returncode == 0:
+            try:
+                self.proc.wait(2)
+            except subprocess.TimeoutExpired:
+                pass
         super().kill()
         shutil.rmtree(f"/var/run/dpdk/{self.prefix}", ignore_errors=True)
 
