@@ -64,10 +64,14 @@ def run(argv, env, seconds, result=None):
     return out, True
 
 
+def kill_started(proc):
+    """Kill what a program started: run-peer then takes away the directory that it made."""
+    return subprocess.run(["pkill", "-KILL", "-P", str(proc.pid)], check=False).returncode == 0
+
+
 def kill(proc):
     """Kill a program and all it started; its last output."""
-    # What it started first: run-peer then takes away the directory that it made.
-    if subprocess.run(["pkill", "-KILL", "-P", str(proc.pid)], check=False).returncode == 0:
+    if kill_started(proc):
         try:
             return proc.communicate(timeout=2)[0]
         except subprocess.TimeoutExpired:

@@ -24,6 +24,7 @@ import tempfile
 import time
 
 from cpu_waits import CpuWaits
+from guest import kill_started
 from vf_flaps import ROOT, measure, show_switches, summary
 
 # pylint: disable=wrong-import-position,wrong-import-order
@@ -64,9 +65,7 @@ class App(Program):
         self.expect(PROMPT)
 
     def kill(self):
-        # What it started first: run-peer then takes away the directory that it made.
-        if subprocess.run(["pkill", "-KILL", "-P", str(self.proc.pid)],
-                          check=False).returncode == 0:
+        if kill_started(self.proc):
             try:
                 self.proc.wait(2)
             except subprocess.TimeoutExpired:
