@@ -30,15 +30,12 @@ static const char *control_path;
 static int
 run(const char *cmd, json_t *request, json_t *reply)
 {
-	/* One NIC needs no number. */
 	json_t *number = json_object_get(request, "nic");
 	json_t *channel = json_object_get(request, "channel");
 	json_int_t index = json_integer_value(number);
-	struct nic *nic = index >= 0 && index < HOST_NICS_MAX &&
-					  (json_is_integer(number) || host_nic(1) == NULL)
-				  ? host_nic((unsigned int)index)
-				  : NULL;
 	struct vdev *vdev;
+	struct nic *nic;
+	int rc;
 
 	if (strcmp(cmd, "stats") == 0)
 		return json_object_set_new(reply, "stats", host_stats());
@@ -50,22 +47,28 @@ run(const char *cmd, json_t *request, json_t *reply)
 		host_quit();
 		return 0;
 	}
-	if (nic == NULL && number == NULL)
+	/* One NIC needs no number. */
+	if (number == NULL && host_nic(1) != NULL)
 		return json_refuse(reply, "there are several NICs: \"nic\" says which");
+	nic = (number == NULL || json_is_integer(number)) && index >= 0 && index < HOST_NICS_MAX
+		      ? host_nic((unsigned int)index)
+		      : NULL;
 	if (nic == NULL)
-		return -ENODEV;
+		return json_refuse(reply, "no such NIC");
 	if (strcmp(cmd, "offer") != 0 && strcmp(cmd, "rescind") != 0 && strcmp(cmd, "bus-raw") != 0)
 		return nic_command(nic, cmd, request, reply);
 	vdev = host_nic_vdev((unsigned int)index);
 	if (vdev == NULL)
 		return -ENOTCONN;
-	if (strcmp(cmd, "offer") == 0)
-		return channel != NULL ? vdev_offer_sub(vdev, json_integer_value(channel))
-				       : vdev_offer(vdev);
 	if (strcmp(cmd, "bus-raw") == 0)
 		return vmbus_inject(vdev->part, request, reply);
-	if (channel != NULL)
-		return vdev_rescind_sub(vdev, json_integer_value(channel));
+	if (channel != NULL) {
+		index = json_integer_value(channel);
+		rc = cmd[0] == 'o' ? vdev_offer_sub(vdev, index) : vdev_rescind_sub(vdev, index);
+		return rc == 0 ? 0 : json_refuse(reply, "no such sub-channel to be had or taken");
+	}
+	if (strcmp(cmd, "offer") == 0)
+		return vdev_offer(vdev);
 	vdev_rescind(vdev);
 	return 0;
 }
@@ -83,7 +86,6 @@ answer(struct client *c, const char *line)
 		json_object_set_new(reply, "error",
 				    json_string(cmd == NULL	  ? "no JSON object with a \"cmd\""
 						: rc == -ENOENT	  ? "unknown command"
-						: rc == -ENODEV	  ? "no such NIC"
 						: rc == -ENOTCONN ? "no guest has this NIC"
 								  : strerror(-rc)));
 	c->reply = json_dumps(reply, JSON_COMPACT);

@@ -1,25 +1,41 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "json_args.h"
 
-uint64_t
-json_arg_u64(json_t *request, const char *name, uint64_t dflt)
+int
+json_arg_uint(json_t *request, json_t *reply, const char *name, uint64_t max, uint64_t *value)
 {
 	json_t *v = json_object_get(request, name);
+	json_int_t n = json_integer_value(v);
+	char what[96];
 
-	return json_is_integer(v) ? (uint64_t)json_integer_value(v) : dflt;
+	if (v == NULL)
+		return 0;
+	if (json_is_integer(v) && (max == UINT64_MAX || (n >= 0 && (uint64_t)n <= max))) {
+		*value = (uint64_t)n;
+		return 0;
+	}
+	snprintf(what, sizeof(what), "\"%s\" must be a number, 0 to %" PRIu64, name, max);
+	return json_refuse(reply, what);
 }
 
 int
 json_arg_hex(json_t *request, const char *name, uint8_t *out, uint32_t max, uint32_t *len)
 {
-	const char *text = json_string_value(json_object_get(request, name));
+	json_t *v = json_object_get(request, name);
+	const char *text = json_string_value(v);
 	unsigned int b;
 
-	for (*len = 0; text != NULL && *text != '\0'; text += 2) {
-		if (*len == max || sscanf(text, "%2x", &b) != 1 || text[1] == '\0')
+	*len = 0;
+	if (text == NULL)
+		return v == NULL ? 0 : -EINVAL;
+	for (; *text != '\0'; text += 2) {
+		if (*len == max || !isxdigit((unsigned char)text[0]) ||
+		    !isxdigit((unsigned char)text[1]) || sscanf(text, "%2x", &b) != 1)
 			return -EINVAL;
 		out[(*len)++] = (uint8_t)b;
 	}

@@ -53,10 +53,12 @@ cmd_speed(struct nic *nic, json_t *request, json_t *reply)
 static int
 cmd_indicate(struct nic *nic, json_t *request, json_t *reply)
 {
-	uint32_t status = (uint32_t)json_arg_u64(request, "status", RNDIS_STATUS_OFFLOAD_CONFIG);
+	uint64_t status = RNDIS_STATUS_OFFLOAD_CONFIG;
 	struct ndis_offload o;
 	uint32_t len;
 
+	if (json_arg_uint(request, reply, "status", UINT32_MAX, &status) != 0)
+		return -EINVAL;
 	if (json_arg_hex(request, "bytes", (uint8_t *)&o, sizeof(o), &len) != 0)
 		return json_refuse(reply, "indicate: bytes are hexadecimal, at most 156");
 	if (!can_indicate(nic))
@@ -65,7 +67,8 @@ cmd_indicate(struct nic *nic, json_t *request, json_t *reply)
 		offload_current(nic, &o);
 		len = offload_object_size(nic, &o);
 	}
-	rndis_indicate(nic, status, &o, len, json_is_true(json_object_get(request, "short")));
+	rndis_indicate(nic, (uint32_t)status, &o, len,
+		       json_is_true(json_object_get(request, "short")));
 	return 0;
 }
 
@@ -73,36 +76,43 @@ static int
 cmd_vf(struct nic *nic, json_t *request, json_t *reply)
 {
 	const char *action = json_string_value(json_object_get(request, "action"));
-	json_t *serial = json_object_get(request, "serial"), *count;
+	bool has_serial = json_object_get(request, "serial") != NULL;
+	uint64_t serial = 0, count = 1, ms = 100;
 
-	if (action != NULL && strcmp(action, "remove") == 0)
+	if (json_arg_uint(request, reply, "serial", UINT32_MAX, &serial) != 0 ||
+	    json_arg_uint(request, reply, "count", UINT32_MAX, &count) != 0 ||
+	    json_arg_uint(request, reply, "ms", UINT32_MAX, &ms) != 0)
+		return -EINVAL;
+	if (action == NULL)
+		action = "";
+	if (strcmp(action, "remove") == 0)
 		return vf_remove(nic);
-	if (action != NULL && strcmp(action, "lose") == 0) {
-		count = json_object_get(request, "count");
-		nic->lose_switches = count != NULL ? (unsigned int)json_integer_value(count) : 1;
+	if (strcmp(action, "lose") == 0) {
+		nic->lose_switches = (unsigned int)count;
 		return 0;
 	}
-	if (action != NULL && (strcmp(action, "cut") == 0 || strcmp(action, "mend") == 0))
+	if (strcmp(action, "cut") == 0 || strcmp(action, "mend") == 0)
 		return vf_leg_cut(nic, action[0] == 'c');
-	if (action != NULL && strcmp(action, "replace") == 0 && json_is_integer(serial))
-		return vf_replace(nic, (uint32_t)json_integer_value(serial));
-	if (action != NULL && strcmp(action, "flap") == 0) {
-		vf_flap(nic, (uint32_t)json_arg_u64(request, "count", 1),
-			(uint32_t)json_arg_u64(request, "ms", 100));
+	if (strcmp(action, "flap") == 0) {
+		vf_flap(nic, count, ms);
 		return 0;
 	}
-	if (action == NULL || strcmp(action, "add") != 0 || !json_is_integer(serial))
-		return json_refuse(reply, "vf: action must be remove, cut, mend, lose, flap, or "
-					  "add or replace with a serial");
-	return vf_add(nic, (uint32_t)json_integer_value(serial));
+	if (has_serial && strcmp(action, "add") == 0)
+		return vf_add(nic, (uint32_t)serial);
+	if (has_serial && strcmp(action, "replace") == 0)
+		return vf_replace(nic, (uint32_t)serial);
+	return json_refuse(reply, "vf: action must be remove, cut, mend, lose, flap, or add or "
+				  "replace with a serial");
 }
 
 static int
 cmd_stall(struct nic *nic, json_t *request, json_t *reply, bool stalled)
 {
-	json_int_t i = json_integer_value(json_object_get(request, "queue"));
+	uint64_t i = 0;
 
-	if (i < 0 || i >= NIC_QUEUES_MAX || nic->queue[i] == NULL)
+	if (json_arg_uint(request, reply, "queue", UINT32_MAX, &i) != 0)
+		return -EINVAL;
+	if (i >= NIC_QUEUES_MAX || nic->queue[i] == NULL)
 		return json_refuse(reply, "no open channel of this queue");
 	nic->queue[i]->stalled = stalled;
 	return 0;
