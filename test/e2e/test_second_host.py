@@ -6,7 +6,7 @@ import pytest
 
 import second
 from console import Console
-from hv import UioTestpmd
+from hv import UioTestpmd, until
 from secondhost import config, frames, objects, rndis
 from second import rig  # noqa: F401 (a fixture)
 from secondhost.host import SecondHost
@@ -235,3 +235,23 @@ def test_refused_rss(rig):
     assert "hash index=0, queue=0" in r.program.do("show port 0 rss reta 128 (1,0)")
     assert nic.session.table == before
     r.program.quit()
+
+
+def test_link_that_cannot_be_set(rig):
+    """The host refuses the packet filter: the call fails, and the link stays what it was."""
+    r = rig(second.NicConfig(), cls=Console).up()
+    app = r.program
+    app.do("start")
+    for way, before, after in (("down", "up", "down"), ("up", "down", "up")):
+        r.nic.config.answers[rndis.FILTER] = lambda request: [
+            rndis.set_reply(request, rndis.NOT_SUPPORTED)]
+        app.do(f"set link-{way} port 0")
+        until(lambda way=way: f"Set link {way} fail" in app.text, "a refusal")
+        assert app.info()["Link status"] == before
+        del r.nic.config.answers[rndis.FILTER]
+        app.do(f"set link-{way} port 0")
+        assert app.info()["Link status"] == after
+    assert app.text.count("fail.") == 2
+    r.echo(MIXED, 8)
+    app.do("stop")
+    app.quit()

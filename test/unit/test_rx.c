@@ -355,17 +355,22 @@ vlan(void **state)
 	const uint32_t ppi[1][2] = { { RNDIS_PPI_VLAN, RNDIS_VLAN_FROM_TCI(0xA064) } };
 	uint64_t range = host_slot(3, 3, 60, 1, ppi);
 	struct rte_mbuf *m[BURST];
+	struct rte_eth_rxq_info info;
 	uint8_t *p;
 
 	RTE_SET_USED(state);
-	fx.rxq->vlan_strip = true;
+	hvn_rxq_strip(fx.rxq, true);
+	hvn_rxq_info(&fx.dev, 0, &info);
+	assert_true((info.conf.offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) != 0);
 	host_xfer(1, 1, &range);
 	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
 	assert_int_equal(m[0]->vlan_tci, 0xA064);
 	assert_int_equal(m[0]->ol_flags, RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED);
 	expect_frame(m[0], 3, 60);
 
-	fx.rxq->vlan_strip = false;
+	hvn_rxq_strip(fx.rxq, false);
+	hvn_rxq_info(&fx.dev, 0, &info);
+	assert_true((info.conf.offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) == 0);
 	host_xfer(2, 1, &range);
 	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
 	assert_int_equal(m[0]->pkt_len, 64);
@@ -451,6 +456,30 @@ scan_ahead(void **state)
 	assert_int_equal(fx.n_inbound, 4);
 	for (uint64_t tid = 1; tid <= 4; tid++)
 		expect_ack(tid, NVSP_STATUS_SUCCESS);
+}
+
+/* Several control messages in one packet, of which some have no room yet: each is taken once. */
+static void
+control_ranges(void **state)
+{
+	uint64_t ext[4] = { NVSP_RECV_BUF_ID | UINT64_C(3) << 32 };
+
+	RTE_SET_USED(state);
+	for (uint32_t i = 0; i < 3; i++)
+		ext[1 + i] = 16 * (i + 1) | (uint64_t)(50 + i) * SLOT_SIZE << 32;
+	fx.n_inbound = INBOUND_MAX - 1; /* room for one */
+	host_put(VMBUS_PKT_XFER_PAGES, 1, ext, sizeof(ext), nvsp_ctrl, 40);
+	hvn_chan_scan(fx.ch);
+	assert_int_equal(fx.inbound[INBOUND_MAX - 1].kind, HVN_CTRL_RNDIS);
+	assert_int_equal(fx.inbound[INBOUND_MAX - 1].len, 16);
+	expect_silence();
+	fx.n_inbound = 0;
+	hvn_chan_scan(fx.ch);
+	assert_int_equal(fx.n_inbound, 2);
+	assert_int_equal(fx.inbound[0].len, 32);
+	assert_int_equal(fx.inbound[1].len, 48);
+	expect_ack(1, NVSP_STATUS_SUCCESS);
+	expect_silence();
 }
 
 /* Nobody takes the frames of a stopped port: they are dropped and completed. */
@@ -635,6 +664,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(vlan, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(scatter, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(scan_ahead, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(control_ranges, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(stopped, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(no_mbufs, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(twice, fx_big, fx_close),

@@ -510,6 +510,9 @@ void hvn_rxq_stop(struct hvn_rxq *q);
 int hvn_txq_stop(struct hvn_txq *q, unsigned int timeout_ms);
 /* The MTU may have grown since the queue was set up: -EINVAL if its mbufs are too small now. */
 int hvn_rxq_fits(const struct hvn_rxq *q);
+
+/* Take VLAN tags out of frames, or leave them in; any time, from the next burst on. */
+void hvn_rxq_strip(struct hvn_rxq *q, bool strip);
 /* The channel is closed and the host has let go: free every mbuf still in flight. */
 void hvn_txq_reclaim(struct hvn_txq *q);
 /*

@@ -260,12 +260,9 @@ vlan_offload_set(struct rte_eth_dev *dev, int mask)
 
 	if ((mask & RTE_ETH_VLAN_STRIP_MASK) == 0)
 		return 0;
-	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
-		struct hvn_rxq *q = dev->data->rx_queues[i];
-
-		if (q != NULL)
-			q->vlan_strip = strip;
-	}
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
+		if (dev->data->rx_queues[i] != NULL)
+			hvn_rxq_strip(dev->data->rx_queues[i], strip);
 	hvn_ctrl_lock(p);
 	hvn_vf_mirror(p);
 	hvn_ctrl_unlock(p);

@@ -139,25 +139,30 @@ hvn_link_indicate(struct hvn_port *p, const void *msg, uint32_t len)
 	}
 }
 
-static int
-set_wanted(struct rte_eth_dev *dev, bool up)
+/* Also of the VF, which would go on receiving. */
+static void
+want(struct hvn_port *p, bool up)
 {
-	struct hvn_port *p = hvn_port(dev);
-	int rc;
-
-	hvn_ctrl_lock(p);
 	p->want_link_up = up;
-	/* A VF would go on receiving. */
 	if (p->running && up)
 		hvn_vf_resume(p);
 	else if (p->running)
 		hvn_vf_pause(p);
+}
+
+static int
+set_wanted(struct rte_eth_dev *dev, bool up)
+{
+	struct hvn_port *p = hvn_port(dev);
+	bool before;
+	int rc;
+
+	hvn_ctrl_lock(p);
+	before = p->want_link_up;
+	want(p, up);
 	rc = p->opened && !hvn_removed(p) ? hvn_rndis_update_filter(p) : 0;
-	if (rc != 0 && !up) {
-		p->want_link_up = true;
-		if (p->running)
-			hvn_vf_resume(p);
-	}
+	if (rc != 0)
+		want(p, before);
 	hvn_ctrl_unlock(p);
 	hvn_link_update(dev, 0);
 	return rc;

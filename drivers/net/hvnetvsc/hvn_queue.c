@@ -62,6 +62,14 @@ hvn_rxq_fits(const struct hvn_rxq *q)
 	return frames_fit(q->port->data, q->queue_id, q->buf_len, q->offloads);
 }
 
+void
+hvn_rxq_strip(struct hvn_rxq *q, bool strip)
+{
+	q->vlan_strip = strip;
+	q->offloads &= ~(uint64_t)RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+	q->offloads |= strip ? RTE_ETH_RX_OFFLOAD_VLAN_STRIP : 0;
+}
+
 /*
  * ethdev has released the queue before it sets it up anew, and has checked numbers against what
  * dev_infos_get() says.
@@ -96,7 +104,7 @@ hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 	q->want_hash = (offloads & RTE_ETH_RX_OFFLOAD_RSS_HASH) != 0;
 	q->pinned = (rte_pktmbuf_priv_flags(pool) & RTE_PKTMBUF_POOL_F_PINNED_EXT_BUF) != 0;
 	q->deferred = conf->rx_deferred_start != 0;
-	q->vlan_strip = (offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) != 0;
+	hvn_rxq_strip(q, (offloads & RTE_ETH_RX_OFFLOAD_VLAN_STRIP) != 0);
 	q->ptypes = p->ptypes;
 	q->path.vf_port = RTE_MAX_ETHPORTS;
 	q->windex = &q->nothing;
