@@ -208,7 +208,8 @@ queue_json(const struct nic *nic, unsigned int index)
 		{ "doorbells", s->doorbells + (chan ? chan->doorbells : 0) },
 		{ "superfluous", s->superfluous + (chan ? chan->superfluous : 0) },
 	};
-	json_t *o = json_pack("{s:i,s:b,s:b}", "index", index, "open", chan != NULL, "failed",
+	json_t *o = json_pack("{s:i,s:i,s:b,s:b}", "index", index, "relid",
+			      chan != NULL ? (int)chan->relid : 0, "open", chan != NULL, "failed",
 			      chan != NULL && chan->failed);
 
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)

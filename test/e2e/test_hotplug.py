@@ -2,7 +2,7 @@
 """Devices and memory that come at run time: another host's NIC, memory that is not DPDK's."""
 import pytest
 
-from hv import Host, Testpmd, until
+from hv import Host, Testpmd, UioTestpmd, until
 from test_ethdev import GEN, ask, forward, quit_both
 
 NIC = "hv_vmbus:68766e00-6574-4e76-8000-00155d00000{}"
@@ -51,6 +51,35 @@ def test_offered_again(run, form):
               "available ports: 1" in ask(app, "show port summary all"), "the port")
         ask(app, "port start 0")
     forward(host, app)
+    quit_both(host, app)
+
+
+@pytest.mark.parametrize("program", [Testpmd, UioTestpmd])
+def test_offered_with_other_ids(run, program):
+    """Relids, and what is derived from them, may be another device's when one comes back."""
+    host = run(Host, nics=[GEN, GEN])
+    app = run(program, host, interactive=True)
+    app.expect("testpmd>")
+
+    def relids():
+        return [host.stats()["nics"][i]["queues"][0]["relid"] for i in range(2)]
+
+    before = relids()
+    for nic in range(2):
+        assert host.command("rescind", nic=nic)["ok"]
+        app.expect("Device is detached")
+    for nic in (1, 0):
+        assert host.command("offer", nic=nic)["ok"]
+    for nic in range(2):
+        until(lambda n=nic: "No such device" not in ask(app, f"port attach {NIC.format(n + 1)}") and
+              f"available ports: {n + 1}" in ask(app, "show port summary all"), "the port")
+        ask(app, f"port start {nic}")
+    assert relids() == before[::-1]
+    ask(app, "set fwd io")
+    app.type("start")  # what one NIC gets goes out by the other
+    until(lambda: min(host.port(i)["received"] for i in range(2)) > 500, "frames")
+    app.type("stop")
+    app.expect("Accumulated forward statistics")
     quit_both(host, app)
 
 

@@ -128,6 +128,16 @@ def test_restart(failover):
     end(r)
 
 
+def test_left_on_the_vf(rig):
+    """Hosts keep the data path over a close. Without the VF, it is asked back."""
+    r = rig(second.NicConfig(vf=7, data_path=1), cls=Console).up()
+    r.program.do("start")
+    on_path(r, 0)
+    assert r.nic.session.switches == [0]
+    r.echo(BATCH, 8)
+    end(r)
+
+
 def test_before_version_4(failover):
     """A host of NVSP 2 knows no VFs; what it says of one is ignored."""
     r = failover(nvsp=(config.V2,))

@@ -52,6 +52,7 @@ class NicConfig:
     order: str = "up"  # of the slots of a packet: up, down, random
     offload: bytes = None  # NDIS_OFFLOAD
     vf: int = None  # serial of a VF
+    data_path: int = 0  # as a session before left it
     # Hostile hosts: other packets than the right completion, by NVSP type: f(id) -> packets
     replies: dict = dataclasses.field(default_factory=dict)
     # other RNDIS answers, by OID (INITIALIZE: None): f(request id) -> messages

@@ -21,7 +21,7 @@ SRIOV, RSC = 1 << 2, 1 << 7
 class Session:
     """From the opening of the primary channel to its closing."""
 
-    def __init__(self):
+    def __init__(self, data_path):
         self.version = None
         self.asked = []
         self.seen = []  # NVSP types, in order
@@ -38,7 +38,7 @@ class Session:
         self.tx_ids = {}  # outstanding (relid, id): what it was
         self.sub_asked = None
         self.table = None  # RSS
-        self.data_path = 0
+        self.data_path = data_path
         self.switches = []
         self.switching = None  # (channel, id) of a switch that is not completed
         self.control = None
@@ -83,7 +83,7 @@ class Nic:
 
     def opened(self, channel):
         if channel.index == 0:
-            self.session = Session()
+            self.session = Session(self.config.data_path)
             self.sessions.append(self.session)
             self.session.control = Control(self, self.session)
         else:
