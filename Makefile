@@ -19,13 +19,13 @@ stamp = build/.setup-done
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD) -j $(JOBS)
 
-## setup: install Debian packages and the DPDK driver SDK headers
+## setup: install Debian packages; DPDK's driver SDK headers and Open vSwitch below build
 setup:
 	@mkdir -p build
 	@scripts/setup.sh
 	@touch $(stamp)
 
-$(stamp): scripts/setup.sh scripts/packages.txt scripts/sdk-headers.sh
+$(stamp): scripts/setup.sh scripts/packages.txt scripts/sdk-headers.sh scripts/ovs.sh
 	@$(MAKE) --no-print-directory setup
 
 $(BUILD)/build.ninja: | $(stamp)

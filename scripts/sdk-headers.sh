@@ -1,16 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Provide DPDK's driver SDK headers in DIRECTORY (default build/sdk).
+# Provide DPDK's driver SDK headers, and those of its examples that are run here as they are, in
+# DIRECTORY (default build/sdk).
 #
-# Debian's libdpdk-dev does not install them. Where the installed DPDK has them
-# (-Denable_driver_sdk=true) nothing is done; else they are taken from the Debian source
-# package of exactly the installed version. They are never committed.
+# Debian's packages have neither. Where the installed DPDK has the headers
+# (-Denable_driver_sdk=true) nothing is done, it has the examples too; else they are taken from the
+# Debian source package of exactly the installed version. They are never committed.
 set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:-$top/build/sdk}
 headers='lib/ethdev/ethdev_driver.h lib/ethdev/ethdev_vdev.h lib/eal/include/dev_driver.h
 lib/eal/include/bus_driver.h drivers/bus/vdev/bus_vdev_driver.h drivers/bus/pci/bus_pci_driver.h'
+
+examples='common l3fwd l3fwd-power multi_process/symmetric_mp'
 
 incdir=$(pkg-config --variable=includedir libdpdk) || {
 	echo "sdk-headers: DPDK is not installed: run make setup" >&2
@@ -25,7 +28,7 @@ version=$(dpkg-query -W -f '${source:Version}' libdpdk-dev 2>/dev/null) || {
 		"build DPDK with -Denable_driver_sdk=true" >&2
 	exit 1
 }
-if [ "$(cat "$out/version" 2>/dev/null)" = "$version" ]; then
+if [ "$(cat "$out/version" 2>/dev/null)" = "$version" ] && [ -d "$out/examples" ]; then
 	echo "sdk-headers: $out has them for $version"
 	exit 0
 fi
@@ -36,5 +39,10 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
 for h in $headers; do
 	cp "$work/src/$h" "$out/"
+done
+rm -rf "$out/examples"
+mkdir -p "$out/examples"
+for e in $examples; do
+	(cd "$work/src/examples" && cp -r --parents "$e" "$out/examples")
 done
 echo "$version" > "$out/version"

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Install what building, testing and the demonstration need: Debian packages by name, and
-# the DPDK driver SDK headers. Says what it does; does nothing the second time.
+# Install what building, testing and the demonstration need: Debian packages by name; and below
+# build/ the DPDK driver SDK headers and Open vSwitch. Says what it does; does nothing the second
+# time.
 #
 #   setup.sh [LIST...]   packages of scripts/packages.txt and of further lists
 set -eu
@@ -41,3 +42,4 @@ else
 fi
 
 "$top/scripts/sdk-headers.sh"
+"$top/scripts/ovs.sh"

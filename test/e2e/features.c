@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What port 0 has, word by word: features [EAL arguments]. Functions of its ops table, offloads and
- * capabilities, flags, and whether its queues are counted, for which frames have to come.
+ * capabilities, flags, and whether its queues are counted, for which frames have to come. As a
+ * secondary process: whether it gets a frame from the last queue of the primary's port.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,18 @@ say_info(const struct rte_eth_dev *dev)
 		printf("has tx_descriptor_status\n");
 }
 
+static void
+wait_frame(uint16_t queue)
+{
+	struct rte_mbuf *m;
+
+	for (int ms = 0; rte_eth_rx_burst(0, queue, &m, 1) == 0; ms++) {
+		check("a frame", ms < LONG_MS ? 0 : -ETIMEDOUT);
+		rte_delay_us_sleep(1000);
+	}
+	rte_pktmbuf_free(m);
+}
+
 /* Frames that come are counted where they came. */
 static void
 say_stats(void)
@@ -130,7 +143,6 @@ say_stats(void)
 	const struct rte_eth_conf conf = { 0 };
 	struct rte_mempool *pool;
 	struct rte_eth_stats stats;
-	struct rte_mbuf *m;
 
 	pool = rte_pktmbuf_pool_create("rx", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	check("pool", pool == NULL ? -rte_errno : 0);
@@ -138,11 +150,7 @@ say_stats(void)
 	check("rx queue", rte_eth_rx_queue_setup(0, 0, 256, SOCKET_ID_ANY, NULL, pool));
 	check("tx queue", rte_eth_tx_queue_setup(0, 0, 256, SOCKET_ID_ANY, NULL));
 	check("start", rte_eth_dev_start(0));
-	for (int ms = 0; rte_eth_rx_burst(0, 0, &m, 1) == 0; ms++) {
-		check("a frame", ms < LONG_MS ? 0 : -ETIMEDOUT);
-		rte_delay_us_sleep(1000);
-	}
-	rte_pktmbuf_free(m);
+	wait_frame(0);
 	check("statistics", rte_eth_stats_get(0, &stats));
 	if (stats.q_ipackets[0] != 0)
 		printf("has q_ipackets\n");
@@ -153,10 +161,16 @@ int
 main(int argc, char **argv)
 {
 	check("EAL", rte_eal_init(argc, argv) < 0 ? -rte_errno : 0);
-	say_ops(rte_eth_devices[0].dev_ops);
-	say_info(&rte_eth_devices[0]);
-	say_stats();
-	rte_eth_dev_close(0);
+	if (rte_eal_process_type() == RTE_PROC_SECONDARY) {
+		check("port", rte_eth_dev_is_valid_port(0) ? 0 : -ENODEV);
+		wait_frame(rte_eth_devices[0].data->nb_rx_queues - 1);
+		printf("has processes\n");
+	} else {
+		say_ops(rte_eth_devices[0].dev_ops);
+		say_info(&rte_eth_devices[0]);
+		say_stats();
+		rte_eth_dev_close(0);
+	}
 	rte_eal_cleanup();
 	return 0;
 }

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """doc/hvnetvsc.ini says what the driver can, no more and no less."""
+import collections
 import configparser
 import re
 
-from hv import BUILD, ROOT, Host, Testpmd
+from hv import BUILD, ROOT, Host, Program, Testpmd, lcores
+from test_examples import SymmetricMp
 
 # A feature, and the functions or offloads that make it (doc/guides/nics/features.rst of DPDK).
 OPS = {
@@ -70,8 +72,8 @@ HAS = {
     "Tx descriptor status": "tx_descriptor_status",
     "Stats per queue": "q_ipackets",
 }
-# What another process would have to show, as test_multiprocess.py has it do.
-SOURCE = {"Multiprocess aware": r"rte_eth_dev_attach_secondary\("}
+# What another process shows.
+PROCESSES = {"Multiprocess aware": "processes"}
 # What there is to read, in doc/; and where it runs.
 PAGES = {"Usage doc": "hvnetvsc.rst", "Perf doc": "performance.rst", "Design doc": "design.rst"}
 WORLD = {"Linux", "x86-64"}
@@ -83,43 +85,67 @@ def wanted(needs, have):
     return None if not found else "Y" if found == set(needs.split()) else "P"
 
 
+BINARY = BUILD / "test" / "e2e" / "features"
+
+
 class Features(Testpmd):
     """Says what port 0 has: it is asked, not read."""
-    binary = BUILD / "test" / "e2e" / "features"
+    binary = BINARY
 
     def app_args(self, cores):
         return []
 
     def told(self):
         self.ended(0)
-        said = {}
-        for kind, name in re.findall(r"(?m)^(op|offload|capability|has) (\S+)\r?$", self.text):
-            said.setdefault(kind, set()).add(name)
-        return said
+        return told(self.text)
 
 
-def test_features(run):
+def told(text):
+    said = collections.defaultdict(set)
+    for kind, name in re.findall(r"(?m)^(op|offload|capability|has) (\S+)\r?$", text):
+        said[kind].add(name)
+    return said
+
+
+def claims():
     ini = configparser.ConfigParser(delimiters="=", comment_prefixes=";")
     ini.optionxform = str
     ini.read(ROOT / "doc" / "hvnetvsc.ini")
-    claimed = dict(ini["Features"])
+    # Flow rules are the VF's: what of them works is not this driver's to claim.
+    assert ini.sections() == ["Features"]
+    return dict(ini["Features"])
+
+
+def test_processes(huge_dir, run):
+    """A secondary process receives from a queue of its own, which is another application's."""
+    host = run(Host, nics=["queues=2,overflow=drop,port=gen:rate=1k,flows=64,verify=no",
+                           "queues=2,port=sink"])
+    first = run(SymmetricMp, host, "-p", "3", "--num-procs=2", "--proc-id=0",
+                memory=["--huge-dir", huge_dir, "-m", "128"], cores=0)
+    first.expect("using queue 0")
+    second = run(Program, [BINARY, *first.plugins, *lcores(1), "--no-pci", "--no-telemetry",
+                           "--proc-type=secondary", "--file-prefix", first.prefix],
+                 {"HV_VMBUS_SOCKET": str(host.socket)})
+    second.wait()
+    for feature, needs in PROCESSES.items():
+        assert claims().get(feature) == wanted(needs, told(second.text)["has"]), second.text
+    first.end()
+    host.end()
+
+
+def test_features(run):
+    claimed = claims()
     host = run(Host, nics=["rsc=yes,port=gen:rate=1k,verify=no"])  # LRO is the host's to offer
-    told = run(Features, host, cores=0).told()
+    have = run(Features, host, cores=0).told()
     host.end()
     for features, kind in ((OPS, "op"), (OFFLOADS, "offload"), (CAPABILITIES, "capability"),
                            (HAS, "has")):
         for feature, needs in features.items():
-            assert claimed.get(feature) == wanted(needs, told[kind]), feature
-    folder = ROOT / "drivers" / "net" / "hvnetvsc"
-    source = "".join(p.read_text() for p in folder.glob("hvn_*.c"))
-    for feature, pattern in SOURCE.items():
-        assert (claimed.get(feature) == "Y") == bool(re.search(pattern, source)), feature
+            assert claimed.get(feature) == wanted(needs, have[kind]), feature
     for feature, page in PAGES.items():
         assert (claimed.get(feature) == "Y") == (ROOT / "doc" / page).exists(), feature
-    # Flow rules are the VF's: what of them works is not this driver's to claim.
-    assert ini.sections() == ["Features"]
     # Nothing is claimed that is not checked, nothing offered that is not claimed.
-    assert set(claimed) <= {*OPS, *OFFLOADS, *CAPABILITIES, *HAS, *SOURCE, *PAGES, *WORLD}
-    assert told["op"] <= {*PLAIN, *(op for needs in OPS.values() for op in needs.split())}
-    assert told["offload"] <= {*OTHER_OFFLOADS,
+    assert set(claimed) <= {*OPS, *OFFLOADS, *CAPABILITIES, *HAS, *PROCESSES, *PAGES, *WORLD}
+    assert have["op"] <= {*PLAIN, *(op for needs in OPS.values() for op in needs.split())}
+    assert have["offload"] <= {*OTHER_OFFLOADS,
                                *(n for needs in OFFLOADS.values() for n in needs.split())}

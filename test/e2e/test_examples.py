@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""DPDK's own examples, unchanged: l3fwd, l3fwd-power, symmetric_mp, between two ports."""
+import collections
+import random
+import re
+
+import pytest
+from scapy.all import IP, TCP, UDP, Ether, IPv6, Raw
+
+import capture
+from hv import BUILD, Host, Program, Testpmd, lcores, until
+
+FRAMES = 400
+MAC = capture.NIC_MAC[:-1]  # and 1 or 2
+MEMORY = ["--no-huge", "-m", "512", "--no-shconf"]  # of which tables of routes take 256
+
+
+class Example(Testpmd):
+    """Built from DPDK's source, see test/e2e/meson.build."""
+    name = None
+
+    def __init__(self, host, *args, **more):
+        binary = BUILD / "test" / "e2e" / self.name
+        assert binary.exists(), f"no {binary}: run make setup, and meson setup --reconfigure"
+        self.binary = binary
+        super().__init__(host, *args, **{"memory": MEMORY, **more})
+
+    def app_args(self, cores):
+        return []
+
+
+class L3fwd(Example):
+    name = "l3fwd"
+
+
+class L3fwdPower(Example):
+    name = "l3fwd-power"
+
+
+class SymmetricMp(Example):
+    name = "symmetric_mp"
+
+
+def packets(port, network, six=None, seed=3):
+    """Frames that come in at a port, for hosts of a network behind another; a flow each eighth."""
+    rng = random.Random(seed + port)
+    frames = []
+    for n in range(FRAMES):
+        flow = rng.randrange(40)
+        ip = (IPv6(src=f"fd00::{flow}", dst=six.format(flow + 1)) if six and flow % 4 == 0 else
+              IP(src=f"10.{port}.0.{flow}", dst=network.format(flow + 1), ttl=2 + flow, id=n))
+        l4 = TCP if flow % 2 else UDP
+        frames.append((flow, bytes(
+            Ether(src=f"02:00:00:00:01:{flow:02x}", dst=f"{MAC}{port + 1}") / ip /
+            l4(sport=1000 + flow, dport=4789) /
+            Raw(n.to_bytes(4, "big") + rng.randbytes(rng.choice((14, 200, 1400)))))))
+    return frames
+
+
+def routed(to):
+    """What the router makes of a frame that leaves by a port; IPv6 keeps its hop limit there."""
+    def transform(data):
+        frame = Ether(data)
+        frame.dst, frame.src = f"02:00:00:00:00:{to:02x}", f"{MAC}{to + 1}"
+        if IP in frame:
+            frame.ttl -= 1
+            del frame[IP].chksum
+        return bytes(frame)
+    return transform
+
+
+class Wires:
+    """hv-host with two NICs, whose frames wait for the application, and what they sent out."""
+
+    def __init__(self, run, tmp, sent, nic=""):
+        self.sent = sent
+        self.files = [tmp / f"out{i}.pcap" for i in range(2)]
+        for i in range(2):
+            capture.write(tmp / f"in{i}.pcap", sent[i])
+        self.host = run(Host, nics=[f"{nic}hold-rx=yes,port=dpdk:net_pcap{i},"
+                                    f"rx_pcap={tmp}/in{i}.pcap,tx_pcap={self.files[i]}"
+                                    for i in range(2)])
+
+    def cross(self):
+        """All go in; as many come out on the other side."""
+        for i in range(2):
+            self.host.command("resume-rx", nic=i)
+        for i in range(2):
+            until(lambda i=i: self.host.port(i)["from_guest_frames"] >= len(self.sent[1 - i]),
+                  f"frames out of port {i}")
+
+    def check(self, transform):
+        """Once the application has ended: each came out once, as transform(port) has it."""
+        self.host.end()
+        for i in range(2):
+            capture.check(self.sent[1 - i], capture.read(self.files[i]), transform(i))
+
+
+@pytest.mark.parametrize("lookup", ["lpm", "fib"])
+def test_l3fwd(run, tmp, lookup):
+    """Two queues of two ports on two lcores; addresses, hop count and checksum are rewritten."""
+    wires = Wires(run, tmp, [packets(i, f"198.18.{1 - i}.{{}}", f"2001:200:0:{1 - i}::{{}}")
+                             for i in range(2)])
+    (tmp / "v4").write_text("".join(f"R198.18.{i}.0/24 {i}\n" for i in range(2)))
+    (tmp / "v6").write_text("".join(f"R2001:0200:0000:{i:04x}:0000:0000:0000:0000/64 {i}\n"
+                                    for i in range(2)))
+    app = run(L3fwd, wires.host, "-p", "3", "-P", f"--lookup={lookup}",
+              "--config=(0,0,0),(0,1,1),(1,0,1),(1,1,0)",
+              f"--rule_ipv4={tmp}/v4", f"--rule_ipv6={tmp}/v6")
+    app.expect("entering main loop on lcore 1")
+    wires.cross()
+    app.end()
+    wires.check(routed)
+
+
+def test_l3fwd_power(run, tmp):
+    """It sleeps until an interrupt of a queue, one of two, wakes it; and does so again."""
+    wires = Wires(run, tmp, [packets(i, f"{2 - i}.1.1.{{}}") for i in range(2)])
+    app = run(L3fwdPower, wires.host, "-p", "3", "-P", "--interrupt-only",
+              "--config=(0,0,0),(1,0,1)")
+    app.expect("Selected operation mode: interrupt-only")
+    app.expect("Link [Uu]p.*")
+    wires.cross()
+    for port in range(2):
+        until(lambda p=port: f"lcore {p} is waked up from rx interrupt on port {p} queue 0"
+              in app.text, f"a wake-up by port {port}")
+    until(lambda: app.text.count("sleeps until interrupt triggers") >= 2, "sleep again")
+    app.end()
+    wires.check(routed)
+
+
+def test_symmetric_mp(huge_dir, run, tmp):
+    """A primary and a secondary, a queue of each port for either; both forward."""
+    wires = Wires(run, tmp, [packets(i, "10.9.9.{}") for i in range(2)], nic="queues=2,")
+    memory = ["--huge-dir", huge_dir, "-m", "128"]
+    first = run(SymmetricMp, wires.host, "-p", "3", "--num-procs=2", "--proc-id=0",
+                memory=memory, cores=0)
+    first.expect("lcore 0 using queue 0 of each port")
+    second = run(Program, [first.binary, *first.plugins, *lcores(1), "--no-pci", "--no-telemetry",
+                           "--proc-type=auto", "--file-prefix", first.prefix, "--huge-dir",
+                           huge_dir, "--", "-p", "3", "--num-procs=2", "--proc-id=1"],
+                 {"HV_VMBUS_SOCKET": str(wires.host.socket)})
+    second.expect("lcore 0 using queue 1 of each port")
+    wires.cross()
+    told = collections.Counter()
+    for process in (second, first):
+        process.end()
+        found = re.findall(r"Port (\d): RX - (\d+), TX - (\d+), Drop - (\d+)", process.text)
+        assert len(found) == 2
+        for port, rx, tx, drop in found:
+            assert int(rx) > 0 and int(tx) > 0 and drop == "0"
+            told[port, "rx"] += int(rx)
+            told[port, "tx"] += int(tx)
+    assert set(told.values()) == {FRAMES}
+    first.forget()
+    wires.check(lambda port: lambda data: data)
