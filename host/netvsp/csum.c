@@ -137,11 +137,20 @@ locate(const struct tx_frame *f, struct csum_where *w)
 }
 
 static bool
-offered(const struct nic *nic, const struct csum_where *w)
+offered(const struct nic *nic, const struct tx_frame *f, const struct csum_where *w)
 {
-	unsigned int mask = w->v6 ? nic->opt.tx_csum6 : nic->opt.tx_csum4;
+	const uint8_t *l4 = f->data + w->l4_off;
+	unsigned int mask = w->v6 ? nic->opt.tx_csum6 : nic->opt.tx_csum4, asked = 0;
 
-	return (!w->iphdr || (mask & 1u)) && (!w->l4 || (mask & (w->tcp ? 2u : 4u)));
+	if (w->iphdr)
+		asked |= OPT_IP;
+	if (w->l4)
+		asked |= w->tcp ? OPT_TCP : OPT_UDP;
+	if (w->l4 && w->tcp && l4[12] >> 4 > TCP_LEN / 4)
+		asked |= OPT_TCP_OPTS;
+	if (w->v6 ? w->l4_off > L2 + IP6_LEN : ip4_hlen(f->data + L2) > IP4_LEN)
+		asked |= OPT_IP_OPTS;
+	return (asked & ~mask) == 0;
 }
 
 static const char *
@@ -174,7 +183,7 @@ check_csum(const struct nic *nic, const struct tx_frame *f, bool *fail)
 	}
 	if (w.iphdr && be16(ip + 10) != 0)
 		return "tx.csum-ip-not-zero";
-	return offered(nic, &w) ? NULL : "tx.csum-not-offered";
+	return offered(nic, f, &w) ? NULL : "tx.csum-not-offered";
 }
 
 /* As an adapter does it: the field's content takes part in the sum. */

@@ -46,6 +46,13 @@ enum nic_mac_change { MAC_IGNORE, MAC_REFUSE, MAC_ALLOW };
 enum nic_vf_when { VF_AFTER_RNDIS, VF_AFTER_INIT, VF_AFTER_CONFIG };
 enum nic_hash { HASH_NO, HASH_YES, HASH_ALWAYS };
 
+/* Bits of the options tx-csum4 and tx-csum6. */
+#define OPT_IP	     0x01u
+#define OPT_TCP	     0x02u
+#define OPT_UDP	     0x04u
+#define OPT_TCP_OPTS 0x08u
+#define OPT_IP_OPTS  0x10u
+
 /* What --nic says; nic_options.c has the meaning of each. */
 struct nic_opt {
 	uint8_t mac[6];

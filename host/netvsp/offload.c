@@ -5,12 +5,6 @@
 
 #include "netvsp.h"
 
-/* Bits of the options tx-csum4 and tx-csum6. */
-#define OPT_IP	     0x01u
-#define OPT_TCP	     0x02u
-#define OPT_UDP	     0x04u
-#define OPT_TCP_OPTS 0x08u
-#define OPT_IP_OPTS  0x10u
 #define LSO_MIN_SEGS 2u
 
 static struct nic_offload

@@ -4,7 +4,7 @@ import re
 import struct
 
 import pytest
-from scapy.all import IP, TCP, UDP, Ether, IPv6, Raw
+from scapy.all import IP, TCP, UDP, Ether, IPOption, IPv6, Raw
 
 import capture
 from console import Console, cycle
@@ -73,6 +73,21 @@ def test_large_datagrams(run, nic):
     host.end()
     # The host sums all but UDP; of UDP over IPv4 it still does the IP header.
     assert COUNT // 2 <= queue_sum(host, "tx_csum") < COUNT
+
+
+@pytest.mark.parametrize("mask, asked", [(31, True), (15, False)])
+def test_ip_options(run, tmp, mask, asked):
+    """A host that does not take them in packets that it sums is not asked; all are right."""
+    frames = [(n, bytes(Ether(src="02:00:00:00:00:01", dst=capture.NIC_MAC) /
+                        IP(src="10.0.0.1", dst="10.0.0.2", id=n,
+                           options=[IPOption(b"\x01" * 4 * (1 + n % 10))]) /
+                        (TCP if n % 2 else UDP)(sport=n, dport=53, chksum=1 + n) /
+                        Raw(struct.pack(">I", n) + bytes(32)))) for n in range(60)]
+    wire = Wire(run, tmp, frames, nic=f"tx-csum4={mask},", mode="csum")
+    wire.app.restart(*HARDWARE)
+    assert sorted(data[12:] for data in wire.forward()) == \
+        sorted(good(data)[12:] for _, data in frames)
+    assert queue_sum(wire.host, "tx_csum") == len(frames) * asked
 
 
 def test_receive(run, tmp):

@@ -16,9 +16,9 @@ def frame(i=0, size=60):
     return bytes(Ether(**MACS, type=0x88B5) / Raw(struct.pack("<I", i))).ljust(size, b"\xa5")
 
 
-def tcp4(payload=b"x" * 40, **kw):
+def tcp4(payload=b"x" * 40, tcp_options=(), **kw):
     return Ether(**MACS) / IP(src="10.0.0.1", dst="10.0.0.2", id=7, **kw) / TCP(
-        sport=1000, dport=80, seq=100, flags="PA") / Raw(payload)
+        sport=1000, dport=80, seq=100, flags="PA", options=list(tcp_options)) / Raw(payload)
 
 
 def udp4(payload=b"x" * 40):
@@ -53,7 +53,8 @@ def pseudo(f, with_len=True):
 
 
 def seeded(f, seed):
-    raw, l4 = bytearray(bytes(f)), 14 + (40 if IPv6 in f else 20)
+    raw = bytearray(bytes(f))
+    l4 = 14 + (40 if IPv6 in f else 4 * (raw[14] & 15))
     at = l4 + (16 if TCP in f else 6)
     raw[at:at + 2] = struct.pack(">H", seed)
     return bytes(raw), l4

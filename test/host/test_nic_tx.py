@@ -6,7 +6,7 @@ import struct
 import nicguest as ng
 import pytest
 from nicframes import frame, lso, pseudo, seeded, segments, tcp4, tcp6, udp4, udp6
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, IPOption
 from scapy.layers.inet6 import IPv6
 
 
@@ -321,6 +321,23 @@ def test_checksum_not_offered(nichost):
     raw, l4 = seeded(f, pseudo(f))
     g.completion(g.section_send(0, [ng.packet(raw, ng.ppi(0, 5 | l4 << 16))]))
     h.end("tx.csum-not-offered")
+
+
+IP_OPTIONS, TCP_OPTIONS = ({"options": [IPOption(b"\x01" * 4)]},
+                           {"tcp_options": [("Timestamp", (1, 2))]})
+
+
+@pytest.mark.parametrize("mask, options, told", [
+    (31, {**IP_OPTIONS, **TCP_OPTIONS}, False), (15, IP_OPTIONS, True), (15, TCP_OPTIONS, False),
+    (23, IP_OPTIONS, False), (23, TCP_OPTIONS, True)])
+def test_checksum_with_options(nichost, mask, options, told):
+    """Those of IP and those of TCP have bits of their own."""
+    h = nichost(f"tx-csum4={mask}")
+    g = h.guest().up()
+    f = tcp4(**options)
+    raw, l4 = seeded(f, pseudo(f))
+    assert g.completion(g.section_send(0, [ng.packet(raw, ng.ppi(0, 5 | l4 << 16))])) == 1
+    h.end(*["tx.csum-not-offered"] * told)
 
 
 @pytest.mark.parametrize("make", [tcp4, tcp6])
