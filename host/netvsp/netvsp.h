@@ -132,6 +132,12 @@ struct tx_completion {
 	uint32_t status;
 };
 
+/* tx_ids.c */
+struct tx_ids {
+	unsigned int n;
+	uint64_t id[2 * NIC_TX_QUOTA]; /* 0: free */
+};
+
 /* Frames by destination: one station, a group, all. */
 struct nic_cast {
 	uint64_t frames[3], bytes[3];
@@ -169,6 +175,11 @@ struct nic_queue {
 	bool defer_full;
 	uint64_t defer_since;
 	uint64_t tx_count;
+	struct tx_ids ids;
+	/* What is odd about a send, and fails nothing, is told once, however often it is read. */
+	bool mute;
+	bool again;	 /* the packet at the ring's start was read before, and stayed there */
+	bool again_told; /* as tx_send's told, of that packet */
 	/* While the VF sends without pause: the ring up to here, when so many frames came from it. */
 	uint64_t leg_until; /* 0: nothing waits for the VF */
 	uint32_t leg_end;
@@ -382,9 +393,13 @@ void tx_complete(struct nic_queue *q, uint64_t tid, uint32_t section, uint32_t s
 void tx_flush(struct nic_queue *q);
 void tx_published(struct nic_queue *q);
 bool tx_room(struct nic_queue *q);
-bool tx_outstanding(const struct nic_queue *q, uint64_t tid);
 bool tx_section_take(struct nic_queue *q, uint32_t section);
 void tx_section_release(struct nic_queue *q, uint32_t section);
+
+/* tx_ids.c: those that wait for the port, or for room for their completion */
+bool tx_ids_has(const struct tx_ids *ids, uint64_t id);
+void tx_ids_add(struct tx_ids *ids, uint64_t id);
+void tx_ids_remove(struct tx_ids *ids, uint64_t id);
 
 /* tx_gather.c */
 #define TX_SEGS_MAX 255u
@@ -394,6 +409,7 @@ struct tx_send {
 	uint64_t tid;
 	uint32_t section, section_len;
 	uint32_t ext_len;
+	bool told;	    /* what is odd about its frames */
 	const uint8_t *ext; /* range list of a GPA-direct packet */
 };
 
@@ -419,6 +435,9 @@ enum tx_outcome {
 /* Count a broken rule; always SEND_FAIL. */
 enum tx_outcome tx_broken(struct nic_queue *q, const char *rule, const void *bytes, uint32_t len,
 			  const char *what);
+/* The same of what fails nothing: told once of each send. */
+void tx_odd(struct nic_queue *q, const char *rule, const void *bytes, uint32_t len,
+	    const char *what);
 enum tx_outcome tx_gather(struct nic_queue *q, const struct tx_send *s, struct tx_source *src);
 void tx_linearize(const struct tx_source *src, uint8_t *out);
 

@@ -390,7 +390,7 @@ nvsp_packet(struct nic_queue *q, const struct vmbus_ring_pkt *pkt)
 		return nic_fatal(q, "nvsp.short", pkt->body, pkt->payload_len, "no message");
 	m.type = hv_load32(at);
 	need = msg_needs(q->nic, m.type);
-	if (host_tracing)
+	if (host_tracing && !q->again)
 		host_trace('G', "NVSP", msg_name(m.type), q->chan->relid, at, pkt->payload_len);
 	if (need == 0)
 		return nic_fatal(q, "nvsp.type", at, pkt->payload_len,

@@ -110,7 +110,7 @@ complete_receive(struct nic_queue *q, const struct vmbus_ring_pkt *pkt)
 static bool
 packet(struct nic_queue *q, const struct vmbus_ring_pkt *pkt)
 {
-	if (host_tracing)
+	if (host_tracing && !q->again)
 		trace_packet(q, 'G', pkt->type, pkt->flags, pkt->tid, pkt->body, pkt->ext_len,
 			     pkt->len - (uint32_t)sizeof(struct vmbus_pkt_desc));
 	switch (pkt->type) {
@@ -167,7 +167,8 @@ drain(struct nic_queue *q)
 						    : "malformed packet descriptor");
 			break;
 		}
-		if (!packet(q, &pkt))
+		q->again = !packet(q, &pkt);
+		if (q->again)
 			break;
 		check_trailer(q, &pkt);
 		vmbus_ring_rx_release(rx, &pkt);

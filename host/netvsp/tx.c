@@ -12,16 +12,6 @@ tx_room(struct nic_queue *q)
 	return !q->tx_full && q->n_done < NIC_BURST;
 }
 
-/* Does a send with this id wait for its completion? What waits for the port is not looked at. */
-bool
-tx_outstanding(const struct nic_queue *q, uint64_t tid)
-{
-	for (unsigned int i = 0; i < q->n_comp; i++)
-		if (q->comp[(q->comp_head + i) % NIC_TX_QUOTA].tid == tid)
-			return true;
-	return false;
-}
-
 /* The section holds a send from now until its completion is published. */
 bool
 tx_section_take(struct nic_queue *q, uint32_t section)
@@ -63,6 +53,7 @@ put(struct nic_queue *q, const struct tx_completion *c)
 	vmbus_ring_tx_commit(&q->chan->tx, len);
 	if (host_tracing)
 		host_trace('H', "RING", "COMP", q->chan->relid, &p, len);
+	tx_ids_remove(&q->ids, c->tid);
 	if (c->section != NVSP_NO_SECTION)
 		q->done[q->n_done++] = c->section;
 	return true;
@@ -77,6 +68,7 @@ tx_complete(struct nic_queue *q, uint64_t tid, uint32_t section, uint32_t status
 	if (q->n_comp == 0 && q->nic->opt.tx_delay_ms == 0 && put(q, &c))
 		return;
 	c.due = host_now() + q->nic->opt.tx_delay_ms * UINT64_C(1000000);
+	tx_ids_add(&q->ids, tid);
 	q->comp[(q->comp_head + q->n_comp) % NIC_TX_QUOTA] = c;
 	q->n_comp++;
 }

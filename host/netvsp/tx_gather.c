@@ -12,6 +12,13 @@ tx_broken(struct nic_queue *q, const char *rule, const void *bytes, uint32_t len
 	return SEND_FAIL;
 }
 
+void
+tx_odd(struct nic_queue *q, const char *rule, const void *bytes, uint32_t len, const char *what)
+{
+	if (!q->mute)
+		tx_broken(q, rule, bytes, len, what);
+}
+
 /* Index and length, as they follow each other in the message. */
 #define SECTION_SHOWN (2 * sizeof(uint32_t))
 
@@ -47,8 +54,8 @@ gather_section(struct nic_queue *q, const struct tx_send *s, struct tx_source *s
 		return SEND_FATAL;
 	}
 	if (s->section_len > nic->opt.section_size)
-		tx_broken(q, "tx.section-len", &s->section, SECTION_SHOWN,
-			  "more bytes than a section has");
+		tx_odd(q, "tx.section-len", &s->section, SECTION_SHOWN,
+		       "more bytes than a section has");
 	if (s->section_len != 0 && !add_seg(src, nic->send.va + at, s->section_len))
 		return tx_broken(q, "tx.too-long", &s->section, SECTION_SHOWN, "send too long");
 	src->first = s->section_len;
@@ -86,7 +93,7 @@ gather_gpa(struct nic_queue *q, struct tx_source *src, const uint8_t *ext, uint3
 	enum tx_outcome rc;
 
 	if (count > NIC_TX_RANGES)
-		tx_broken(q, "tx.ranges", ext, 8, "more than 32 ranges");
+		tx_odd(q, "tx.ranges", ext, 8, "more than 32 ranges");
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t len, off, pfns;
 

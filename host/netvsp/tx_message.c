@@ -56,7 +56,7 @@ check_frame(struct nic_queue *q, const struct frame *f, const uint8_t *base)
 
 	/* Microsoft's pages ask for it; no host is known to look. */
 	if ((i->data_off & 3) != 0)
-		tx_broken(q, "tx.data-offset", base + f->at, 44, "frame at no multiple of 4");
+		tx_odd(q, "tx.data-offset", base + f->at, 44, "frame at no multiple of 4");
 	if (i->data_len < 14)
 		return tx_broken(q, "tx.frame-short", base + f->at, 44, "frame below 14 bytes");
 	if (i->data_len > max && (i->present & RNDIS_INFO_LSO) == 0)
@@ -101,15 +101,15 @@ parse(struct nic_queue *q, const uint8_t *base, unsigned int *count, uint32_t *p
 		n++;
 	} while (at < src.total);
 	if (n > q->nic->opt.max_packets)
-		tx_broken(q, "tx.packets", base, 44, "more messages in one send than were offered");
+		tx_odd(q, "tx.packets", base, 44, "more messages in one send than were offered");
 	if (n > 1)
 		for (unsigned int i = 1; i < n; i++)
 			if ((frames[i].at & ((1u << q->nic->opt.align) - 1)) != 0)
-				tx_broken(q, "tx.align", base + frames[i].at, 44,
-					  "aggregated message not aligned");
+				tx_odd(q, "tx.align", base + frames[i].at, 44,
+				       "aggregated message not aligned");
 	/* A packet that is to be segmented is longer than many hosts say, and goes alone. */
 	if (n > 1 && src.total > q->nic->opt.max_transfer)
-		tx_broken(q, "tx.max-transfer", base, 44, "more packed than was offered");
+		tx_odd(q, "tx.max-transfer", base, 44, "more packed than was offered");
 	*count = n;
 	return SEND_OK;
 }
@@ -132,17 +132,18 @@ static enum tx_outcome
 check_offloads(struct nic_queue *q, const uint8_t *base, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++) {
+		const char *rule, *what;
 		struct tx_frame t;
-		const char *rule;
 		bool fail;
 
 		tx_frame_of(&frames[i], base, &t);
 		rule = csum_check(q->nic, &t, &fail);
-		if (rule != NULL)
-			tx_broken(q, rule, t.data, t.len < 64 ? t.len : 64,
-				  t.has_lso ? "LSO request" : "checksum request");
+		if (rule == NULL)
+			continue;
+		what = t.has_lso ? "LSO request" : "checksum request";
 		if (fail)
-			return SEND_FAIL;
+			return tx_broken(q, rule, t.data, t.len < 64 ? t.len : 64, what);
+		tx_odd(q, rule, t.data, t.len < 64 ? t.len : 64, what);
 	}
 	return SEND_OK;
 }
@@ -191,15 +192,15 @@ push_all(struct nic_queue *q, const uint8_t *base, unsigned int n, bool offloads
 {
 	unsigned int no = 0;
 
+	for (unsigned int i = 0; i < n && host_tracing && !q->mute; i++)
+		host_trace('G', "RNDIS-DATA", "PACKET", q->chan->relid, base + frames[i].at,
+			   frames[i].info.msg_len);
 	for (unsigned int i = 0; i < n; i++) {
 		const struct frame *fr = &frames[i];
 		struct port_frame f = { .data = base + fr->at + fr->info.data_off,
 					.len = fr->info.data_len };
 		struct tx_frame t;
 
-		if (host_tracing)
-			host_trace('G', "RNDIS-DATA", "PACKET", q->chan->relid, base + fr->at,
-				   fr->info.msg_len);
 		if (fr->info.present & RNDIS_INFO_VLAN) {
 			f.flags = PORT_F_VLAN;
 			f.tci = RNDIS_VLAN_TO_TCI(fr->info.vlan);
@@ -231,7 +232,7 @@ data(struct nic_queue *q)
 	uint32_t present;
 	unsigned int n;
 	enum tx_outcome rc = parse(q, base, &n, &present);
-	bool offloads;
+	bool offloads, told = q->mute;
 
 	if (rc != SEND_OK)
 		return rc;
@@ -239,7 +240,9 @@ data(struct nic_queue *q)
 	if (offloads && base != linear) {
 		/* Finished in place, and checked where the guest cannot change it any more. */
 		base = linearize();
+		q->mute = true;
 		rc = parse(q, base, &n, &present);
+		q->mute = told;
 		if (rc != SEND_OK)
 			return rc;
 	}
@@ -290,6 +293,7 @@ defer(struct nic_queue *q, const struct tx_send *s)
 	if (s->ext_len != 0)
 		memcpy(q->defer + q->defer_tail + sizeof(*s), s->ext, s->ext_len);
 	q->defer_tail += len;
+	tx_ids_add(&q->ids, s->tid);
 	if (q->n_defer++ == 0)
 		q->defer_since = host_now();
 	q->st->tx_deferred++;
@@ -317,12 +321,16 @@ tx_resume(struct nic_queue *q)
 
 		memcpy(&s, q->defer + q->defer_head, sizeof(s));
 		s.ext = q->defer + q->defer_head + sizeof(s);
+		q->mute = true;
 		rc = tx_gather(q, &s, &src);
+		q->mute = s.told;
 		if (rc == SEND_OK)
 			rc = data(q);
 		if (rc == SEND_FATAL)
 			return n;
 		if (rc == SEND_LATER) {
+			s.told = true;
+			memcpy(q->defer + q->defer_head, &s, sizeof(s));
 			if (!stuck(q))
 				return n;
 			q->st->tx_no_room++;
@@ -375,7 +383,8 @@ tx_rndis(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct nvs
 {
 	struct tx_send s = { .tid = pkt->tid,
 			     .section = m->section,
-			     .section_len = m->section_len };
+			     .section_len = m->section_len,
+			     .told = q->again && q->again_told };
 	enum tx_outcome rc;
 	bool is_data;
 
@@ -389,30 +398,36 @@ tx_rndis(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct nvs
 		s.section = NVSP_NO_SECTION;
 		return finish(q, &s, SEND_FAIL);
 	}
+	q->mute = q->again;
 	rc = tx_gather(q, &s, &src);
 	if (rc != SEND_OK)
 		return finish(q, &s, rc);
 	/* The message decides, whatever the channel type says. */
 	is_data = src.seg[0].len >= 4 && hv_load32(src.seg[0].p) == RNDIS_PACKET;
 	if (is_data != (m->channel_type == NVSP_CHANNEL_DATA))
-		tx_broken(q, "nvsp.channel-type", pkt->body, pkt->payload_len,
-			  "channel type does not fit the RNDIS message");
+		tx_odd(q, "nvsp.channel-type", pkt->body, pkt->payload_len,
+		       "channel type does not fit the RNDIS message");
 	if (!is_data)
 		return control(q, &s);
 	if (!q->nic->rndis_ready)
-		tx_broken(q, "rndis.order", pkt->body, pkt->payload_len,
-			  "a frame before INITIALIZE");
-	if (s.tid == 0 || tx_outstanding(q, s.tid))
-		tx_broken(q, "tx.id", pkt->body, pkt->payload_len,
-			  "transaction id 0, or of a send without its completion");
+		tx_odd(q, "rndis.order", pkt->body, pkt->payload_len, "a frame before INITIALIZE");
+	if (s.tid == 0 || tx_ids_has(&q->ids, s.tid))
+		tx_odd(q, "tx.id", pkt->body, pkt->payload_len,
+		       "transaction id 0, or of a send without its completion");
 	if (!tx_section_take(q, s.section))
-		tx_broken(q, "tx.section-busy", pkt->body, pkt->payload_len,
-			  "a section is used before its completion");
+		tx_odd(q, "tx.section-busy", pkt->body, pkt->payload_len,
+		       "a section is used before its completion");
 	q->tx_count++;
-	rc = q->n_defer != 0 ? SEND_LATER : fail_by_option(q) ? SEND_FAIL : data(q);
+	rc = SEND_LATER;
+	if (q->n_defer == 0) {
+		q->mute = s.told;
+		rc = fail_by_option(q) ? SEND_FAIL : data(q);
+		s.told = true;
+	}
 	if (finish(q, &s, rc))
 		return true;
 	/* It stays in the ring and is read again. */
+	q->again_told = s.told;
 	tx_section_release(q, s.section);
 	q->tx_count--;
 	return false;

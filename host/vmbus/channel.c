@@ -367,7 +367,8 @@ channel_open(struct vchan *c, const struct vmbus_msg_open *m)
 	}
 	/* We poll until told to sleep, and look at the guest's pending size. */
 	vmbus_ring_rx_mask(&c->pub.rx);
-	c->pub.asleep = c->pub.blocked = c->pub.forged = c->slept = c->odd_told = false;
+	c->pub.asleep = c->pub.blocked = c->pub.forged = c->slept = false;
+	c->odd = 0;
 	check_feature(c);
 	__atomic_store_n(&c->pub.tx.hdr->feature, VMBUS_RING_FEAT_PENDING_SEND, __ATOMIC_RELAXED);
 	vmbus_ring_tx_pending(&c->pub.tx, 0);

@@ -7,6 +7,14 @@
 
 #define CREDITS_MAX 1024u /* an eventfd is read once in many turns: see main.c */
 
+/* Words of vchan's odd. */
+#define ODD_MASK    0x01u
+#define ODD_RINDEX  0x02u
+#define ODD_WINDEX  0x04u
+#define ODD_ROOM    0x08u
+#define ODD_FEATURE 0x10u
+#define ODD_PENDING 0x20u
+
 /*
  * There was a reason for a doorbell. Of a device without a monitor page uio_hv_generic knows only
  * one doorbell, which rings at each channel: all of them may ring.
@@ -42,7 +50,8 @@ settle(struct vchan *c)
 
 	c->unsettled = 0;
 	c->credits -= (unsigned int)explained;
-	if (explained == n)
+	/* A mask that the guest cleared itself tells it to signal. */
+	if (explained == n || (c->odd & ODD_MASK) != 0)
 		return;
 	/* No room was waited for and the mask was set all the time: nothing explains this signal. */
 	c->pub.superfluous += n - explained;
@@ -169,45 +178,63 @@ may_wake(struct vchan *c)
 	return true;
 }
 
+/* --- the rings' headers ------------------------------------------------------------------------ */
+
+/* Nobody but the guest can have written them; memory that went away reads as zeroes. */
+static bool
+believable(const struct vchan *c)
+{
+	return !c->pub.forged && c->pub.part->faults == 0;
+}
+
+/* Is that so only now? It is told once for as long as it is so. */
+static bool
+newly(struct vchan *c, unsigned int word, bool odd)
+{
+	bool told = (c->odd & word) != 0;
+
+	c->odd = odd ? c->odd | word : c->odd & ~word;
+	return odd && !told;
+}
+
 /* The mask is ours alone to write. */
 static void
 check_mask(struct vchan *c)
 {
 	uint32_t mask = __atomic_load_n(&c->pub.rx.hdr->imask, __ATOMIC_RELAXED);
 
-	/* Memory that went away reads as zeroes. */
-	if ((mask == 0) == c->pub.asleep || c->pub.part->faults != 0)
+	if (!believable(c) || !newly(c, ODD_MASK, (mask != 0) == c->pub.asleep))
 		return;
 	host_violation(c->pub.part, "ring.mask", &mask, sizeof(mask),
 		       "channel %u: the guest wrote the host's interrupt mask", c->pub.relid);
 	if (c->pub.asleep)
 		channel_fail(&c->pub); /* as OpenVMM: it would not be signalled any more */
-	else
-		vmbus_ring_rx_mask(&c->pub.rx);
 }
 
-/* One word of ours in a header: put right if the guest wrote it. */
+/* One word of ours in a header. */
 static void
-check_word(struct vchan *c, uint32_t *word, uint32_t ours, const char *what)
+check_word(struct vchan *c, unsigned int bit, const uint32_t *word, uint32_t ours, const char *what)
 {
 	uint32_t seen = __atomic_load_n(word, __ATOMIC_RELAXED);
 
-	if (seen == ours)
-		return;
-	host_violation(c->pub.part, "ring.owner", &seen, sizeof(seen),
-		       "channel %u: the guest wrote the host's %s", c->pub.relid, what);
-	__atomic_store_n(word, ours, __ATOMIC_RELAXED);
+	if (newly(c, bit, seen != ours))
+		host_violation(c->pub.part, "ring.owner", &seen, sizeof(seen),
+			       "channel %u: the guest wrote the host's %s", c->pub.relid, what);
 }
 
-/* What the guest says in the rings' headers, and what is not the guest's to say. */
+/*
+ * What the guest says in the rings' headers, and what is not the guest's to say. Nothing is put
+ * right: what a host writes of its own accord may hit memory that serves something else by now.
+ */
 static void
-check_words(struct vchan *c)
+check_headers(struct vchan *c)
 {
 	struct vmbus_ring_hdr *out = c->pub.rx.hdr, *in = c->pub.tx.hdr;
 	uint32_t wanted;
 
-	if (c->pub.forged || c->pub.part->faults != 0)
+	if (!believable(c))
 		return;
+	check_mask(c);
 	/* Validates the guest's read index. */
 	vmbus_ring_tx_space(&c->pub.tx);
 	if (c->pub.tx.error != 0) {
@@ -216,17 +243,15 @@ check_words(struct vchan *c)
 		channel_fail(&c->pub);
 		return;
 	}
-	check_word(c, &out->rindex, c->pub.rx.published, "read index");
-	check_word(c, &in->windex, c->pub.tx.published, "write index");
-	check_word(c, &in->pending_send, c->pub.blocked ? c->room : 0, "pending size");
-	check_word(c, &in->feature, VMBUS_RING_FEAT_PENDING_SEND, "feature bits");
+	check_word(c, ODD_RINDEX, &out->rindex, c->pub.rx.published, "read index");
+	check_word(c, ODD_WINDEX, &in->windex, c->pub.tx.published, "write index");
+	check_word(c, ODD_ROOM, &in->pending_send, c->pub.blocked ? c->room : 0, "pending size");
+	check_word(c, ODD_FEATURE, &in->feature, VMBUS_RING_FEAT_PENDING_SEND, "feature bits");
 	wanted = __atomic_load_n(&out->pending_send, __ATOMIC_RELAXED);
-	if (!c->odd_told && ((wanted & 7u) != 0 || wanted > c->pub.rx.size - 8)) {
-		c->odd_told = true;
+	if (newly(c, ODD_PENDING, (wanted & 7u) != 0 || wanted > c->pub.rx.size - 8))
 		host_violation(c->pub.part, "ring.pending", &wanted, sizeof(wanted),
 			       "channel %u: the guest waits for %u bytes in a ring of %u",
 			       c->pub.relid, wanted, c->pub.rx.size);
-	}
 }
 
 /* --- doorbells ------------------------------------------------------------------------------- */
@@ -304,8 +329,9 @@ vmbus_poll(struct partition *part)
 
 		if (c == NULL || !c->pub.open || c->pub.failed)
 			continue;
-		check_mask(c);
-		check_words(c);
+		/* A guest that says nothing has nothing to say in the headers. */
+		if (vmbus_ring_rx_ready(&c->pub.rx) || c->pub.tx.error != 0)
+			check_headers(c);
 		if (c->pub.asleep && may_wake(c))
 			channel_wake(c);
 		work += c->pub.vdev->ops->poll(&c->pub);
@@ -331,7 +357,10 @@ vmbus_sleep(struct partition *part)
 	for (uint32_t i = 1; i <= v->relid_top; i++) {
 		struct vchan *c = v->by_relid[i];
 
-		if (c != NULL && c->pub.open && !c->pub.failed && !fall_asleep(c))
+		if (c == NULL || !c->pub.open || c->pub.failed)
+			continue;
+		check_headers(c);
+		if (!c->pub.failed && !fall_asleep(c))
 			idle = false;
 	}
 	return idle;
@@ -348,7 +377,7 @@ vmbus_wake(struct partition *part)
 
 		if (c == NULL || !c->pub.open || c->pub.failed || !c->pub.asleep)
 			continue;
-		check_mask(c);
+		check_mask(c); /* waking writes it */
 		if (may_wake(c))
 			channel_wake(c);
 	}

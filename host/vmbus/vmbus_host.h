@@ -30,7 +30,7 @@ struct vchan {
 	uint32_t wait_at;	    /* what was published when we began to wait for room */
 	uint32_t room;		    /* how much we wait for */
 	bool rang_room;		    /* since we wait for it */
-	bool odd_told;		    /* that the guest waits for a room that never comes */
+	unsigned int odd;	    /* words of the rings' headers that are wrong, and were told */
 	uint64_t room_since;	    /* it is there, and no signal: since when */
 	/*
 	 * How many doorbells can be explained: one for each time the empty ring filled while the

@@ -161,6 +161,12 @@ def test_guest_writes_the_mask(nichost, mode, value, fatal):
         if g.ch.words[g.ch.out // 4 + 2] != value:
             g.ch.words[g.ch.out // 4 + 2] = value
         return h.violations()
-    assert ng.until(wrote)
+    if fatal:
+        assert ng.until(wrote)
+    else:
+        # It polls, and looks when it is told something; it leaves the mask alone.
+        wrote()
+        assert g.query(ng.OID_MAC)[0] == 0
+        assert h.violations() == {"ring.mask": 1} and g.ch.words[g.ch.out // 4 + 2] == value
     assert ng.until(lambda: h.stats()["queues"][0]["failed"] == fatal)
     h.end("ring.mask")

@@ -150,6 +150,33 @@ def test_control_client_that_does_not_read(nichost):
     h.end()
 
 
+@pytest.mark.parametrize("mode", ["poll", "event"])
+def test_reset(nichost, mode):
+    """Once RESET is answered, the guest's memory is its own again: nobody writes or reads there."""
+    h = nichost("queues=8", "--wait", mode)
+    g = h.guest().up()
+    g.subchannels(2)
+    for fill in (0, 0xFF):
+        h.inject(b"\xff" * 60)
+        assert len(g.frames(1)) == 1
+        assert g.g.acked(vmu.RESET) == 0
+        size = len(g.g.mem)
+        g.g.mem[:] = bytes([fill]) * size
+        assert h.stats()["state"] == "closed"
+        time.sleep(0.05)
+        assert g.g.mem[:] == bytes([fill]) * size
+        g.g.mem[:] = bytes(size)
+        g.g.conn, g.next_page, g.next_gpadl = 1, 0, 0x100
+        g.g.msgs.clear()
+        g.g.conns.clear()
+        assert g.g.contact(5, 3) == 1
+        g.relid = g.g.offers()[0]
+        g.ch = g.channel(g.relid)
+        del g.ctl
+        g.up()
+    h.end()
+
+
 def test_truncated_hugepages(host, huge_dir):  # noqa: F811
     """A GPADL of hugepages that are scattered is mapped a second time; the file is cut."""
     h = host("--wait", "event")

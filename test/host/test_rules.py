@@ -7,7 +7,7 @@ import struct
 import nicguest as ng
 import pytest
 import vmu
-from nicframes import frame, lso, tcp4
+from nicframes import frame, lso, pseudo, seeded, tcp4
 from test_bus import SCATTERED, ready
 from test_bus import host  # noqa: F401 (a fixture)
 
@@ -146,18 +146,27 @@ def test_ring_without_its_feature(host):  # noqa: F811
     h.end("ring.feature")
 
 
+def keepalive(g):
+    """The host looks at the headers when it is told something, or before it sleeps."""
+    g.rndis(struct.pack("<3I", 8, 12, 77))
+
+
+@pytest.mark.parametrize("mode", ["poll", "event"])
 @pytest.mark.parametrize("ring, word, value", [
     ("out", 1, 64), ("inn", 0, 64), ("inn", 3, 64), ("inn", 16, 0)])
-def test_word_of_the_host(nichost, ring, word, value):
-    """Written by the guest; the host puts it right and goes on."""
-    h = nichost("queues=8", "--wait", "poll")
+def test_word_of_the_host(nichost, ring, word, value, mode):
+    """Written by the guest: told once, left as it is, and the host goes on."""
+    h = nichost("queues=8", "--wait", mode)
     g = h.guest().up()
     at = getattr(g.ch, ring) // 4 + word
     assert g.ch.idle() and g.ch.words[at] != value
-    before = g.ch.words[at]
     g.ch.words[at] = value
-    assert ng.until(lambda: g.ch.words[at] == before)
-    assert g.query(ng.OID_MAC)[0] == 0
+    if mode == "poll":
+        keepalive(g)
+    assert ng.until(h.violations)
+    if word in (3, 16):
+        assert g.query(ng.OID_MAC)[0] == 0 and g.ch.words[at] == value
+    assert h.violations() == {"ring.owner": 1}
     h.end("ring.owner")
 
 
@@ -166,7 +175,10 @@ def test_room_that_never_is(nichost, pending):
     h = nichost("queues=8", "--wait", "poll")
     g = h.guest().up()
     g.ch.words[g.ch.out // 4 + 3] = pending
+    keepalive(g)
     assert ng.until(h.violations)
+    keepalive(g)
+    assert ng.until(lambda: not g.ch.pending()) and h.violations() == {"ring.pending": 1}
     h.end("ring.pending")
 
 
@@ -174,6 +186,7 @@ def test_read_index_of_no_ring(nichost):
     h = nichost("queues=8", "--wait", "poll")
     g = h.guest().up()
     g.ch.words[g.ch.inn // 4 + 1] = 0x7FFFFFF1
+    h.inject(frame())
     assert ng.until(h.violations) and h.stats()["queues"][0]["failed"]
     h.end("ring.corrupt")
 
@@ -276,6 +289,44 @@ def test_id_of_an_outstanding_send(nichost):
     for _ in range(2):
         assert g.completion(4711) == ng.SUCCESS
     h.end("tx.id")
+
+
+def test_id_of_a_send_that_waits_for_the_port(nichost):
+    h = nichost()
+    g = h.guest().up()
+    assert h.cmd("room", frames=0)["ok"]
+    for section, tid in enumerate((4711, 4712, 4711)):
+        g.section_send(section, [ng.packet(frame())], tid=tid)
+    assert ng.until(lambda: h.stats()["queues"][0]["tx_deferred"] == 3)
+    assert h.cmd("room", frames=9)["ok"]
+    assert [g.ch.read().tid for _ in range(3)] == [4711, 4712, 4711]
+    assert g.completion(g.section_send(0, [ng.packet(frame())], tid=4711)) == ng.SUCCESS
+    assert h.violations() == {"tx.id": 1}
+    h.end("tx.id")
+
+
+def test_told_once(nichost):
+    """However often a send is read: because the port has no room, in the ring, for its checksum."""
+    h = nichost()
+    g = h.guest().up()
+    assert h.cmd("room", frames=0)["ok"]
+    odd = [ng.packet(frame(i, 62)) for i in range(2)]  # the second one is not aligned
+    raw, l4 = seeded(tcp4(), pseudo(tcp4()))
+    tids = [g.section_send(0, odd), g.section_send(1, odd),
+            g.section_send(2, [ng.packet(raw, ng.ppi(0, 5 | l4 << 16)), ng.packet(frame(0, 62))])]
+    one = ng.packet(frame(0, 300))
+    at = g.pages(1) * ng.PAGE
+    cuts = [0, *range(44, len(one)), len(one)]
+    ranges = [g.gpa(one[a:b], at + a) for a, b in zip(cuts, cuts[1:]) if a != b]
+    tids.append(g.rndis(b"", ranges, 0))
+    assert ng.until(lambda: h.stats()["queues"][0]["tx_deferred"] == 3) and g.ch.pending()
+    assert g.ch.read(0.1) is None
+    assert h.violations() == {"tx.align": 1, "tx.ranges": 1}
+    assert h.cmd("room", frames=1)["ok"] and len(h.taken(1)) == 1
+    assert h.cmd("room", frames=100)["ok"]
+    assert [g.completion(t) for t in tids] == [ng.SUCCESS] * 4
+    assert h.violations() == {"tx.align": 3, "tx.ranges": 1}
+    h.end("tx.align", "tx.ranges")
 
 
 def test_initialize_of_another_version(nichost):
