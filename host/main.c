@@ -231,6 +231,8 @@ start(int argc, char **argv)
 
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
+	/* Devices write to sockets (vhost) whose other end may have gone. */
+	signal(SIGPIPE, SIG_IGN);
 	/* One descriptor for each file of guest memory. */
 	if (getrlimit(RLIMIT_NOFILE, &rl) == 0) {
 		rl.rlim_cur = rl.rlim_max;

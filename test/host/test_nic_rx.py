@@ -26,6 +26,12 @@ def test_receive_layout(nichost):
     assert struct.unpack_from("<11I", m) == (1, g.slot_size, 248, 60, 0, 0, 0, 36, 16, 0, 0)
     assert m[256:316] == frame()
     g.ch.complete(p)
+    h.inject(frame(), flags=1, tci=5)
+    p = g.ch.read()
+    # The checksum's record comes first.
+    assert struct.unpack_from("<11I", g.message(p))[7:9] == (36, 32)
+    assert struct.unpack_from("<8I", g.message(p), 44) == (16, 0, 12, 0, 16, 6, 12, 5 << 4)
+    g.ch.complete(p)
     h.end()
 
 
@@ -131,15 +137,16 @@ def test_full_ring_blocks_and_resumes(nichost):
 def test_ring_spare(nichost):
     """So much of the ring stays free."""
     free = {}
-    for spare in (0, 20000):
-        h = nichost(f"ranges=1,ring-spare={spare}")
+    for spare in (0, None, 20000):
+        h = nichost("ranges=1" + (f",ring-spare={spare}" if spare is not None else ""))
         g = h.guest(pages=4096).up(recv=1024)
         h.inject(frame(), count=2000)
         assert ng.until(lambda: g.ch.words[g.ch.inn // 4 + 3])
         free[spare] = g.ch.free()
         assert len(g.frames(2000)) == 2000
         h.end()
-    assert free[0] < 2048 and 20000 <= free[20000] < 22000
+    # Less than a packet below, as the last one found so much.
+    assert free[0] < 1000 and 1900 < free[None] < 2200 and 20000 <= free[20000] < 22000
 
 
 def test_vlan_receive(nichost):
@@ -294,6 +301,39 @@ def test_rss_refused(nichost, table, key, status):
     g = h.guest().up()
     assert g.rss(table, key) == status and not h.cmd("rss")["rss"]["enabled"]
     h.end("rndis.object")
+
+
+def test_rss_table_longer_than_the_hosts(nichost):
+    """It is cut; flags that call a part unchanged mean nothing; hash 0 switches it off."""
+    h = nichost("queues=4")
+    g = h.guest().up()
+    g.subchannels(3)
+    g.ch.read()
+    assert g.rss([1] * 100 + [2] * 28 + [3] * 128, flags=0x0E) == 0
+    assert h.cmd("rss")["rss"]["table"] == [1] * 100 + [2] * 28
+    assert g.rss([3], flags=0x0E) == 0 and h.cmd("rss")["rss"]["table"] == [3] * 128
+    assert g.rss([3], hash_info=0) == 0 and not h.cmd("rss")["rss"]["enabled"]
+    h.end()
+
+
+def test_rss_changes_with_frames_on_their_way(nichost):
+    """They are completed on the channel that they came by, whatever the table says by then."""
+    h = nichost("queues=3,slots=30")
+    g = h.guest().up()
+    g.subchannels(2)
+    g.ch.read()
+    assert g.rss([1]) == 0
+    h.inject(bytes(tcp4()), count=4)
+    held = []
+    while sum(len(p.ranges) for p in held) < 4:
+        held.append(g.subs[1].read())
+    assert g.rss([0]) == 0
+    for p in held:
+        g.subs[1].complete(p)
+    assert ng.until(lambda: h.stats()["slots_used"] == 0)
+    h.inject(bytes(tcp4()), count=40)
+    assert len(g.frames(40)) == 40
+    h.end()
 
 
 def test_rss_to_a_closed_channel(nichost):

@@ -4,6 +4,7 @@ import struct
 
 import nicguest as ng
 import pytest
+from nicframes import tcp4
 
 ALL = [ng.V1, ng.V2, ng.V4, ng.V5, ng.V6, ng.V61]
 
@@ -33,7 +34,31 @@ def test_message_size(nichost, version):
     if version > ng.V1:
         g.config()
     g.ndis()
-    assert len(g.recv_buf().payload) == (40 if version == ng.V61 else 32)
+    r = g.recv_buf()
+    assert len(r.payload) == (40 if version == ng.V61 else 32)
+    # One section: offset, size and number of its slots, where they end.
+    assert [r.u32(i) for i in range(8, 28, 4)] == [1, 0, 1806, ng.RECV_PAGES * ng.PAGE // 1806,
+                                                   r.u32(16) * r.u32(20)]
+    h.end()
+
+
+@pytest.mark.parametrize("version, size", [(ng.V5, 32), (ng.V6, 32), (ng.V61, 40)])
+def test_message_size_on_every_channel(nichost, version, size):
+    """Completions and received frames, on the primary and on a sub-channel."""
+    h = nichost("queues=2")
+    g = h.guest().up(version)
+    g.subchannels(1)
+    g.ch.read()
+    assert g.rss([0]) == 0
+    for ch, to in ((g.ch, 0), (g.subs[1], 1)):
+        assert g.rss([to]) == 0
+        tid = g.section_send(0, [ng.packet(bytes(60))], ch)
+        p = ch.read()
+        assert (p.type, p.tid, len(p.payload)) == (ng.COMP, tid, size)
+        h.inject(bytes(tcp4()))
+        p = ch.read()
+        assert (p.type, len(p.payload)) == (ng.XFER, size)
+        ch.complete(p)
     h.end()
 
 
@@ -48,11 +73,29 @@ def test_message_size_option(nichost, option, size):
     h.end()
 
 
-def test_version_downgrade(nichost):
-    h = nichost("nvsp-max=5,nvsp-min=4")
+@pytest.mark.parametrize("top", range(6))
+def test_version_downgrade(nichost, top):
+    """What is above, below, or between versions is refused and may be followed by another."""
+    names = ["1", "2", "4", "5", "6", "6.1"]
+    h = nichost(f"nvsp-max={names[top]},nvsp-min={names[max(top - 1, 0)]}")
     g = h.guest()
-    for version, status in [(ng.V61, 0), (0x70000, 0), (ng.V6, 0), (ng.V2, 0), (ng.V5, 1)]:
-        assert g.init(version).u32(12) == status
+    for version in (*ALL[:top - 1 if top else 0], *ALL[top + 1:], 0, 1, 0x30001, 0x30003, 0x50001,
+                    0x60002, 0x70000, 0xFFFFFFFF):
+        r = g.init(version)
+        assert (r.kind, r.u32(8), r.u32(12)) == (2, 34, 0), hex(version)
+        assert h.stats()["state"] == "init" and h.stats()["nvsp_version"] == 0
+    # The second version of the message means nothing.
+    assert g.ask(1, ALL[top], 0xDEADBEEF).u32(12) == ng.SUCCESS
+    assert h.stats()["nvsp_version"] == ALL[top] and h.stats()["state"] == "config"
+    g.nvsp(1, ALL[top], ALL[top])
+    assert dead(h, g)
+    h.end("nvsp.order")
+
+
+def test_capabilities_are_never_refused(nichost):
+    h = nichost()
+    g = h.guest().up(caps=0xFFFFFFFFFFFFFFFF)
+    assert g.query(ng.OID_MAC)[0] == 0
     h.end()
 
 
@@ -151,6 +194,12 @@ def handshake(g):
     g.handshake()
 
 
+def configured(g):
+    g.init()
+    g.config()
+    g.ndis()
+
+
 def ready(g):
     g.up()
 
@@ -159,6 +208,8 @@ def ready(g):
     (nothing, dict(fields=(100, 6, 30)), "nvsp.order"),
     (nothing, dict(fields=(107, 0, ng.NO_SECTION, 0)), "nvsp.order"),
     (nothing, dict(fields=(103, 0xCAFE)), "nvsp.order"),
+    (nothing, dict(fields=(108, 1)), "nvsp.type"),
+    (configured, dict(fields=(107, 0, ng.NO_SECTION, 0)), "nvsp.order"),
     (nothing, dict(fields=(999,)), "nvsp.type"),
     (nothing, dict(fields=(2, 1, 1)), "nvsp.type"),
     (nothing, dict(fields=(), size=0), "nvsp.short"),
@@ -199,6 +250,25 @@ def test_version_gates(nichost):
         g.nvsp(*fields)
         assert dead(h, g)
         h.end("nvsp.version" if version == ng.V1 else "nvsp.type")
+
+
+def test_completion_before_anything(nichost):
+    h = nichost()
+    g = h.guest()
+    g.ch.send(struct.pack("<2I", 108, 1), 1, 0, ng.COMP)
+    assert ng.until(lambda: h.stats()["queues"][0]["failed"])
+    h.end("rx.complete-id")
+
+
+def test_answer_waits_for_room(nichost):
+    """A request is read when its answer has room: no full ring loses it, or ends the channel."""
+    h = nichost()
+    g = h.guest().up()
+    fill_ring(h)
+    tid = g.nvsp(131, 0, ng.OID_MAC)
+    assert not ng.until(lambda: not g.ch.pending(), 0.1)
+    assert [p.tid for p in drain(g)] == [tid]
+    h.end()
 
 
 def test_recv_buffer_before_config(nichost):
@@ -310,6 +380,22 @@ def test_subchannels(nichost):
         tid = g.section_send(0, [ng.packet(bytes(60))], sub)
         assert g.completion(tid, sub) == 1
     assert len(h.taken(3)) == 3
+    h.end()
+
+
+def test_table_comes_with_the_last_one(nichost):
+    """Once all are open, and not before; the primary takes them along."""
+    h = nichost("queues=4")
+    g = h.guest().up()
+    assert g.ask(133, 1, 2).u32(8) == 2
+    relids = sorted(struct.unpack_from("<I", g.g.message(1), 184)[0] for _ in range(2))
+    subs = [g.channel(relids[0])]
+    assert g.ch.read(0.1) is None
+    subs.append(g.channel(relids[1]))
+    assert table(g.ch.read()) == [i % 3 for i in range(16)]
+    g.g.post(struct.pack("<3I", 7, 0, g.relid))
+    assert sorted(struct.unpack_from("<I", g.g.message(2), 8)[0] for _ in range(2)) == relids
+    assert h.stats()["state"] == "closed" and not any(q["open"] for q in h.stats()["queues"])
     h.end()
 
 

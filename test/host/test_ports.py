@@ -290,6 +290,31 @@ def test_kernel_device(host, device):
     h.end()
 
 
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("ends", [
+    [f"dpdk:net_memif0,role={role},socket-abstract=no,socket={{0}}/m" for role in
+     ("server", "client")],
+    ["dpdk:net_vhost0,iface={0}/v", "dpdk:net_virtio_user0,path={0}/v"]], ids=["memif", "vhost"])
+def test_device_between_two_hosts(tmp_path, ends, first):
+    """Frames of one's guest reach the other's; whichever ends first, both end in order."""
+    mine = [b"\xff" * 6 + bytes([2, 0, 0, 0, 0, i, 8, 0]) + bytes(60 + 50 * i) for i in range(20)]
+    hosts = []
+    try:
+        for i, port in enumerate(ends):
+            (tmp_path / str(i)).mkdir()
+            hosts.append(Host(tmp_path / str(i), "queues=2,port=" + port.format(tmp_path)))
+        guests = [h.guest() for h in hosts]
+        for a, b in (guests, guests[::-1]):
+            for f in mine:
+                send(a, f)
+            assert [f for f, _ in b.frames(len(mine))] == mine
+        hosts[first].end()
+        assert hosts[1 - first].port()["kind"] == "dpdk"
+        hosts[1 - first].end()
+    finally:
+        end_all(hosts, close=lambda h: h.err.close())
+
+
 def test_datagrams(host, tmp_path):
     """A socket's frames reach the guest and back; they wait for a peer that is not there yet."""
     local, peer = tmp_path / "local", tmp_path / "peer"

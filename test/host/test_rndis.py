@@ -106,6 +106,33 @@ def test_keepalive_any_order(nichost):
     h.end()
 
 
+def test_before_initialize_and_after_halt(nichost):
+    """KEEPALIVE and link indications come before; HALT changes nothing."""
+    h = nichost()
+    g = h.guest().handshake()
+    assert g.control(8, b"")[0] == 0x80000008
+    assert h.violations() == {"rndis.order": 1}
+    assert h.cmd("link", state="down")["ok"] and g.indication() == (0x4001000C, b"")
+    g.rndis_init()
+    assert g.completion(g.rndis(struct.pack("<3I", 3, 12, 7))) == ng.SUCCESS
+    assert g.query(ng.OID_MAC)[0] == 0 and h.stats()["state"] == "ready"
+    g.rndis(struct.pack("<6I", 2, 24, 1, 1, 0, 0x4000))
+    assert ng.until(lambda: h.stats()["queues"][0]["failed"])
+    h.end("rndis.order", "rndis.initialize-twice")
+
+
+@pytest.mark.parametrize("v4, v6, status", [
+    ((2, 2, 14), (2, 2, 14), 0), ((1, 9, 9), (2, 2, 14), 0), ((2, 1, 14), (1, 0, 0), NOT_SUPPORTED),
+    ((1, 0, 0), (2, 2, 18), NOT_SUPPORTED)])
+def test_offload_encapsulation(nichost, v4, v6, status):
+    """Ethernet without a tag, or off."""
+    h = nichost()
+    g = h.guest().up()
+    obj = struct.pack("<2BH6I", 0xA8, 1, 28, *v4, *v6)
+    assert g.set(0x101010A, obj) == status
+    h.end()
+
+
 def test_control_slots_run_out(nichost):
     """16 replies may be unacknowledged; the others follow when slots come back."""
     h = nichost()
@@ -119,7 +146,7 @@ def test_control_slots_run_out(nichost):
             break
         if p.type == ng.XFER:
             held.append(p)
-    assert len(held) == 16
+    assert len(held) == 16 and {p.tid for p in held} == set(range(16))
     assert h.cmd("link", state="down")["ok"]
     for p in held:
         g.ch.complete(p)

@@ -54,7 +54,8 @@ remove_file(const char *rel)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/%s/%s", root, NAME, rel);
-	assert_int_equal(nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+	if (nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS) != 0)
+		assert_int_equal(errno, ENOENT);
 }
 
 static void
@@ -299,6 +300,241 @@ count(const struct vmbus_sysfs_dev *dev, void *arg)
 	return ++*n == 7 ? -EINTR : 0;
 }
 
+/* --- each file: missing, empty, no file, garbage, too long ---------------------------------------- */
+
+/* Contents that are no number, and none of the other things that files say. */
+static const char *const garbage[] = {
+	"",
+	"|",
+	"what|",
+	"-7|",
+	"+7|",
+	"7 7|",
+	" 7|",
+	"7x|",
+	"0x|",
+	"{|",
+	"99999999999999999999|",
+	/* Longer than what is read, so that it is cut. */
+	"1111111111111111111111111111111111111111111111111111111111111111111111111111111111111|",
+};
+#define N_BAD (sizeof(garbage) / sizeof(garbage[0]) + 2)
+
+/* The file in the i-th bad state: none, a directory (read: EISDIR), or with such a content. */
+static void
+make_bad(const char *rel, unsigned int i)
+{
+	remove_file(rel);
+	if (i == 1)
+		make_dir(rel);
+	else if (i >= 2)
+		write_file(rel, garbage[i - 2]);
+}
+
+static void
+keep(const char *rel, char *content, size_t len)
+{
+	char path[PATH_MAX];
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s/%s", root, NAME, rel);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	n = fread(content, 1, len - 1, f);
+	content[n] = '\0';
+	fclose(f);
+}
+
+/* What a device cannot be used without: it is not there, then, and a scan passes over it. */
+static void
+test_each_file_of_a_device(void **state)
+{
+	static const char *const needed[] = { "class_id", "device_id", "id" };
+	static const char *const optional[] = { "device", "numa_node", "monitor_id" };
+	struct vmbus_sysfs_dev dev;
+	char content[128];
+	unsigned int n;
+
+	(void)state;
+	expand("linux-6.1-uio.txt");
+	for (unsigned int f = 0; f < 3; f++) {
+		keep(needed[f], content, sizeof(content));
+		for (unsigned int i = 0; i < N_BAD; i++) {
+			make_bad(needed[f], i);
+			assert_true(vmbus_sysfs_read(NAME, &dev) < 0);
+			n = 0;
+			assert_int_equal(vmbus_sysfs_scan(count, &n), 0);
+			assert_int_equal(n, 0);
+		}
+		remove_file(needed[f]);
+		write_file(needed[f], content);
+	}
+	for (unsigned int f = 0; f < 3; f++) {
+		struct vmbus_sysfs_chan chan;
+
+		keep(optional[f], content, sizeof(content));
+		for (unsigned int i = 0; i < N_BAD; i++) {
+			make_bad(optional[f], i);
+			assert_int_equal(vmbus_sysfs_read(NAME, &dev), 0);
+			assert_int_equal(dev.relid, 1);
+			assert_int_equal(dev.hw_device_id, f == 0 ? 0 : 3);
+			assert_int_equal(dev.numa_node, f == 1 ? -1 : 0);
+			assert_int_equal(vmbus_sysfs_chan(NAME, 0, &chan), 0);
+			assert_int_equal(chan.monitor_id, 1); /* of the channel's own directory */
+		}
+		remove_file(optional[f]);
+		write_file(optional[f], content);
+	}
+	assert_int_equal(vmbus_sysfs_read(NAME, &dev), 0);
+	check_device(&dev);
+}
+
+/* The device's own word is the primary's where that has no directory. */
+static void
+test_each_file_of_a_channel(void **state)
+{
+	struct vmbus_sysfs_chan chan;
+
+	(void)state;
+	expand("linux-6.12-uio.txt");
+	make_dir("channels/17");
+	for (unsigned int i = 0; i < N_BAD; i++) {
+		make_bad("channels/17/subchannel_id", i);
+		assert_int_equal(vmbus_sysfs_chan(NAME, 1, &chan), -EAGAIN);
+	}
+	remove_file("channels/17/subchannel_id");
+	write_file("channels/17/subchannel_id", "1|");
+	for (unsigned int i = 0; i < N_BAD; i++) {
+		make_bad("channels/17/monitor_id", i);
+		assert_int_equal(vmbus_sysfs_chan(NAME, 1, &chan), 0);
+		assert_int_equal(chan.relid, 17);
+		assert_int_equal(chan.monitor_id, VMBUS_MONITOR_ID_NONE);
+	}
+	remove_file("channels/17/monitor_id");
+	write_file("channels/17/monitor_id", "128|");
+	assert_int_equal(vmbus_sysfs_chan(NAME, 1, &chan), 0);
+	assert_int_equal(chan.monitor_id, VMBUS_MONITOR_ID_NONE);
+	/* Directories that are no channel. */
+	make_dir("channels/x");
+	make_dir("channels/4294967296");
+	write_file("channels/file", "1|");
+	write_file("channels/17/subchannel_id", "65536|");
+	assert_int_equal(vmbus_sysfs_chan(NAME, 1, &chan), -EAGAIN);
+	remove_file("channels");
+	write_file("channels", "|");
+	assert_int_equal(vmbus_sysfs_chan(NAME, 1, &chan), -ENOTDIR);
+	for (unsigned int i = 0; i < N_BAD; i++) {
+		make_bad("monitor_id", i);
+		assert_int_equal(vmbus_sysfs_chan(NAME, 0, &chan), 0);
+		assert_int_equal(chan.monitor_id, VMBUS_MONITOR_ID_NONE);
+	}
+	for (unsigned int i = 0; i < N_BAD; i++) {
+		make_bad("id", i);
+		assert_true(vmbus_sysfs_chan(NAME, 0, &chan) < 0);
+	}
+}
+
+/* A map that is not what its number says fails the open, which is told which. */
+static void
+test_each_file_of_a_map(void **state)
+{
+	struct vmbus_sysfs_map maps[VMBUS_MAP_COUNT];
+	char rel[64], content[128];
+	unsigned int bad;
+
+	(void)state;
+	expand("linux-6.1-uio.txt");
+	for (unsigned int m = 0; m < VMBUS_MAP_COUNT; m++)
+		for (unsigned int f = 0; f < 2; f++) {
+			snprintf(rel, sizeof(rel), "uio/uio0/maps/map%u/%s", m,
+				 f ? "size" : "name");
+			keep(rel, content, sizeof(content));
+			for (unsigned int i = 0; i < N_BAD; i++) {
+				make_bad(rel, i);
+				bad = VMBUS_MAP_COUNT;
+				/* Of a buffer that is not there there is no name. */
+				if (i == 0 && f == 0 && m >= VMBUS_MAP_RECV) {
+					assert_int_equal(vmbus_sysfs_maps(NAME, 0, maps, &bad), 0);
+					assert_int_equal(maps[m].size, 0);
+					continue;
+				}
+				assert_int_equal(vmbus_sysfs_maps(NAME, 0, maps, &bad), -EPROTO);
+				assert_int_equal(bad, m);
+			}
+			remove_file(rel);
+			write_file(rel, content);
+		}
+	assert_int_equal(vmbus_sysfs_maps(NAME, 0, maps, &bad), 0);
+	assert_int_equal(vmbus_sysfs_maps(NAME, 1, maps, &bad), -EPROTO);
+	assert_int_equal(bad, 0);
+}
+
+static void
+test_state(void **state)
+{
+	unsigned int now = 77;
+
+	(void)state;
+	expand("linux-6.1-uio.txt");
+	write_file("state", "3|");
+	assert_int_equal(vmbus_sysfs_state(NAME, &now), 0);
+	assert_int_equal(now, 3);
+	for (unsigned int i = 0; i < N_BAD; i++) {
+		make_bad("state", i);
+		assert_true(vmbus_sysfs_state(NAME, &now) < 0);
+	}
+	assert_int_equal(now, 3);
+}
+
+/* Of whom the device is, and which uio device stands for it. */
+static void
+test_driver_and_uio(void **state)
+{
+	struct vmbus_sysfs_dev dev;
+	char path[PATH_MAX];
+
+	(void)state;
+	expand("linux-6.1-uio.txt");
+	remove_file("driver");
+	assert_int_equal(vmbus_sysfs_read(NAME, &dev), 0);
+	assert_string_equal(dev.driver, "");
+	write_file("driver", "hv_netvsc|"); /* no link */
+	assert_int_equal(vmbus_sysfs_read(NAME, &dev), 0);
+	assert_string_equal(dev.driver, "");
+	remove_file("driver");
+	snprintf(path, sizeof(path), "%s/%s/driver", root, NAME);
+	assert_int_equal(symlink("hv_netvsc", path), 0); /* without a directory */
+	assert_int_equal(vmbus_sysfs_read(NAME, &dev), 0);
+	assert_string_equal(dev.driver, "hv_netvsc");
+	remove_file("driver");
+	assert_int_equal(
+		symlink("../a-name-that-is-longer-than-any-driver-of-a-kernel-ever-has-been-or-"
+			"will-be",
+			path),
+		0);
+	assert_int_equal(vmbus_sysfs_read(NAME, &dev), 0);
+	assert_string_equal(dev.driver, "");
+	remove_file("uio");
+	assert_int_equal(vmbus_sysfs_read(NAME, &dev), 0);
+	assert_int_equal(dev.uio, -1);
+	make_dir("uio");
+	make_dir("uio/uio");
+	make_dir("uio/uio-1");
+	make_dir("uio/uio2147483648");
+	make_dir("uio/other3");
+	assert_int_equal(vmbus_sysfs_read(NAME, &dev), 0);
+	assert_int_equal(dev.uio, -1);
+	make_dir("uio/uio2147483647");
+	assert_int_equal(vmbus_sysfs_read(NAME, &dev), 0);
+	assert_int_equal(dev.uio, INT_MAX);
+	assert_int_equal(
+		vmbus_sysfs_read("a-name-that-is-far-too-long-to-be-that-of-any-device-of-this-"
+				 "bus-whatever-it-is",
+				 &dev),
+		-ENOENT);
+}
+
 static void
 test_scan(void **state)
 {
@@ -347,6 +583,11 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_bad_device, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scan, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_paths, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_each_file_of_a_device, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_each_file_of_a_channel, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_each_file_of_a_map, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_state, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_driver_and_uio, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
