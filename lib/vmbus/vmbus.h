@@ -203,6 +203,7 @@ int hv_vmbus_dma_check(struct hv_vmbus_device *dev, const void *addr, uint64_t i
 static inline bool
 hv_vmbus_device_gone(const struct hv_vmbus_device *dev)
 {
+	/* Acquire: what the back end noted of it before. */
 	return __atomic_load_n(&dev->gone, __ATOMIC_ACQUIRE);
 }
 

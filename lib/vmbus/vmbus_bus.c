@@ -123,13 +123,18 @@ vmbus_bus_add(const struct vmbus_backend_ops *ops, const struct vmbus_found *fou
 	return 0;
 }
 
+/*
+ * What the host took away is noted, and then the alarm looks whether the driver may be told;
+ * driver_told() says that it may, and then looks what was noted. All four are sequentially
+ * consistent: so at least one of the two sees what the other did.
+ */
 static void
 tell_driver_gone(void *arg)
 {
 	struct hv_vmbus_device *dev = arg;
 	struct vmbus_dev *priv = arg;
 
-	if (__atomic_exchange_n(&priv->quiet, true, __ATOMIC_ACQ_REL))
+	if (__atomic_exchange_n(&priv->quiet, true, __ATOMIC_SEQ_CST))
 		return;
 	vmbus_shared_tell_gone(dev);
 	if (dev->driver == NULL)
@@ -145,8 +150,9 @@ tell_driver_channel_gone(void *arg)
 	struct hv_vmbus_device *dev = arg;
 	struct vmbus_dev *priv = arg;
 
-	if (__atomic_load_n(&priv->quiet, __ATOMIC_ACQUIRE) ||
-	    !__atomic_exchange_n(&priv->channel_gone, false, __ATOMIC_ACQ_REL))
+	/* Acquire: an alarm of before takes the flag, with what the back end noted before it. */
+	if (__atomic_load_n(&priv->quiet, __ATOMIC_SEQ_CST) ||
+	    !__atomic_exchange_n(&priv->channel_gone, false, __ATOMIC_ACQUIRE))
 		return;
 	if (dev->driver != NULL && dev->driver->channel_gone != NULL)
 		dev->driver->channel_gone(dev);
@@ -163,8 +169,11 @@ tell_soon(struct hv_vmbus_device *dev, rte_eal_alarm_callback tell)
 static void
 driver_untold(struct hv_vmbus_device *dev)
 {
-	/* First: an alarm that is set behind the cancel must find it. */
-	__atomic_store_n(&((struct vmbus_dev *)dev)->quiet, true, __ATOMIC_RELEASE);
+	/*
+	 * First: an alarm that is set behind the cancel must find it. Relaxed: the lock of the alarms
+	 * puts them in order.
+	 */
+	__atomic_store_n(&((struct vmbus_dev *)dev)->quiet, true, __ATOMIC_RELAXED);
 	rte_eal_alarm_cancel(tell_driver_gone, dev);
 	rte_eal_alarm_cancel(tell_driver_channel_gone, dev);
 }
@@ -175,16 +184,18 @@ driver_told(struct hv_vmbus_device *dev)
 {
 	struct vmbus_dev *priv = (struct vmbus_dev *)dev;
 
+	/* In this order: see tell_driver_gone(). With it comes the driver that is to be told. */
 	__atomic_store_n(&priv->quiet, false, __ATOMIC_SEQ_CST);
-	if (hv_vmbus_device_gone(dev))
+	if (__atomic_load_n(&dev->gone, __ATOMIC_SEQ_CST))
 		tell_soon(dev, tell_driver_gone);
-	else if (__atomic_load_n(&priv->channel_gone, __ATOMIC_ACQUIRE))
+	else if (__atomic_load_n(&priv->channel_gone, __ATOMIC_SEQ_CST))
 		tell_soon(dev, tell_driver_channel_gone);
 }
 
 void
 vmbus_bus_gone(struct hv_vmbus_device *dev)
 {
+	/* Noted, then told: see tell_driver_gone(). */
 	if (!__atomic_exchange_n(&dev->gone, true, __ATOMIC_SEQ_CST))
 		tell_soon(dev, tell_driver_gone);
 }
@@ -192,6 +203,7 @@ vmbus_bus_gone(struct hv_vmbus_device *dev)
 void
 vmbus_bus_channel_gone(struct hv_vmbus_device *dev)
 {
+	/* As vmbus_bus_gone(). */
 	__atomic_store_n(&((struct vmbus_dev *)dev)->channel_gone, true, __ATOMIC_SEQ_CST);
 	tell_soon(dev, tell_driver_channel_gone);
 }

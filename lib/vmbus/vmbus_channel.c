@@ -228,7 +228,8 @@ hv_vmbus_attach_secondary(struct hv_vmbus_device *dev)
 
 	if (rte_eal_process_type() == RTE_PROC_PRIMARY)
 		return -EPERM;
-	if (s == NULL || !s->opened || __atomic_load_n(&s->gone, __ATOMIC_ACQUIRE))
+	/* Relaxed: if it goes behind this, what is mapped here is gone a moment later. */
+	if (s == NULL || !s->opened || __atomic_load_n(&s->gone, __ATOMIC_RELAXED))
 		return -ENODEV;
 	rc = dev->ops->attach(dev);
 	if (rc == 0)

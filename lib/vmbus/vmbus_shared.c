@@ -152,7 +152,8 @@ vmbus_shared_tell_gone(const struct hv_vmbus_device *dev)
 
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY || s == NULL)
 		return;
-	__atomic_store_n(&s->gone, true, __ATOMIC_RELEASE);
+	/* Relaxed: nothing else is said by it; those that are here get a message. */
+	__atomic_store_n(&s->gone, true, __ATOMIC_RELAXED);
 	strncpy(msg.name, GONE_MSG, sizeof(msg.name) - 1);
 	memcpy(msg.param, &dev->instance_id, sizeof(dev->instance_id));
 	/* Fails without secondaries, or without shared configuration: nobody to tell then. */

@@ -11,7 +11,11 @@
 
 #define RANGES_MAX 2048
 
-/* The handler reads these without a lock; bytes is written last and cleared first. */
+/*
+ * The handler reads these without a lock. bytes is cleared first and written last, addr between, and
+ * the handler reads bytes, addr, bytes: what it finds in the middle belongs to a range that was
+ * guarded, if the two others are equal.
+ */
 static struct range {
 	uintptr_t addr;
 	size_t bytes; /* 0: free */
@@ -25,7 +29,9 @@ static bool
 guarded(uintptr_t at)
 {
 	for (unsigned int i = 0; i < RANGES_MAX; i++) {
+		/* Acquire: the address of these bytes, or a later one. */
 		size_t bytes = __atomic_load_n(&ranges[i].bytes, __ATOMIC_ACQUIRE);
+		/* Acquire: a later address comes with the 0 that was stored before it. */
 		uintptr_t addr = __atomic_load_n(&ranges[i].addr, __ATOMIC_ACQUIRE);
 
 		/* An entry that is changing is none that somebody may touch. */
@@ -98,7 +104,9 @@ vmbus_sigbus_guard(void *addr, size_t bytes)
 	if (rc == 0 && i == RANGES_MAX)
 		rc = -ENOSPC;
 	if (rc == 0) {
+		/* Release: behind the 0 of who had the entry before. */
 		__atomic_store_n(&ranges[i].addr, (uintptr_t)addr, __ATOMIC_RELEASE);
+		/* Release: behind the address. */
 		__atomic_store_n(&ranges[i].bytes, bytes, __ATOMIC_RELEASE);
 	}
 	pthread_mutex_unlock(&lock);
@@ -111,6 +119,6 @@ vmbus_sigbus_unguard(const void *addr)
 	pthread_mutex_lock(&lock);
 	for (unsigned int i = 0; i < RANGES_MAX; i++)
 		if (ranges[i].bytes != 0 && ranges[i].addr == (uintptr_t)addr)
-			__atomic_store_n(&ranges[i].bytes, 0, __ATOMIC_RELEASE);
+			__atomic_store_n(&ranges[i].bytes, 0, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&lock);
 }

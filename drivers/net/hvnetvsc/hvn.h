@@ -420,7 +420,7 @@ hvn_vdev(const struct hvn_port *p)
 static inline bool
 hvn_removed(const struct hvn_port *p)
 {
-	return __atomic_load_n(&p->removed, __ATOMIC_ACQUIRE) != 0;
+	return __atomic_load_n(&p->removed, __ATOMIC_RELAXED) != 0;
 }
 
 /* --- hvn_chan.c: used by bursts and by the control thread ---------------------------------------- */

@@ -138,8 +138,11 @@ hvn_tx_descriptor_status(void *txq, uint16_t offset)
 
 	if (offset >= q->nb_desc)
 		return -EINVAL;
-	/* Descriptors are used in no order: the free and the completed ones come first. */
-	if (offset >= t->n_free + (__atomic_load_n(&t->done_prod, __ATOMIC_ACQUIRE) - t->done_cons))
+	/*
+	 * Descriptors are used in no order: the free and the completed ones come first. Relaxed: they
+	 * are only counted.
+	 */
+	if (offset >= t->n_free + (__atomic_load_n(&t->done_prod, __ATOMIC_RELAXED) - t->done_cons))
 		return RTE_ETH_TX_DESC_FULL;
 	vf = ask_vf(&q->path, &q->asking);
 	if (vf == NULL)

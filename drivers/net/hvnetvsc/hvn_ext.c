@@ -49,6 +49,7 @@ ext_free(void *arg)
 static void
 ext_put(struct hvn_ext *ext, bool may_wait)
 {
+	/* Release: what was done with it. Acquire: by all others, before it is freed. */
 	if (__atomic_sub_fetch(&ext->refs, 1, __ATOMIC_ACQ_REL) != 0)
 		return;
 	if (may_wait || rte_eal_alarm_set(1, ext_free, ext) != 0)
@@ -130,6 +131,7 @@ hvn_ext_collect(struct hvn_chan *ch)
 	struct ext_msg *msg;
 
 	if (ext->back == NULL && __atomic_load_n(&ext->returned, __ATOMIC_RELAXED) != NULL)
+		/* Acquire: the messages that were released into it. */
 		ext->back = __atomic_exchange_n(&ext->returned, NULL, __ATOMIC_ACQUIRE);
 	/* Room for one more stays, for the current message. */
 	while (ext->back != NULL && ch->n_acks < HVN_ACKS_MAX - 1) {

@@ -81,8 +81,8 @@ keep_mark(struct hvn_port *p, uint32_t *mark)
 void
 hvn_leave_vf(struct hvn_port *p, struct hvn_queue_path *path, struct hvn_lock *asking)
 {
-	/* Its next burst is not on the VF. */
-	__atomic_store_n(&path->vf_port, RTE_MAX_ETHPORTS, __ATOMIC_RELEASE);
+	/* Its next burst is not on the VF. Relaxed: nothing comes with no VF. */
+	__atomic_store_n(&path->vf_port, RTE_MAX_ETHPORTS, __ATOMIC_RELAXED);
 	keep_mark(p, &path->busy);
 	keep_mark(p, &asking->owner);
 }

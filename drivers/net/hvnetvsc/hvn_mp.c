@@ -32,8 +32,12 @@ hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what)
 	struct rte_mp_msg msg = { .len_param = sizeof(param) };
 	bool all;
 
+	/*
+	 * An addition of nothing: either it finds the secondary that has counted itself, or that one
+	 * finds what was changed before this.
+	 */
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY ||
-	    __atomic_load_n(&p->secondaries, __ATOMIC_ACQUIRE) == 0)
+	    __atomic_fetch_add(&p->secondaries, 0, __ATOMIC_ACQ_REL) == 0)
 		return true;
 	strcpy(msg.name, MP_NAME);
 	memcpy(msg.param, &param, sizeof(param));
@@ -97,7 +101,8 @@ remap(void *arg)
 
 	/* What the primary has open now: it may have been closed and opened since. */
 	hv_vmbus_close(vdev);
-	if (__atomic_load_n(&told.what[id], __ATOMIC_ACQUIRE) == HVN_MP_START)
+	/* Relaxed: it is looked at again, with the lock. */
+	if (__atomic_load_n(&told.what[id], __ATOMIC_RELAXED) == HVN_MP_START)
 		rc = hv_vmbus_attach_secondary(vdev);
 	if (rc != 0)
 		HVN_LOG(ERR, "port %u: cannot follow the primary process: %s", id,
@@ -117,7 +122,7 @@ follow(struct rte_eth_dev *dev, uint16_t what)
 		return -ENOTSUP;
 	told.vdev[id] = HV_VMBUS_DEV(dev->device);
 	rte_spinlock_lock(&told.lock);
-	__atomic_store_n(&told.what[id], (uint8_t)what, __ATOMIC_RELEASE);
+	__atomic_store_n(&told.what[id], (uint8_t)what, __ATOMIC_RELAXED);
 	if (what != HVN_MP_START)
 		set_bursts(dev, false);
 	rte_spinlock_unlock(&told.lock);
@@ -167,6 +172,7 @@ hvn_mp_join(struct rte_eth_dev *dev)
 	if (!listening && rte_mp_action_register(MP_NAME, on_request) != 0)
 		return -rte_errno;
 	listening = true;
+	/* See hvn_mp_tell(). */
 	__atomic_fetch_add(&p->secondaries, 1, __ATOMIC_ACQ_REL);
 	return hv_vmbus_attach_secondary(HV_VMBUS_DEV(dev->device));
 }

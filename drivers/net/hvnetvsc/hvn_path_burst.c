@@ -50,7 +50,7 @@ rx_vf(struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
 		got = dev->rx_pkt_burst(dev->data->rx_queues[q->queue_id], pkts, n);
 	for (i = 0; i < got; i++)
 		pkts[i]->port = q->port_id;
-	/* For whoever waits until nothing is left in there. */
+	/* For whoever waits until nothing is left in there. Release: what was taken out of it. */
 	if (got == 0 && n != 0)
 		__atomic_store_n(&q->hold.vf_empty, q->hold.vf_empty + 1, __ATOMIC_RELEASE);
 	return got;
@@ -220,6 +220,7 @@ rx_late(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 static struct hvn_ring_mark *
 rx_older(struct hvn_rxq *q)
 {
+	/* Acquire: the mark that goes with it. */
 	uint8_t first = __atomic_load_n(&q->path.ring_first, __ATOMIC_ACQUIRE);
 
 	if (first == HVN_RING_TURNED)
@@ -250,6 +251,7 @@ uint16_t
 hvn_path_rx(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 {
 	const uint16_t vf = hvn_path_enter(&q->path);
+	/* Acquire: the mark that goes with it. */
 	uint8_t first = __atomic_load_n(&q->path.ring_first, __ATOMIC_ACQUIRE);
 	uint16_t got;
 

@@ -38,8 +38,9 @@ set_bursts(struct rte_eth_dev *dev, bool on)
 	dev->tx_pkt_prepare = hvn_tx_prepare;
 	if (on)
 		return; /* ethdev copies them when the start has succeeded */
-	__atomic_store_n(&fp->rx_pkt_burst, dev->rx_pkt_burst, __ATOMIC_RELEASE);
-	__atomic_store_n(&fp->tx_pkt_burst, dev->tx_pkt_burst, __ATOMIC_RELEASE);
+	/* Relaxed: these need nothing. Bursts that have begun are waited for. */
+	__atomic_store_n(&fp->rx_pkt_burst, dev->rx_pkt_burst, __ATOMIC_RELAXED);
+	__atomic_store_n(&fp->tx_pkt_burst, dev->tx_pkt_burst, __ATOMIC_RELAXED);
 }
 
 void
@@ -47,7 +48,8 @@ hvn_port_removed(struct rte_eth_dev *dev)
 {
 	struct hvn_port *p = hvn_port(dev);
 
-	__atomic_store_n(&p->removed, 1, __ATOMIC_RELEASE);
+	/* Relaxed: it says no more than that. */
+	__atomic_store_n(&p->removed, 1, __ATOMIC_RELAXED);
 	if (dev->data->dev_started)
 		set_bursts(dev, false);
 	p->link_up = false;
@@ -283,7 +285,8 @@ start_locked(struct rte_eth_dev *dev)
 	if (rc != 0)
 		return rc;
 	p->want_link_up = true;
-	__atomic_store_n(&p->running, true, __ATOMIC_RELEASE);
+	/* Relaxed, also at the stop: who acts on it has ctrl_lock. */
+	__atomic_store_n(&p->running, true, __ATOMIC_RELAXED);
 	return hvn_rndis_update_filter(p);
 }
 
@@ -296,7 +299,7 @@ stop_locked(struct rte_eth_dev *dev)
 	/* Bursts are turned off: the VF is left while the queues it shares are still there. */
 	hvn_vf_event(p, HVN_EV_STOP);
 	hvn_vf_run(p);
-	__atomic_store_n(&p->running, false, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->running, false, __ATOMIC_RELAXED);
 	if (p->opened && !hvn_removed(p))
 		hvn_rndis_update_filter(p);
 	hvn_intr_stop(dev);
@@ -410,6 +413,7 @@ wait_closed(struct rte_eth_dev *dev, uint16_t id)
 	/* The other one waits for this thread. */
 	if (hvn_ctrl_is_thread())
 		return;
+	/* Acquire: what the other one did to the port. */
 	for (i = 0; i < CLOSE_MS && __atomic_load_n(&closing[id], __ATOMIC_ACQUIRE) != 0; i++)
 		rte_delay_us_sleep(1000);
 	for (i = 0; i < RELEASE_MS && __atomic_load_n(&dev->data, __ATOMIC_ACQUIRE) != NULL; i++)
@@ -466,11 +470,13 @@ hvn_port_close(struct rte_eth_dev *dev)
 
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
 		return 0;
-	if (__atomic_exchange_n(&closing[id], 1, __ATOMIC_ACQ_REL) != 0) {
+	/* Acquire: a port of this number was closed before. */
+	if (__atomic_exchange_n(&closing[id], 1, __ATOMIC_ACQUIRE) != 0) {
 		wait_closed(dev, id);
 		return 0;
 	}
 	close_port(dev);
+	/* Release: with all that was done to the port. */
 	__atomic_store_n(&closing[id], 0, __ATOMIC_RELEASE);
 	return 0;
 }

@@ -297,6 +297,7 @@ hvn_txd_harvest_some(struct hvn_txq *q, uint32_t max)
 
 	if (__atomic_load_n(&t->foreign_pending, __ATOMIC_RELAXED) != 0)
 		hvn_txd_take_foreign(q);
+	/* Acquire: the descriptors that it hands over. */
 	prod = __atomic_load_n(&t->done_prod, __ATOMIC_ACQUIRE);
 	for (; t->done_cons != prod; t->done_cons++) {
 		d = t->done[t->done_cons & t->mask];
@@ -317,10 +318,10 @@ hvn_txd_take_foreign(struct hvn_txq *q)
 	/* The own channel's completers are kept out, so that a message is completed once. */
 	if (!hvn_lock_try(&q->chan->in_lock))
 		return;
-	/* The flag first: a note that comes later sets it again. */
-	__atomic_exchange_n(&t->foreign_pending, 0, __ATOMIC_ACQ_REL);
+	/* The flag first: a note that comes later sets it again. Acquire: the notes. */
+	__atomic_exchange_n(&t->foreign_pending, 0, __ATOMIC_ACQUIRE);
 	for (i = 0; i < t->nb_desc; i++) {
-		uint64_t note = __atomic_exchange_n(&t->desc[i].foreign, 0, __ATOMIC_ACQ_REL);
+		uint64_t note = __atomic_exchange_n(&t->desc[i].foreign, 0, __ATOMIC_RELAXED);
 
 		if (note == 0)
 			continue;

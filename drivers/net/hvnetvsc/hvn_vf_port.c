@@ -243,6 +243,7 @@ on_gone(uint16_t port, enum rte_eth_event_type type, void *arg, void *ret)
 	RTE_SET_USED(ret);
 	if (port != vf->port && is_own(vf, port)) {
 		__atomic_store_n(&vf->gone[port], true, __ATOMIC_RELAXED);
+		/* Release: which. */
 		__atomic_store_n(&vf->any_gone, true, __ATOMIC_RELEASE);
 		hvn_ctrl_kick(vf->p);
 	}
@@ -311,7 +312,8 @@ forget(const struct hvn_vf *vf, uint16_t port)
 void
 hvn_vf_clear(struct hvn_vf *vf)
 {
-	if (!__atomic_exchange_n(&vf->any_gone, false, __ATOMIC_ACQ_REL))
+	/* Acquire: which. One that goes from here on sets it again. */
+	if (!__atomic_exchange_n(&vf->any_gone, false, __ATOMIC_ACQUIRE))
 		return;
 	for (uint16_t port = 0; port < RTE_MAX_ETHPORTS; port++)
 		if (__atomic_exchange_n(&vf->gone[port], false, __ATOMIC_RELAXED) &&

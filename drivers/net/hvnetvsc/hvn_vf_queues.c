@@ -32,6 +32,7 @@ hvn_vf_queues_rx(struct hvn_port *p, uint16_t port)
 		struct hvn_rxq *q = p->data->rx_queues[i];
 
 		if (q != NULL)
+			/* Release: see hvn_path_enter(). */
 			__atomic_store_n(&q->path.vf_port, port, __ATOMIC_RELEASE);
 	}
 }
@@ -59,6 +60,7 @@ hvn_vf_queues_tx(struct hvn_port *p, uint16_t port)
 		/* A burst that has not seen the last turn may look at both. */
 		__atomic_store_n(&q->path.since, rte_rdtsc(), __ATOMIC_RELAXED);
 		__atomic_store_n(&q->path.dead, false, __ATOMIC_RELAXED);
+		/* Release: the two above. */
 		__atomic_store_n(&q->path.vf_port, port, __ATOMIC_RELEASE);
 	}
 }
@@ -107,6 +109,7 @@ hvn_vf_queues_order(struct hvn_port *p, enum hvn_ring_first first)
 			continue;
 		if (first == HVN_RING_TURNED)
 			hvn_path_mark_ring(q, &q->path.mark);
+		/* Release: the mark. */
 		__atomic_store_n(&q->path.ring_first, (uint8_t)first, __ATOMIC_RELEASE);
 	}
 }
@@ -120,6 +123,7 @@ hvn_vf_queues_unsaid(struct hvn_port *p)
 		if (q == NULL || q->path.ring_first != HVN_RING_FIRST)
 			continue;
 		hvn_path_mark_ring(q, &q->path.mark);
+		/* Release: the mark. */
 		__atomic_store_n(&q->path.ring_first, (uint8_t)HVN_RING_TURNED, __ATOMIC_RELEASE);
 	}
 }
@@ -177,6 +181,7 @@ wait_idle(struct hvn_vf *vf, uint32_t *busy, uint64_t soon, uint64_t end)
 {
 	uint32_t pid;
 
+	/* Acquire: what the burst did with the VF. */
 	while ((pid = __atomic_load_n(busy, __ATOMIC_ACQUIRE)) != 0) {
 		if (vf->foreign_stopped && hvn_process_elsewhere(pid))
 			return -EAGAIN;
@@ -262,6 +267,7 @@ drain(struct hvn_vf *vf)
 	for (uint16_t i = 0; i < d->nb_rx_queues; i++) {
 		const struct hvn_rxq *q = d->rx_queues[i];
 
+		/* Acquire, here and below: what was taken out of it is out of it. */
 		seen[i] = q != NULL ? __atomic_load_n(&q->hold.vf_empty, __ATOMIC_ACQUIRE) : 0;
 	}
 	while (again && hvn_vf_now() < end) {
