@@ -44,7 +44,9 @@ testvf_forget(struct rte_eth_dev *dev)
 	struct rte_mbuf *pkts[32];
 	uint16_t n;
 
-	for (uint16_t i = 0; vf->has_inner && i < dev->data->nb_rx_queues; i++)
+	if (!vf->has_inner || !dev->data->dev_started)
+		return;
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
 		while ((n = rte_eth_rx_burst(vf->inner, i, pkts, RTE_DIM(pkts))) != 0)
 			rte_pktmbuf_free_bulk(pkts, n);
 }
