@@ -5,8 +5,9 @@ import re
 import pytest
 
 from console import Console, cycle
-from hv import BUILD, Host, Testpmd, until
+from hv import BUILD, NO_HUGE, Host, Testpmd, until
 from test_checksum_tso import GUID
+from test_link import UioConsole
 
 ARGS = ["-a", f"hv_vmbus:{GUID},rx_extmbuf_enable=1,tx_copybreak=64,rndis_timeout=2000"]
 COUNT = 3000
@@ -27,6 +28,22 @@ def test_forward(run):
         app.restart()
     assert 0 < external(app) < 3 * COUNT
     assert "external buffers" in app.do("show rxq info 0 0")
+    app.quit()
+    host.end()
+
+
+@pytest.mark.parametrize("where, why", [("uio", "the kernel's receive buffer"),
+                                        ("physical", "I/O addresses are physical")])
+def test_not_possible(huge_dir, run, where, why):
+    """Without addresses for other devices frames are copied, which is said."""
+    host = run(Host, nics=[f"port=gen:count={COUNT},rate=50k,size=1514,start=command,"
+                           "expect=return"])
+    memory = ["--huge-dir", huge_dir, "-m", "256"] if where == "physical" else NO_HUGE
+    app = run(UioConsole if where == "uio" else Console, host, "--forward-mode=macswap",
+              eal=[*ARGS, *(["--iova-mode=pa"] if where == "physical" else [])], memory=memory)
+    assert f"frames are copied all the same: {why}" in app.text
+    cycle(host, app, COUNT)
+    assert external(app) == 0
     app.quit()
     host.end()
 

@@ -38,6 +38,8 @@ def end(r):
 def through_vf(r):
     """What comes on the synthetic path while the VF serves is received all the same."""
     r.host.until(lambda: r.program.xstats()["path_is_vf"], "transmission through the VF")
+    assert "Burst mode: VF, " in r.program.do("show txq info 0 0")
+    assert "Burst mode: VF and synthetic" in r.program.do("show rxq info 0 0")
     before, sent = r.program.xstats(), len(r.nic.sent)
     with r.host.lock:
         r.nic.receive(BATCH, 9)
