@@ -13,7 +13,7 @@ out=${1:-$top/build/sdk}
 headers='lib/ethdev/ethdev_driver.h lib/ethdev/ethdev_vdev.h lib/eal/include/dev_driver.h
 lib/eal/include/bus_driver.h drivers/bus/vdev/bus_vdev_driver.h drivers/bus/pci/bus_pci_driver.h'
 
-examples='common l3fwd l3fwd-power multi_process/symmetric_mp'
+examples='common l3fwd l3fwd-power multi_process/client_server_mp multi_process/symmetric_mp'
 
 incdir=$(pkg-config --variable=includedir libdpdk) || {
 	echo "sdk-headers: DPDK is not installed: run make setup" >&2
@@ -28,7 +28,7 @@ version=$(dpkg-query -W -f '${source:Version}' libdpdk-dev 2>/dev/null) || {
 		"build DPDK with -Denable_driver_sdk=true" >&2
 	exit 1
 }
-if [ "$(cat "$out/version" 2>/dev/null)" = "$version" ] && [ -d "$out/examples" ]; then
+if [ "$(cat "$out/version" 2>/dev/null)" = "$version $examples" ]; then
 	echo "sdk-headers: $out has them for $version"
 	exit 0
 fi
@@ -45,4 +45,4 @@ mkdir -p "$out/examples"
 for e in $examples; do
 	(cd "$work/src/examples" && cp -r --parents "$e" "$out/examples")
 done
-echo "$version" > "$out/version"
+echo "$version $examples" > "$out/version"

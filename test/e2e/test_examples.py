@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""DPDK's own examples, unchanged: l3fwd, l3fwd-power, symmetric_mp, between two ports."""
+"""DPDK's own examples, unchanged: l3fwd, l3fwd-power, and two of several processes."""
 import collections
 import random
 import re
+import signal
 
 import pytest
 from scapy.all import IP, TCP, UDP, Ether, IPv6, Raw
@@ -39,6 +40,17 @@ class L3fwdPower(Example):
 
 class SymmetricMp(Example):
     name = "symmetric_mp"
+
+
+class MpServer(Example):
+    name = "mp_server"
+
+
+def secondary(run, host, first, *args, name=None, eal=()):
+    """Another process beside a primary."""
+    return run(Program, [first.binary.with_name(name or first.name), *first.plugins, *lcores(1),
+                         "--no-pci", "--no-telemetry", "--proc-type=secondary", "--file-prefix",
+                         first.prefix, *eal, "--", *args], {"HV_VMBUS_SOCKET": str(host.socket)})
 
 
 def packets(port, network, six=None, seed=3):
@@ -89,11 +101,14 @@ class Wires:
             until(lambda i=i: self.host.port(i)["from_guest_frames"] >= len(self.sent[1 - i]),
                   f"frames out of port {i}")
 
-    def check(self, transform):
+    def check(self, transform, ordered=True):
         """Once the application has ended: each came out once, as transform(port) has it."""
         self.host.end()
         for i in range(2):
-            capture.check(self.sent[1 - i], capture.read(self.files[i]), transform(i))
+            sent = self.sent[1 - i]
+            if not ordered:  # each frame is a flow
+                sent = [(n, data) for n, (_, data) in enumerate(sent)]
+            capture.check(sent, capture.read(self.files[i]), transform(i))
 
 
 @pytest.mark.parametrize("lookup", ["lpm", "fib"])
@@ -136,10 +151,7 @@ def test_symmetric_mp(huge_dir, run, tmp):
     first = run(SymmetricMp, wires.host, "-p", "3", "--num-procs=2", "--proc-id=0",
                 memory=memory, cores=0)
     first.expect("lcore 0 using queue 0 of each port")
-    second = run(Program, [first.binary, *first.plugins, *lcores(1), "--no-pci", "--no-telemetry",
-                           "--proc-type=auto", "--file-prefix", first.prefix, "--huge-dir",
-                           huge_dir, "--", "-p", "3", "--num-procs=2", "--proc-id=1"],
-                 {"HV_VMBUS_SOCKET": str(wires.host.socket)})
+    second = secondary(run, wires.host, first, "-p", "3", "--num-procs=2", "--proc-id=1")
     second.expect("lcore 0 using queue 1 of each port")
     wires.cross()
     told = collections.Counter()
@@ -154,3 +166,23 @@ def test_symmetric_mp(huge_dir, run, tmp):
     assert set(told.values()) == {FRAMES}
     first.forget()
     wires.check(lambda port: lambda data: data)
+
+
+def test_client_server_mp(huge_dir, run, tmp):
+    """The primary receives and deals out; two secondaries send, each by a queue of its own."""
+    few = FRAMES // 7  # a client has room for 127
+    wires = Wires(run, tmp, [packets(i, "10.9.9.{}")[:few] for i in range(2)])
+    first = run(MpServer, wires.host, "-p", "3", "-n", "2", cores=0,
+                memory=["--huge-dir", huge_dir, "-m", "256"])
+    first.expect("Finished Process Init")
+    clients = [secondary(run, wires.host, first, "-n", str(n), name="mp_client") for n in range(2)]
+    for n, client in enumerate(clients):
+        client.expect(f"Client process {n} handling packets")
+    wires.cross()
+    sent = [{q["index"] for q in nic["queues"] if q["tx_frames"]}
+            for nic in wires.host.stats()["nics"]]
+    assert sent == [{0, 1}] * 2
+    for client in clients:
+        client.end(status=-signal.SIGINT)  # it knows no other end
+    first.end()
+    wires.check(lambda port: lambda data: data, ordered=False)

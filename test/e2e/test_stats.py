@@ -72,6 +72,25 @@ def test_restart(run):
     host.end()
 
 
+def test_missed(run):
+    """Frames that nobody takes are dropped for the host's sake, and counted: none is left out."""
+    host = run(Host, nics=[f"ranges=1,port=gen:count={COUNT},size=64,start=command,verify=no"])
+    app = run(Console, host, "--forward-mode=rxonly",
+              eal=["-a", f"hv_vmbus:{GUID},ring_size=16384"])
+    host.command("start", nic=0)
+    until(lambda: app.stats()["RX-missed"] > 0, "frames dropped")
+    app.do("start")
+
+    def all_seen():
+        stats = app.stats()
+        return stats["RX-packets"] + stats["RX-missed"] == COUNT
+
+    until(all_seen, "all frames")
+    assert app.xstats()["rx_missed_errors"] == app.stats()["RX-missed"] < COUNT
+    app.quit()
+    host.end()
+
+
 def test_of_the_port(run):
     """What was refused stays counted when its channel is closed; a reset starts at zero."""
     host = run(Host, nics=["queues=4,port=sink"])
