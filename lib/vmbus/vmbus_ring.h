@@ -3,7 +3,8 @@
  * One direction of a VMBus channel: a byte ring in memory shared with the other side.
  *
  * Pure C11: no DPDK, no system call, no allocation; used by the guest library, by the
- * software host and by the unit tests. It is the only place with memory barriers.
+ * software host and by the unit tests. Barriers towards the other side are here only, but for the
+ * doorbell's and for the first mask of a channel.
  *
  * A struct vmbus_ring is private to one side and one role (producer or consumer) and is not
  * thread safe: callers serialise. Everything the other side writes (its index, its mask,
