@@ -97,6 +97,9 @@ void *guest_addr(struct partition *part, uint64_t gpa, size_t len, bool write);
 /* Interrupt the guest for a channel (a publish function returned true). */
 void channel_signal(struct channel *chan);
 
+/* Look for what the guest may not write in the rings' headers: before anything is published. */
+void channel_check(struct channel *chan);
+
 /* Ask the guest for a signal when `bytes` are free in tx, or (0) no longer. All is published. */
 void channel_wait_room(struct channel *chan, uint32_t bytes);
 

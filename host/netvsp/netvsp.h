@@ -325,6 +325,7 @@ int vf_leg_cut(struct nic *nic, bool cut);
 
 /* rndis_ctrl.c: returns the status of the send's completion. */
 uint32_t rndis_bad_object(struct nic *nic, const void *in, uint32_t len, const char *what);
+uint32_t rndis_short_object(struct nic *nic, const void *in, uint32_t len, const char *what);
 uint32_t rndis_control(struct nic_queue *q, const uint8_t *msg, uint32_t len);
 bool rndis_ctrl_put(struct nic *nic, const void *msg, uint32_t len);
 void rndis_indicate(struct nic *nic, uint32_t status, const void *buf, uint32_t len,

@@ -142,10 +142,8 @@ offload_set(struct nic *nic, const uint8_t *in, uint32_t len)
 	struct ndis_offload_params p = { 0 };
 	uint32_t size;
 
-	if (len < sizeof(p.hdr)) {
-		rndis_bad_object(nic, in, len, "shorter than an object's header");
-		return RNDIS_STATUS_FAILURE;
-	}
+	if (len < sizeof(p.hdr))
+		return rndis_short_object(nic, in, len, "shorter than an object's header");
 	memcpy(&p.hdr, in, sizeof(p.hdr));
 	size = p.hdr.size;
 	if (p.hdr.type != NDIS_OBJECT_DEFAULT || p.hdr.revision < 1 || size < 20 || size > len)
@@ -177,10 +175,8 @@ offload_encap(struct nic *nic, const uint8_t *in, uint32_t len)
 {
 	struct ndis_offload_encap e;
 
-	if (len < sizeof(e)) {
-		rndis_bad_object(nic, in, len, "shorter than offload encapsulation");
-		return RNDIS_STATUS_FAILURE;
-	}
+	if (len < sizeof(e))
+		return rndis_short_object(nic, in, len, "shorter than offload encapsulation");
 	memcpy(&e, in, sizeof(e));
 	if (e.hdr.type != NDIS_OBJECT_OFFLOAD_ENCAP || e.hdr.revision < 1)
 		return rndis_bad_object(nic, in, len, "no object of offload encapsulation");
@@ -238,10 +234,8 @@ offload_config_param(struct nic *nic, const uint8_t *in, uint32_t len)
 	char name[128], value[128];
 	unsigned int v;
 
-	if (len < sizeof(p)) {
-		rndis_bad_object(nic, in, len, "shorter than a parameter's fixed part");
-		return RNDIS_STATUS_FAILURE;
-	}
+	if (len < sizeof(p))
+		return rndis_short_object(nic, in, len, "shorter than a parameter's fixed part");
 	memcpy(&p, in, sizeof(p));
 	if (p.name_off > len || p.name_len > len - p.name_off || p.name_len > 255 ||
 	    p.value_off > len || p.value_len > len - p.value_off || p.value_len > 255)

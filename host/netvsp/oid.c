@@ -201,10 +201,8 @@ oid_set(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t len)
 {
 	switch (oid) {
 	case RNDIS_OID_GEN_CURRENT_PACKET_FILTER:
-		if (len < sizeof(uint32_t)) {
-			rndis_bad_object(nic, in, len, "a packet filter has 4 bytes");
-			return RNDIS_STATUS_FAILURE;
-		}
+		if (len < sizeof(uint32_t))
+			return rndis_short_object(nic, in, len, "a packet filter has 4 bytes");
 		/* Any bit passes everything; 0 keeps frames back. */
 		nic->filter = hv_load32(in);
 		return RNDIS_STATUS_SUCCESS;

@@ -186,7 +186,7 @@ oid_set_more(struct nic *nic, uint32_t oid, const uint8_t *in, uint32_t len)
 		return set_mcast(nic, oid, in, len);
 	case RNDIS_OID_GEN_VLAN_ID:
 		if (len < sizeof(uint32_t))
-			return RNDIS_STATUS_FAILURE;
+			return rndis_short_object(nic, in, len, "a VLAN id has 4 bytes");
 		/* Kept, without effect: no driver uses it, tags travel in the frames' information. */
 		nic->vlan_id = hv_load32(in);
 		return RNDIS_STATUS_SUCCESS;

@@ -78,6 +78,11 @@ queue_send(struct nic_queue *q, uint16_t type, uint16_t flags, uint64_t tid, con
 void
 queue_publish(struct nic_queue *q)
 {
+	const struct vmbus_ring *tx = &q->chan->tx, *rx = &q->chan->rx;
+
+	/* While the headers are as the guest left them. */
+	if (tx->index != tx->published || rx->index != rx->published)
+		channel_check(q->chan);
 	if (vmbus_ring_tx_publish(&q->chan->tx))
 		channel_signal(q->chan);
 	tx_published(q);

@@ -167,6 +167,13 @@ rndis_bad_object(struct nic *nic, const void *in, uint32_t len, const char *what
 	return RNDIS_STATUS_INVALID_DATA;
 }
 
+uint32_t
+rndis_short_object(struct nic *nic, const void *in, uint32_t len, const char *what)
+{
+	rndis_bad_object(nic, in, len, what);
+	return RNDIS_STATUS_FAILURE;
+}
+
 /* What no host looks at, and a guest has no other value for. */
 static void
 check_field(struct nic_queue *q, const uint8_t *msg, uint32_t len, bool good, const char *what)

@@ -91,10 +91,8 @@ rss_set(struct nic *nic, const uint8_t *in, uint32_t len)
 	bool closed = false;
 	uint32_t n, st;
 
-	if (len < sizeof(p)) {
-		rndis_bad_object(nic, in, len, "RSS: shorter than its fixed part");
-		return RNDIS_STATUS_FAILURE;
-	}
+	if (len < sizeof(p))
+		return rndis_short_object(nic, in, len, "RSS: shorter than its fixed part");
 	memcpy(&p, in, sizeof(p));
 	/* OpenVMM does not look at the header: it is obeyed. Of the size guests have two opinions. */
 	if (p.hdr.type != NDIS_OBJECT_RSS_PARAMETERS || p.hdr.revision < 1)

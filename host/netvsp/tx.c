@@ -53,7 +53,8 @@ put(struct nic_queue *q, const struct tx_completion *c)
 	vmbus_ring_tx_commit(&q->chan->tx, len);
 	if (host_tracing)
 		host_trace('H', "RING", "COMP", q->chan->relid, &p, len);
-	tx_ids_remove(&q->ids, c->tid);
+	if (q->ids.n != 0)
+		tx_ids_remove(&q->ids, c->tid);
 	if (c->section != NVSP_NO_SECTION)
 		q->done[q->n_done++] = c->section;
 	return true;

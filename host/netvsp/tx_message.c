@@ -411,7 +411,7 @@ tx_rndis(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, const struct nvs
 		return control(q, &s);
 	if (!q->nic->rndis_ready)
 		tx_odd(q, "rndis.order", pkt->body, pkt->payload_len, "a frame before INITIALIZE");
-	if (s.tid == 0 || tx_ids_has(&q->ids, s.tid))
+	if (s.tid == 0 || (q->ids.n != 0 && tx_ids_has(&q->ids, s.tid)))
 		tx_odd(q, "tx.id", pkt->body, pkt->payload_len,
 		       "transaction id 0, or of a send without its completion");
 	if (!tx_section_take(q, s.section))

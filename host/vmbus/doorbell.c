@@ -226,9 +226,10 @@ check_word(struct vchan *c, unsigned int bit, const uint32_t *word, uint32_t our
  * What the guest says in the rings' headers, and what is not the guest's to say. Nothing is put
  * right: what a host writes of its own accord may hit memory that serves something else by now.
  */
-static void
-check_headers(struct vchan *c)
+void
+channel_check(struct channel *chan)
 {
+	struct vchan *c = (struct vchan *)chan;
 	struct vmbus_ring_hdr *out = c->pub.rx.hdr, *in = c->pub.tx.hdr;
 	uint32_t wanted;
 
@@ -329,9 +330,8 @@ vmbus_poll(struct partition *part)
 
 		if (c == NULL || !c->pub.open || c->pub.failed)
 			continue;
-		/* A guest that says nothing has nothing to say in the headers. */
-		if (vmbus_ring_rx_ready(&c->pub.rx) || c->pub.tx.error != 0)
-			check_headers(c);
+		if (c->pub.tx.error != 0)
+			channel_check(&c->pub);
 		if (c->pub.asleep && may_wake(c))
 			channel_wake(c);
 		work += c->pub.vdev->ops->poll(&c->pub);
@@ -359,7 +359,7 @@ vmbus_sleep(struct partition *part)
 
 		if (c == NULL || !c->pub.open || c->pub.failed)
 			continue;
-		check_headers(c);
+		channel_check(&c->pub);
 		if (!c->pub.failed && !fall_asleep(c))
 			idle = false;
 	}

@@ -285,7 +285,6 @@ one_op(void)
 		break;
 	case OP_SCAN:
 		fx.refuse_inbound = (take(1) & 1) != 0;
-		fx.n_inbound = 0;
 		hvn_chan_scan(fx.ch);
 		break;
 	case OP_ASK:

@@ -232,6 +232,10 @@ def short_encapsulation(g):
     assert g.set(0x101010A, bytes(8)) != 0
 
 
+def short_vlan_id(g):
+    assert g.set(0x1021C, bytes(3)) != 0
+
+
 def short_offloads(g):
     assert g.set(ng.OID_OFFLOAD, bytes(3)) != 0
 
@@ -272,7 +276,8 @@ def scattered(g):
     (["rx.complete-flags"], completion_flags), (["tx.id"], no_id),
     (["tx.data-offset"], odd_frame), (["nvsp.subchannel-op"], subchannel_operation),
     (["rndis.field"], vc_handles), (["rndis.object"], short_filter),
-    (["rndis.object"], short_encapsulation), (["rndis.object"], short_offloads),
+    (["rndis.object"], short_vlan_id), (["rndis.object"], short_encapsulation),
+    (["rndis.object"], short_offloads),
     (["rndis.object"], short_parameter), (["rndis.object"], no_rss_object),
     (["tx.too-long", "tx.ranges"], scattered)])
 def test_nic(nichost, rules, what):

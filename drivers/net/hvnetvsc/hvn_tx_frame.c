@@ -81,6 +81,13 @@ take_headers(const struct rte_mbuf *m, uint32_t want, struct hvn_tx_frame *f)
 	return 0;
 }
 
+static uint16_t
+fold(uint32_t sum)
+{
+	sum = (sum >> 16) + (sum & 0xFFFFu);
+	return (uint16_t)((sum >> 16) + (sum & 0xFFFFu));
+}
+
 /* Sum of the L4 header and payload of a frame whose checksum field is 0. */
 static uint16_t
 sum_l4(const struct rte_mbuf *m, const struct hvn_tx_frame *f, uint32_t l4, uint32_t l4_len)
@@ -93,8 +100,7 @@ sum_l4(const struct rte_mbuf *m, const struct hvn_tx_frame *f, uint32_t l4, uint
 	/* here is even: both L4 headers are, and what follows them is not in head[]. */
 	if (l4_len > here && rte_raw_cksum_mbuf(m, f->skip, l4_len - here, &rest) == 0)
 		sum += rest;
-	sum = (sum >> 16) + (sum & 0xFFFFu);
-	return (uint16_t)((sum >> 16) + (sum & 0xFFFFu));
+	return fold(sum);
 }
 
 /*
@@ -112,8 +118,7 @@ pseudo_sum(const uint8_t *l3, bool ip4, bool tcp, uint32_t l4_len)
 
 	sum += rte_cpu_to_be_16(tcp ? IPPROTO_TCP : IPPROTO_UDP);
 	sum += rte_cpu_to_be_16((uint16_t)l4_len);
-	sum = (sum >> 16) + (sum & 0xFFFFu);
-	return (uint16_t)((sum >> 16) + (sum & 0xFFFFu));
+	return fold(sum);
 }
 
 static int
@@ -201,7 +206,6 @@ checksum_l4(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_tx_fr
 			      : offsetof(struct rte_udp_hdr, dgram_cksum));
 	const uint32_t total = ip_length(l3, ip4), l4_len = total - m->l3_len;
 	const uint16_t pseudo = pseudo_sum(l3, ip4, tcp, l4_len);
-	uint32_t both;
 	uint16_t sum;
 
 	if (host_sums_l4(p, f, ip4, tcp, l2, m->l3_len)) {
@@ -214,9 +218,7 @@ checksum_l4(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_tx_fr
 	if (total < m->l3_len || l2 + total > f->len)
 		return -EINVAL;
 	memset(field, 0, 2);
-	sum = sum_l4(m, f, l4, l4_len);
-	both = (uint32_t)sum + pseudo;
-	sum = (uint16_t) ~((both >> 16) + (both & 0xFFFFu));
+	sum = (uint16_t)~fold((uint32_t)sum_l4(m, f, l4, l4_len) + pseudo);
 	if (sum == 0 && !tcp)
 		sum = 0xFFFF;
 	memcpy(field, &sum, sizeof(sum));
