@@ -42,4 +42,5 @@ else
 fi
 
 "$top/scripts/sdk-headers.sh"
-"$top/scripts/ovs.sh"
+# A test's: everything else works without.
+"$top/scripts/ovs.sh" || echo "setup: no Open vSwitch: test_ovs.py is going to fail" >&2

@@ -12,6 +12,10 @@ FRAMES = 500  # fit a ring: OVS drops what does not
 MAC = "00:15:5d:00:00:0{}"  # of hv-host's NICs; by the name ethdev finds devices of some buses only
 
 
+def places(tmp):
+    return {f"OVS_{name}DIR": str(tmp) for name in ("RUN", "LOG", "DB", "SYSCONF")}
+
+
 class Daemon(Program):
     """One of OVS's; all it writes is below a directory of the test."""
 
@@ -25,8 +29,17 @@ class Daemon(Program):
         self.ended(0)
 
 
-def places(tmp):
-    return {f"OVS_{name}DIR": str(tmp) for name in ("RUN", "LOG", "DB", "SYSCONF")}
+class Switch(Daemon):
+    """The one with EAL inside, which leaves a directory."""
+    forget = Testpmd.forget
+
+    def __init__(self, tmp, *args, **env):
+        self.prefix = tmp.name
+        super().__init__(tmp, "lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk", *args, **env)
+
+    def kill(self):
+        super().kill()
+        self.forget()
 
 
 def ovs(tmp, tool, *args):
@@ -51,7 +64,7 @@ def test_switch(run, tmp):
     until(socket.exists, "the database")
     # EAL takes no --in-memory beside --no-huge; OVS adds it unless told --legacy-mem.
     eal = [*Testpmd.plugins, "--no-huge", "--legacy-mem", "-m", "512", "--no-shconf", "--no-pci",
-           "--no-telemetry"]
+           "--no-telemetry", "--file-prefix", tmp.name]
     vsctl = ["ovs-vsctl", f"--db=unix:{socket}", f"--timeout={SLOW}"]
     ovs(tmp, *vsctl, "--no-wait", "init", "--", "set", "Open_vSwitch", ".",
         "other_config:dpdk-init=true", "other_config:per-port-memory=true",
@@ -59,8 +72,8 @@ def test_switch(run, tmp):
         f'other_config:dpdk-extra="{" ".join(map(str, eal))}"')
 
     # A datapath "dummy" is the one in user space, without interfaces in the system's name space.
-    switch = run(Daemon, tmp, "lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk", f"unix:{socket}",
-                 "--enable-dummy", HV_VMBUS_SOCKET=str(host.socket))
+    switch = run(Switch, tmp, f"unix:{socket}", "--enable-dummy",
+                 HV_VMBUS_SOCKET=str(host.socket))
     switch.expect("DPDK Enabled - initialized")
     ovs(tmp, *vsctl, "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy",
         "fail_mode=secure",
