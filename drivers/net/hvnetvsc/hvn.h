@@ -423,6 +423,13 @@ hvn_removed(const struct hvn_port *p)
 	return __atomic_load_n(&p->removed, __ATOMIC_RELAXED) != 0;
 }
 
+/* As far as is known here; hvn_mp_tell() knows. */
+static inline bool
+hvn_has_secondaries(const struct hvn_port *p)
+{
+	return __atomic_load_n(&p->secondaries, __ATOMIC_RELAXED) != 0;
+}
+
 /* --- hvn_chan.c: used by bursts and by the control thread ---------------------------------------- */
 
 /* Allocate the state of a channel, on the device's node. 0 or -ENOMEM. */

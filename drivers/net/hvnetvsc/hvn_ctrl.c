@@ -132,7 +132,7 @@ look_around(struct hvn_ctrl *c)
 			tell_corrupt(p->chan[i]);
 		if (__atomic_exchange_n(&c->channel_gone, false, __ATOMIC_ACQUIRE))
 			c->tell_reset = hvn_session_lost(p);
-		for (uint16_t i = 0; p->secondaries && i < p->n_chans; i++)
+		for (uint16_t i = 0; hvn_has_secondaries(p) && i < p->n_chans; i++)
 			hvn_chan_rescue(p->chan[i]);
 	}
 	vf = hvn_vf_run(p);

@@ -182,7 +182,7 @@ hvn_ext_attach(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const
 	    len > UINT16_MAX || ch->rsc_head != NULL || (tagged && !q->vlan_strip) ||
 	    ((info->present & RNDIS_INFO_PACKET_ID) != 0 &&
 	     (info->packet_id.flags & RNDIS_PKTID_SUBALLOC) != 0) ||
-	    q->pinned || q->port->secondaries != 0 || rte_eal_process_type() != RTE_PROC_PRIMARY)
+	    q->pinned || hvn_has_secondaries(q->port) || rte_eal_process_type() != RTE_PROC_PRIMARY)
 		return false;
 	/* Some applications send on what they receive: it fits what they were told of sizes. */
 	if (info->data_len > q->port->data->mtu + RTE_ETHER_HDR_LEN + sizeof(struct rte_vlan_hdr))

@@ -168,7 +168,7 @@ hvn_leave_chan(struct hvn_port *p, struct hvn_chan *ch)
 {
 	if (ch->left)
 		return;
-	if (p->secondaries == 0) {
+	if (!hvn_has_secondaries(p)) {
 		hvn_chan_free(ch);
 		return;
 	}

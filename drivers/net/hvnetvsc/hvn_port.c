@@ -437,7 +437,7 @@ close_port(struct rte_eth_dev *dev)
 		stop_locked(dev);
 	hvn_vf_close(p);
 	/* Who has heard of it may still be in a burst, on a machine that is busy with others. */
-	alone = hvn_mp_tell(p, HVN_MP_CLOSE) && p->secondaries == 0;
+	alone = hvn_mp_tell(p, HVN_MP_CLOSE) && !hvn_has_secondaries(p);
 	hvn_hurry(p);
 	/* Closing the channels has as long once more. */
 	hvn_session_close(p, hvn_hurry_ms(p));
