@@ -15,12 +15,14 @@ from test_stock import Stock
 DEVICE = f"hv_vmbus:{config.NicConfig.instance}"
 
 
-@pytest.mark.parametrize("vmbus, nvsp", [
-    ((5, 3), config.V61), ((5, 2), config.V6), ((5, 1), config.V5), ((5, 0), config.V4),
-    ((4, 1), config.V2), ((4, 0), config.V1), ((3, 0), config.V61), ((2, 4), config.V5)])
-def test_versions(rig, vmbus, nvsp):
-    """Each VMBus and each NVSP version comes up, sends and receives, and ends in good order."""
-    r = rig(second.NicConfig(nvsp=(nvsp,)), bus=second.BusConfig([vmbus])).up()
+@pytest.mark.parametrize("vmbus, nvsp, refusal", [
+    ((5, 3), config.V61, 0), ((5, 2), config.V6, 2), ((5, 1), config.V5, 3),
+    ((5, 0), config.V4, 0xFFFFFFFF), ((4, 1), config.V2, 0), ((4, 0), config.V1, 5),
+    ((3, 0), config.V61, 0), ((2, 4), config.V5, 0)])
+def test_versions(rig, vmbus, nvsp, refusal):
+    """Each VMBus and each NVSP version comes up, sends and receives, and ends in good order; the
+    others are refused with any status but success."""
+    r = rig(second.NicConfig(nvsp=(nvsp,), refusal=refusal), bus=second.BusConfig([vmbus])).up()
     assert r.host.bus.version == vmbus and r.nic.session.version == nvsp
     assert r.nic.session.asked == [v for v in config.NVSP_VERSIONS if v >= nvsp]
     r.echo(frames.mixed(100), 7)
