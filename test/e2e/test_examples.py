@@ -22,7 +22,7 @@ class Example(Testpmd):
 
     def __init__(self, host, *args, **more):
         binary = BUILD / "test" / "e2e" / self.name
-        assert binary.exists(), f"no {binary}: run make setup, and meson setup --reconfigure"
+        assert binary.exists(), f"no {binary}: run make setup, and build"
         self.binary = binary
         super().__init__(host, *args, **{"memory": MEMORY, **more})
 
