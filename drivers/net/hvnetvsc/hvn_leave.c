@@ -46,13 +46,18 @@ is_on_vf(const struct hvn_queue_path *path, const struct hvn_lock *asking, bool 
 {
 	const uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * LOCK_MS;
 
-	while (hvn_process_elsewhere(__atomic_load_n(&path->busy, __ATOMIC_RELAXED)) ||
-	       is_kept(asking)) {
-		if (now || rte_rdtsc() > end)
+	for (;;) {
+		uint32_t busy = __atomic_load_n(&path->busy, __ATOMIC_RELAXED);
+		uint32_t owner = __atomic_load_n(&asking->owner, __ATOMIC_RELAXED);
+
+		if (!hvn_process_elsewhere(busy) && !hvn_process_elsewhere(owner))
+			return false;
+		if (hvn_process_stopped(busy) || hvn_process_stopped(owner) ||
+		    (now && ((busy | owner | hvn_lock_self) & HVN_LOCK_ALIEN) != 0) ||
+		    rte_rdtsc() > end)
 			return true;
 		rte_delay_us_sleep(20);
 	}
-	return false;
 }
 
 bool

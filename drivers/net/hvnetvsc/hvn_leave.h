@@ -15,8 +15,8 @@
 
 /*
  * Is a process that is stopped in a burst on the VF of this queue, or asking the VF something? Then
- * the VF is left to it too, and used by nobody until the burst is over. now: do not wait for a burst of
- * a process that runs.
+ * the VF is left to it too, and used by nobody until the burst is over. now: do not wait for a process
+ * of which nobody can say whether it runs; one that runs is waited for.
  */
 bool hvn_rxq_on_vf(const struct hvn_rxq *q, bool now);
 bool hvn_txq_on_vf(const struct hvn_txq *q, bool now);

@@ -28,9 +28,9 @@ hvn_lock_init_process(uint64_t world)
 	return st.st_ino;
 }
 
-/* Dead, but its parent has not asked for it yet: that may take for ever. */
-static bool
-is_zombie(uint32_t pid)
+/* As /proc says: 'T' and so on; 0 if it says nothing. */
+static char
+state_of(uint32_t pid)
 {
 	char path[32], text[256];
 	const char *state;
@@ -40,21 +40,45 @@ is_zombie(uint32_t pid)
 	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return false;
+		return 0;
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	text[n > 0 ? n : 0] = '\0';
 	/* Behind the name, which is in parentheses and may hold any byte. */
 	state = strrchr(text, ')');
-	return state != NULL && state[1] == ' ' && (state[2] == 'Z' || state[2] == 'X');
+	return (char)(state != NULL && state[1] == ' ' ? state[2] : 0);
+}
+
+/* Dead, but its parent has not asked for it yet: that may take for ever. */
+static bool
+is_zombie(uint32_t pid)
+{
+	char state = state_of(pid);
+
+	return state == 'Z' || state == 'X';
+}
+
+/* Does the mark name a process that this one can ask for? */
+static bool
+is_foreign(uint32_t mark)
+{
+	return mark != 0 && mark != hvn_lock_self && ((mark | hvn_lock_self) & HVN_LOCK_ALIEN) == 0;
 }
 
 bool
 hvn_process_gone(uint32_t mark)
 {
-	if (mark == 0 || mark == hvn_lock_self || ((mark | hvn_lock_self) & HVN_LOCK_ALIEN) != 0)
+	if (!is_foreign(mark))
 		return false;
 	return kill((pid_t)mark, 0) != 0 ? errno == ESRCH : is_zombie(mark);
+}
+
+bool
+hvn_process_stopped(uint32_t mark)
+{
+	char state = (char)(is_foreign(mark) ? state_of(mark) : 0);
+
+	return state == 'T' || state == 't';
 }
 
 bool

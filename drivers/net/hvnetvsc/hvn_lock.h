@@ -32,6 +32,9 @@ uint64_t hvn_lock_init_process(uint64_t world);
 /* Is the process that this mark names gone? false if that cannot be told. */
 bool hvn_process_gone(uint32_t mark);
 
+/* Is it stopped now, by a signal or a debugger? false if that cannot be told. */
+bool hvn_process_stopped(uint32_t mark);
+
 /* Does this mark name another process, which may go on at any time? */
 static inline bool
 hvn_process_elsewhere(uint32_t mark)

@@ -224,12 +224,13 @@ int
 hvn_rss_hash_update(struct rte_eth_dev *dev, struct rte_eth_rss_conf *conf)
 {
 	struct hvn_port *p = hvn_port(dev);
-	struct hvn_rss before = p->rss;
+	struct hvn_rss before;
 	int rc;
 
 	if (p->caps.rx_queues < 2)
 		return -ENOTSUP;
 	hvn_ctrl_lock(p);
+	before = p->rss;
 	rc = set_hash(p, conf);
 	if (rc == 0)
 		rc = changed(p, &before);

@@ -48,7 +48,7 @@ hvn_vf_close(struct hvn_port *p)
 		return;
 	hvn_vf_event(p, HVN_EV_CLOSE);
 	hvn_vf_run(p);
-	while (p->vf->path.attached && !p->vf->foreign_stopped && hvn_vf_now() < end) {
+	while (p->vf->path.attached && !hvn_process_stopped(p->vf->stopped) && hvn_vf_now() < end) {
 		rte_delay_us_sleep(1000);
 		hvn_vf_run(p);
 	}
@@ -184,6 +184,7 @@ turn_tx_off(struct hvn_vf *vf)
 	bool planned = there && !path->recovering && !path->no_link;
 
 	vf->leaving = hvn_vf_now();
+	vf->alien_at = NULL;
 	if (planned)
 		vf->count.planned++;
 	else
@@ -424,7 +425,7 @@ hvn_vf_pause(struct hvn_port *p)
 	hvn_vf_event(p, HVN_EV_STOP);
 	hvn_vf_run(p);
 	/* Its queues are about to be freed: bursts of others that are inside of it are waited for. */
-	while (p->vf != NULL && p->vf->path.running && !p->vf->foreign_stopped &&
+	while (p->vf != NULL && p->vf->path.running && !hvn_process_stopped(p->vf->stopped) &&
 	       hvn_vf_now() < end) {
 		rte_delay_us_sleep(1000);
 		hvn_vf_run(p);

@@ -38,11 +38,13 @@ struct hvn_vf {
 	uint16_t port; /* RTE_MAX_ETHPORTS: none attached */
 	bool any_gone; /* a port vanished while it was not attached: these */
 	bool gone[RTE_MAX_ETHPORTS];
-	bool polled;		/* it has no removal interrupt: it is asked whether it is there */
-	uint64_t foreign_since; /* ns: another process seems to be inside the VF since then */
-	bool foreign_stopped;	/* ... for long: nobody waits for it any more */
-	bool halted;		/* bursts receive nothing until it is emptied */
-	bool abandoned;		/* ... and never came out: a queue may be half changed */
+	bool polled;	  /* it has no removal interrupt: it is asked whether it is there */
+	uint32_t stopped; /* a process was stopped inside the VF when it was last waited for */
+	const uint32_t *alien_at; /* a process that cannot be looked at has this mark ... */
+	uint32_t alien;		  /* ... of this value */
+	uint64_t alien_since;	  /* ... since then, ns */
+	bool halted;		  /* bursts receive nothing until it is emptied */
+	bool abandoned;		  /* ... and never came out: a queue may be half changed */
 	uint64_t owner;
 	struct rte_ether_addr mac; /* by which the VF is known: the NIC's, whatever is set later */
 	struct rte_ether_addr *mc; /* the application's multicast list */

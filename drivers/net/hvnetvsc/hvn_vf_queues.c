@@ -15,7 +15,7 @@
 #define PLANNED_MS 2000 /* ... if nobody suffers by the wait: what it gives to the VF is not lost */
 #define DRAIN_MS   200	/* for frames in the VF's receive queues: an application that polls */
 #define LEAVE_MS   2	/* for what the VF was given to send */
-#define FOREIGN_MS 2000 /* a burst that is not over by then is one of a process that is stopped */
+#define ALIEN_MS   2000 /* ... nor by then: of a process in another PID namespace, taken for dead */
 
 int
 hvn_vf_init_process(void)
@@ -138,34 +138,49 @@ hvn_vf_queues_tx_back(struct hvn_port *p)
 			rte_delay_us_sleep(20);
 }
 
+/* A process that cannot be looked at has had this mark for long, without a change that was seen. */
+static bool
+is_silent(struct hvn_vf *vf, const uint32_t *busy, uint32_t pid)
+{
+	if (vf->alien_at != busy || vf->alien != pid) {
+		vf->alien_at = busy;
+		vf->alien = pid;
+		vf->alien_since = hvn_vf_now();
+	}
+	return hvn_vf_now() - vf->alien_since >= ALIEN_MS * HVN_NS_PER_MS;
+}
+
 /*
  * Did the process that marked a queue end? One that is stopped goes on one day, in the VF's functions:
  * nothing of the VF may be freed until then. One that counts processes by itself is taken for dead.
  */
 static bool
-abandoned(struct hvn_vf *vf, uint32_t pid)
+abandoned(struct hvn_vf *vf, const uint32_t *busy, uint32_t pid)
 {
-	bool dead = hvn_process_gone(pid);
-
 	if (pid == hvn_lock_self)
 		return false;
-	if (vf->foreign_since == 0)
-		vf->foreign_since = hvn_vf_now();
-	if (!dead && hvn_vf_now() - vf->foreign_since < FOREIGN_MS * HVN_NS_PER_MS)
+	if (((pid | hvn_lock_self) & HVN_LOCK_ALIEN) != 0 ? !is_silent(vf, busy, pid)
+							  : !hvn_process_gone(pid))
 		return false;
-	if (!dead && ((pid | hvn_lock_self) & HVN_LOCK_ALIEN) == 0) {
-		if (!vf->foreign_stopped)
-			HVN_LOG(ERR,
-				"port %u: process %u is stopped in a burst on the VF, which is "
-				"kept until it goes on",
-				vf->p->port_id, pid);
-		vf->foreign_stopped = true;
-		return false;
-	}
 	vf->abandoned = true;
 	HVN_LOG(ERR, "port %u: process %u ended in a burst on the VF: it is waited for no longer",
 		vf->p->port_id, pid);
 	return true;
+}
+
+/* A burst was not over in time. */
+static int
+not_idle(struct hvn_vf *vf, uint32_t pid)
+{
+	uint32_t stopped = hvn_process_stopped(pid) ? pid : 0;
+
+	if (stopped != 0 && stopped != vf->stopped)
+		HVN_LOG(ERR,
+			"port %u: process %u is stopped in a burst on the VF, which is kept until "
+			"it goes on",
+			vf->p->port_id, pid);
+	vf->stopped = stopped;
+	return -EAGAIN;
 }
 
 /* Does the application want to stop or close? */
@@ -183,16 +198,17 @@ wait_idle(struct hvn_vf *vf, uint32_t *busy, uint64_t soon, uint64_t end)
 
 	/* Acquire: what the burst did with the VF. */
 	while ((pid = __atomic_load_n(busy, __ATOMIC_ACQUIRE)) != 0) {
-		if (vf->foreign_stopped && hvn_process_elsewhere(pid))
-			return -EAGAIN;
-		if (abandoned(vf, pid))
+		if (abandoned(vf, busy, pid))
 			__atomic_compare_exchange_n(busy, &pid, 0, false, __ATOMIC_RELAXED,
 						    __ATOMIC_RELAXED);
-		else if (hvn_vf_now() > (is_urgent(vf) ? soon : end))
-			return -EAGAIN;
+		else if ((pid == vf->stopped && hvn_process_stopped(pid)) ||
+			 hvn_vf_now() > (is_urgent(vf) ? soon : end))
+			return not_idle(vf, pid);
 		else
 			rte_delay_us_sleep(20);
 	}
+	if (vf->alien_at == busy)
+		vf->alien_at = NULL;
 	return 0;
 }
 
@@ -245,10 +261,8 @@ hvn_vf_queues_quiesce(struct hvn_vf *vf)
 	}
 	if (rc == 0)
 		rc = wait_left(vf, soon, end);
-	if (rc == 0) {
-		vf->foreign_since = 0;
-		vf->foreign_stopped = false;
-	}
+	if (rc == 0)
+		vf->stopped = 0;
 	return rc;
 }
 
