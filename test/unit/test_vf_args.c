@@ -85,9 +85,11 @@ test_whose(void **state)
 	(void)state;
 	given("pci:7870:00:00.1,x=1");
 	given("pci:02:00.0,x=3");
+	given("pci:7870:0A:00.0,x=4");
 	assert_string_equal(hvn_vf_args(kept, ADDR), ADDR);
 	assert_string_equal(hvn_vf_args(kept, "0001:02:00.0"), "0001:02:00.0");
 	assert_string_equal(hvn_vf_args(kept, "0000:02:00.0"), "0000:02:00.0,x=3");
+	assert_string_equal(hvn_vf_args(kept, "7870:0a:00.0"), "7870:0a:00.0,x=4");
 	assert_string_equal(hvn_vf_args(kept, "0000:02:00.00"), "0000:02:00.00");
 	assert_string_equal(hvn_vf_args(kept, ADDR), ADDR);
 }

@@ -2,17 +2,18 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include <rte_devargs.h>
 
 #include "hvn_vf_args.h"
 
-/* The user may have left out the domain 0. */
+/* The user may have left out the domain 0, and written A for a. */
 static bool
 is_of(const char *name, const char *addr)
 {
-	return strcmp(name, addr) == 0 ||
-	       (strncmp(addr, "0000:", 5) == 0 && strcmp(name, addr + 5) == 0);
+	return strcasecmp(name, addr) == 0 ||
+	       (strncmp(addr, "0000:", 5) == 0 && strcasecmp(name, addr + 5) == 0);
 }
 
 const char *
