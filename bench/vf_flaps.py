@@ -103,7 +103,7 @@ class Bench:
             self.vf.do("rmv")
             self.app.expect("data path switched to synthetic")
             return
-        self.host.assoc("remove")
+        self.host.assoc("unplug")
         self.host.wait_on_synthetic(32)
         self.app.expect(r"VF \d+ is given up")
 
@@ -111,7 +111,7 @@ class Bench:
         if self.vf is not None:
             self.app.expect("data path switched to VF")
         else:
-            self.host.assoc("add", serial=serial)
+            self.host.assoc("plug", serial=serial)
         self.host.wait_on_vf(32)
 
     def measure(self, what):

@@ -42,9 +42,9 @@ def run(tmp):
         for serial in (2, 3, 4):
             time.sleep(1)
             marks.append(time.monotonic())
-            host.assoc("remove")
+            host.assoc("unplug")
             time.sleep(1)
-            host.assoc("add", serial=serial)
+            host.assoc("plug", serial=serial)
             host.wait_on_vf()
         time.sleep(1)
         done.set()

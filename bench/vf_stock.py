@@ -96,7 +96,7 @@ class Flaps:
 
     def associate(self):
         self.serial += 1
-        self.host.assoc("add", serial=self.serial)
+        self.host.assoc("plug", serial=self.serial)
         end = time.monotonic() + STUCK
         while self.host.nic()["data_path"] != "vf":
             if time.monotonic() > end:
@@ -105,7 +105,7 @@ class Flaps:
         self.host.wait_on_vf(32)
 
     def withdraw(self):
-        self.host.assoc("remove")
+        self.host.assoc("unplug")
         self.host.wait_on_synthetic(32)
 
     def surprise(self):
@@ -119,7 +119,7 @@ class Flaps:
             self.vanish()
         until(lambda: not self.one.path.exists(), "the device is removed")
         if not planned:
-            self.host.assoc("remove")
+            self.host.assoc("unplug")
         self.attach()
         return away, measure(self.host, self.associate, self.waits)
 

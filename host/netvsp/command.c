@@ -72,6 +72,19 @@ cmd_indicate(struct nic *nic, json_t *request, json_t *reply)
 	return 0;
 }
 
+/* "unplug", as the host's administrator does it or as hardware fails. */
+static int
+cmd_unplug(struct nic *nic, json_t *request, json_t *reply, uint64_t ms)
+{
+	const char *kind = json_string_value(json_object_get(request, "kind"));
+
+	if (kind == NULL || strcmp(kind, "planned") == 0)
+		return vf_unplug(nic);
+	if (strcmp(kind, "surprise") == 0)
+		return vf_vanish(nic, ms);
+	return json_refuse(reply, "vf: unplug is of kind planned or surprise");
+}
+
 static int
 cmd_vf(struct nic *nic, json_t *request, json_t *reply)
 {
@@ -85,8 +98,8 @@ cmd_vf(struct nic *nic, json_t *request, json_t *reply)
 		return -EINVAL;
 	if (action == NULL)
 		action = "";
-	if (strcmp(action, "remove") == 0)
-		return vf_remove(nic);
+	if (strcmp(action, "unplug") == 0)
+		return cmd_unplug(nic, request, reply, ms);
 	if (strcmp(action, "lose") == 0) {
 		nic->lose_switches = (unsigned int)count;
 		return 0;
@@ -97,11 +110,11 @@ cmd_vf(struct nic *nic, json_t *request, json_t *reply)
 		vf_flap(nic, count, ms);
 		return 0;
 	}
-	if (has_serial && strcmp(action, "add") == 0)
-		return vf_add(nic, (uint32_t)serial);
+	if (has_serial && strcmp(action, "plug") == 0)
+		return vf_plug(nic, (uint32_t)serial);
 	if (has_serial && strcmp(action, "replace") == 0)
 		return vf_replace(nic, (uint32_t)serial);
-	return json_refuse(reply, "vf: action must be remove, cut, mend, lose, flap, or add or "
+	return json_refuse(reply, "vf: action must be unplug, cut, mend, lose, flap, or plug or "
 				  "replace with a serial");
 }
 

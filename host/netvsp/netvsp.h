@@ -213,7 +213,8 @@ struct nic {
 	enum vf_state vf;
 	uint32_t vf_serial;
 	uint64_t vf_due;
-	bool path_vf; /* data path: kept over a close (OpenVMM) */
+	bool vf_vanished; /* the guest is told at vf_due */
+	bool path_vf;	  /* data path: kept over a close (OpenVMM) */
 	struct vf_notice notice[VF_NOTICES];
 	unsigned int n_notices;
 	unsigned int vf_open[2]; /* associations, switches: sent and not completed by the guest */
@@ -302,8 +303,10 @@ bool vf_switch_request(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, ui
 void vf_tick(struct nic *nic);
 /* The guest completed a message of the host about its VF; false: none waits for that. */
 bool vf_completed(struct nic *nic, uint64_t tid);
-int vf_add(struct nic *nic, uint32_t serial);
-int vf_remove(struct nic *nic);
+int vf_plug(struct nic *nic, uint32_t serial);
+int vf_unplug(struct nic *nic);
+/* Its wire is dead at once, and the guest is told ms later; -ENODEV without a wire. */
+int vf_vanish(struct nic *nic, uint64_t ms);
 /* Take the VF away and give it back so many times, ms between each, with another serial each time. */
 void vf_flap(struct nic *nic, uint64_t count, uint64_t ms);
 int vf_replace(struct nic *nic, uint32_t serial);

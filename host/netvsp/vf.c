@@ -171,7 +171,7 @@ static void
 flap(struct nic *nic)
 {
 	if (nic->flap_steps == 0 || host_now() < nic->flap_due ||
-	    (nic->vf == VF_NONE ? vf_add(nic, nic->vf_serial + 1) : vf_remove(nic)) != 0)
+	    (nic->vf == VF_NONE ? vf_plug(nic, nic->vf_serial + 1) : vf_unplug(nic)) != 0)
 		return;
 	nic->flap_steps--;
 	nic->flap_due = host_now() + nic->flap_ns;
@@ -187,6 +187,8 @@ vf_tick(struct nic *nic)
 	if (nic->switch_pending && host_now() >= nic->switch_due && can_notify(nic))
 		finish_switch(nic);
 	flap(nic);
+	if (nic->vf_vanished && host_now() >= nic->vf_due)
+		vf_unplug(nic); /* or, without room in the ring, next time */
 	/* Right behind INITIALIZE_CMPLT, unless it is to be late. */
 	if (allowed(nic) && nic->vf == VF_WAITING && host_now() >= nic->vf_due &&
 	    nic->ctrl_head == nic->ctrl_tail && can_notify(nic)) {
@@ -197,10 +199,12 @@ vf_tick(struct nic *nic)
 }
 
 int
-vf_add(struct nic *nic, uint32_t serial)
+vf_plug(struct nic *nic, uint32_t serial)
 {
 	if (nic->vf != VF_NONE)
 		return -EALREADY;
+	if (nic->leg_cut)
+		vf_leg_cut(nic, false);
 	nic->vf = VF_WAITING;
 	nic->vf_serial = serial;
 	nic->vf_due = host_now();
@@ -217,7 +221,7 @@ vf_replace(struct nic *nic, uint32_t serial)
 		return -EBUSY;
 	vf_force_synthetic(nic);
 	nic->vf = VF_NONE;
-	return vf_add(nic, serial);
+	return vf_plug(nic, serial);
 }
 
 int
@@ -236,7 +240,7 @@ vf_force_synthetic(struct nic *nic)
 }
 
 int
-vf_remove(struct nic *nic)
+vf_unplug(struct nic *nic)
 {
 	bool told = nic->vf == VF_ADVERTISED;
 
@@ -246,8 +250,22 @@ vf_remove(struct nic *nic)
 		return -EBUSY;
 	vf_force_synthetic(nic);
 	nic->vf = VF_NONE;
+	nic->vf_vanished = false;
 	if (told && allowed(nic))
 		notify(nic, NVSP_VF_ASSOC, 0);
+	return 0;
+}
+
+/* The hardware fails: first its wire, and the host tells so ms later. */
+int
+vf_vanish(struct nic *nic, uint64_t ms)
+{
+	int rc = nic->vf == VF_NONE ? -ENODEV : vf_leg_cut(nic, true);
+
+	if (rc != 0)
+		return rc;
+	nic->vf_vanished = true;
+	nic->vf_due = host_now() + ms * MS;
 	return 0;
 }
 

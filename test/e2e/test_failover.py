@@ -65,9 +65,9 @@ def test_planned(start, app, queues):
     host, program = start(app, queues)
     for serial in (2, 3):
         host.wait_on_vf()
-        host.assoc("remove")
+        host.assoc("unplug")
         host.wait_on_synthetic()
-        host.assoc("add", serial=serial)
+        host.assoc("plug", serial=serial)
     host.wait_on_vf()
     vf.said(program, "link state change event: up" if app is TestpmdHv else EVENT, 5)
     assert program.text.count(EVENT) == 5
@@ -82,10 +82,10 @@ def test_vhost(start):
     host, app = start(leg=vhost)
     for serial in (2, 3):
         host.wait_on_vf()
-        host.assoc("remove")
+        host.assoc("unplug")
         app.expect("is given up")
         host.wait_on_synthetic()
-        host.assoc("add", serial=serial)
+        host.assoc("plug", serial=serial)
     host.wait_on_vf()
     finish(host, app)
 
@@ -97,12 +97,12 @@ def test_flaps(start):
     last = 0
     for serial in range(2, FLAPS + 2):
         host.wait_on_vf(32)
-        host.assoc("remove")
+        host.assoc("unplug")
         host.wait_on_synthetic(32)
         now = app.stats()["RX-packets"]
         assert now >= last, "statistics went back"
         last = now
-        host.assoc("add", serial=serial)
+        host.assoc("plug", serial=serial)
     host.wait_on_vf()
     assert host.settle() == NOTHING
     sent, stats, xstats = host.port()["sent"], app.stats(), app.xstats()
@@ -202,7 +202,7 @@ def test_nobody_polls(run):
     assert host.nic()["vf_to_guest"] == 300
     host.command("start", nic=0)
     until(lambda: host.nic()["vf_to_guest"] == 600, "more frames are in the VF")
-    host.assoc("remove")
+    host.assoc("unplug")
     app.expect("is given up")
     app.do("start")
     back(host, 600)
@@ -227,10 +227,10 @@ def test_nobody_polls_to_and_back(run):
     cycle(host, app, 60)
     more(host, 120)
     for serial in (1, 2):
-        host.assoc("add", serial=serial)
+        host.assoc("plug", serial=serial)
         app.expect("switched to VF")
         more(host, 60 + 120 * serial)
-        host.assoc("remove")
+        host.assoc("unplug")
         app.expect("is given up")
         more(host, 120 + 120 * serial)
     assert host.nic()["vf_to_guest"] == 120
@@ -249,10 +249,10 @@ def test_nobody_polls_unconfirmed(run):
     cycle(host, app, 60)
     more(host, 120)
     host.assoc("lose", count=100)
-    host.assoc("add", serial=1)
+    host.assoc("plug", serial=1)
     app.expect("did not confirm the switch to the VF path")
     more(host, 180)
-    host.assoc("remove")
+    host.assoc("unplug")
     app.expect("is given up")
     more(host, 240)
     assert host.nic()["vf_to_guest"] == 60
@@ -268,7 +268,7 @@ def test_late(start):
     """The association comes long after the start."""
     host, app = start(assoc="")
     host.wait_on_synthetic()
-    host.assoc("add", serial=7)
+    host.assoc("plug", serial=7)
     host.wait_on_vf()
     finish(host, app)
 
@@ -280,7 +280,7 @@ def test_slow_switch(start):
     path = Telemetry(app).ask("/hvnetvsc/path,0")
     assert path["transmit"] == "vf" and path["receive"] == "both" and path["serial"] == 1
     assert path["switch_longest_ns"] >= 300e6
-    host.assoc("remove")
+    host.assoc("unplug")
     host.wait_on_synthetic()
     app.expect("data path switched to synthetic")
     switch = Telemetry(app).ask("/hvnetvsc/path,0")
@@ -304,16 +304,16 @@ def test_lost_completion(start, way):
     host, app = start(telemetry=True)
     host.wait_on_vf()
     if way == "to":
-        host.assoc("remove")
+        host.assoc("unplug")
         host.wait_on_synthetic()
     host.assoc("lose")
     if way == "to":
-        host.assoc("add", serial=2)
+        host.assoc("plug", serial=2)
         app.expect("the host did not confirm the switch to the VF path")
         app.expect("data path switched to VF")
         host.wait_on_vf()
     else:
-        host.assoc("remove")
+        host.assoc("unplug")
         host.wait_on_synthetic()  # does not wait for the time-out
         assert "did not confirm" not in app.text
         app.expect("the host did not confirm the switch to the synthetic path")
@@ -336,19 +336,25 @@ def test_unsolicited(start):
     finish(host, app)
 
 
-def test_cut(start):
-    """Its wire is cut, without a word: what it held is lost; mended, it carries frames again.
+@pytest.mark.parametrize("how", ["surprise", "cut"])
+def test_wire(start, how):
+    """Its wire is dead without a word, then it is withdrawn: what it held is lost, no more.
 
     A memif connects again when it is started, not before.
     """
     host, app = start(telemetry=True)
     host.wait_on_vf()
-    host.assoc("cut")
-    host.wait_on_synthetic()
-    host.assoc("mend")
-    host.assoc("remove")
+    if how == "cut":
+        host.assoc("cut")
+        host.wait_on_synthetic()
+        host.assoc("mend")
+        host.assoc("unplug")
+    else:
+        host.assoc("unplug", kind="surprise", ms=300)
+        host.wait_on_synthetic()
     app.expect("is given up")
-    host.assoc("add", serial=2)
+    until(lambda: host.nic()["vf"] == "none", "the withdrawal")
+    host.assoc("plug", serial=2)
     host.wait_on_vf()
     xstats = Telemetry(app).ask("/ethdev/xstats,0")
     assert (xstats["path_switches_planned"], xstats["path_switches_surprise"]) == (0, 1)

@@ -67,7 +67,7 @@ def test_every_operation(pair):
         if why is None:
             vf.remove(host, app)
         else:
-            host.command("vf", nic=0, action="remove")
+            host.command("vf", nic=0, action="unplug")
             app.expect("withdraws")
         vf.to_vf(host, serial=100 + n)
         vf.remove(host, app)

@@ -85,7 +85,7 @@ def test_killed(both):
     """It ends in the middle of a burst."""
     host, app, one, other = both
     hang(host, one, other, signal.SIGKILL)
-    host.command("vf", nic=0, action="remove")
+    host.command("vf", nic=0, action="unplug")
     app.expect(f"process {other.proc.pid} ended in a burst on the VF")
     app.expect("is given up")
     vf.wait_path(host, "synthetic")
@@ -99,7 +99,7 @@ def test_asleep(both, line):
     """
     host, app, one, other = both
     hang(host, one, other, signal.SIGSTOP)
-    host.command("vf", nic=0, action="remove")
+    host.command("vf", nic=0, action="unplug")
     vf.wait_path(host, "synthetic")
     app.expect(f"process {other.proc.pid} is stopped in a burst on the VF")
     assert "RX-packets" in app.do("show port stats 0")

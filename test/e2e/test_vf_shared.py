@@ -50,7 +50,7 @@ def test_not_the_neighbours(run, tmp, how):
         assert vf.path(host) == "synthetic"
         # What was probed for nothing is removed again.
         until(lambda: one.path.exists() == (how == "by_application"), "the device is as before")
-        host.command("vf", nic=0, action="remove")
+        host.command("vf", nic=0, action="unplug")
         app.expect("withdraws")
     app.quit()
     host.end()
@@ -67,7 +67,7 @@ def test_unrelated(run, tmp):
         ports = app.do("show port summary all")
         assert "Number of available ports: 2" in ports and one.name in ports
         assert vf.path(host) == "synthetic" and one.state()["started"] == "1"
-        host.command("vf", nic=0, action="remove")
+        host.command("vf", nic=0, action="unplug")
         app.expect("withdraws")
     app.quit()
     host.end()

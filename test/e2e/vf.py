@@ -50,7 +50,7 @@ def wait_path(host, wanted, nic=0):
 
 def add(host, serial=1, nic=0):
     """The host associates a VF."""
-    assert host.command("vf", nic=nic, action="add", serial=serial)["ok"]
+    assert host.command("vf", nic=nic, action="plug", serial=serial)["ok"]
 
 
 def to_vf(host, serial=1, nic=0):
@@ -61,7 +61,7 @@ def to_vf(host, serial=1, nic=0):
 
 def remove(host, app, nic=0):
     """The host withdraws it; the guest has given it up."""
-    assert host.command("vf", nic=nic, action="remove")["ok"]
+    assert host.command("vf", nic=nic, action="unplug")["ok"]
     app.expect(rf"port {nic}: VF \d+ is given up")
     wait_path(host, "synthetic", nic)
 

@@ -66,7 +66,7 @@ def test_switch(forwarder, kernel, model):
         used = vf.counts(host)
         for way in ("rx", "tx"):
             assert used[f"vf_{way}"] - before[f"vf_{way}"] >= 500, used
-        host.command("vf", nic=0, action="remove")
+        host.command("vf", nic=0, action="unplug")
         guest.until("our driver let go of it",
                     f"test $(grep -c 'Port 1 is closed' {LOG}) = {times}")
         vf.unplug(guest)

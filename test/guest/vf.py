@@ -26,7 +26,7 @@ class Vf:
 
     def attach(self, host, guest, serial=SLOT):
         """The host announces it, and it is in its slot."""
-        host.command("vf", nic=self.nic, action="add", serial=serial)
+        host.command("vf", nic=self.nic, action="plug", serial=serial)
         self.plug(guest)
 
     def plug(self, guest):
@@ -35,7 +35,7 @@ class Vf:
 
     def detach(self, host, guest):
         """Planned: the host takes the data path back before the card goes."""
-        host.command("vf", nic=self.nic, action="remove")
+        host.command("vf", nic=self.nic, action="unplug")
         g.wait_for("the path is synthetic", lambda: not self.used(host))
         self.unplug(guest)
 

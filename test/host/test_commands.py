@@ -17,11 +17,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 REFUSED = [
     ("link", {}, "state"), ("link", dict(state="sideways"), "state"),
     ("speed", {}, "bps"), ("speed", dict(bps=99), "bps"), ("speed", dict(bps="fast"), "bps"),
-    ("vf", {}, "action"), ("vf", dict(action="add"), "serial"),
-    ("vf", dict(action="add", serial="one"), "serial"),
-    ("vf", dict(action="add", serial=-1), "serial"),
+    ("vf", {}, "action"), ("vf", dict(action="plug"), "serial"),
+    ("vf", dict(action="plug", serial="one"), "serial"),
+    ("vf", dict(action="plug", serial=-1), "serial"),
     ("vf", dict(action="replace"), "serial"), ("vf", dict(action="lose", count="all"), "count"),
-    ("vf", dict(action="flap", ms=1 << 32), "ms"), ("vf", dict(action="remove"), "No such device"),
+    ("vf", dict(action="flap", ms=1 << 32), "ms"), ("vf", dict(action="unplug"), "No such device"),
+    ("vf", dict(action="unplug", kind="rude"), "planned or surprise"),
+    ("vf", dict(action="unplug", kind="surprise"), "No such device"),
     ("vf", dict(action="cut"), "No such device"), ("vf", dict(action="mend"), "No such device"),
     ("switch-synthetic", {}, "already"), ("stall", dict(queue=1), "no open channel"),
     ("stall", dict(queue="first"), "queue"), ("resume", dict(queue=1 << 40), "queue"),
@@ -197,6 +199,21 @@ def test_counters_of_a_port(host, tmp_path, port, key, command):  # noqa: F811
         h.wait(key, 1)
         assert h.hostctl(command).returncode == 0 and h.port()[key] == 0
     h.end()
+
+
+def test_words_of_vf(host):  # noqa: F811
+    """vf plug | unplug [planned|surprise] | flap N, from a shell."""
+    h = host("port=sink")
+    h.guest()
+    assert h.hostctl("vf", "plug", "3").returncode == 0
+    assert h.nic()["vf_serial"] == 3 and h.nic()["vf"] != "none"
+    assert "No such device" in h.hostctl("vf", "unplug", "surprise").stderr, "it has no wire"
+    assert h.hostctl("vf", "unplug", "planned").returncode == 0 and h.nic()["vf"] == "none"
+    assert h.hostctl("vf", "plug", "serial=4").returncode == 0
+    assert h.hostctl("vf", "unplug").returncode == 0 and h.nic()["vf"] == "none"
+    assert h.hostctl("vf", "flap", "2", "ms=1000").returncode == 0 and h.nic()["vf_flaps"] == 2
+    for wrong in (("unplug", "rudely"), ("plug",), ("plug", "x"), ("fly",), ("cut", "off")):
+        assert h.hostctl("vf", *wrong).returncode != 0, wrong
 
 
 # --- all of them ------------------------------------------------------------------------------

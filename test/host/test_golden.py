@@ -290,8 +290,8 @@ class Replay:
         if p.type == XFER:
             return self.received(i, p)
         if p.kind == 128:
-            self.h.cmd("vf", action="add", serial=p.u32(8)) if p.u32(4) else \
-                self.h.cmd("vf", action="remove")
+            self.h.cmd("vf", action="plug", serial=p.u32(8)) if p.u32(4) else \
+                self.h.cmd("vf", action="unplug")
         raw = self.rings[line.chan].take(
             lambda q: (q.type, q.kind) == (p.type, p.kind) and (p.type != COMP or q.tid == p.tid))
         if raw is None:

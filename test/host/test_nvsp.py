@@ -507,10 +507,10 @@ def test_vf_hotplug_and_surprise_removal(nichost):
     h = nichost("vf-rc=no")
     g = h.guest().up()
     for serial in (7, 9):
-        assert h.cmd("vf", action="add", serial=serial)["ok"]
+        assert h.cmd("vf", action="plug", serial=serial)["ok"]
         assoc(g, 1, serial, 0)
         g.ask(129, 1)
-        assert h.cmd("vf", action="remove")["ok"]
+        assert h.cmd("vf", action="unplug")["ok"]
         p = g.ch.read()
         assert (p.kind, p.u32(4), p.tid, p.flags) == (129, 0, (1 << 63) + 1, 1)
         assoc(g, 0, serial, 0)
@@ -523,7 +523,7 @@ def test_vf_replaced_without_a_withdrawal(nichost):
     h = nichost("vf-rc=no")
     g = h.guest().up()
     assert not h.cmd("vf", action="replace", serial=8)["ok"], "there is none to replace"
-    assert h.cmd("vf", action="add", serial=7)["ok"]
+    assert h.cmd("vf", action="plug", serial=7)["ok"]
     assoc(g, 1, 7, 0)
     assert h.cmd("vf", action="replace", serial=8)["ok"]
     assoc(g, 1, 8, 0)
@@ -637,7 +637,7 @@ def test_vf_removed_while_a_switch_is_slow(nichost):
     tid = g.nvsp(129, 1)
     assert ng.until(lambda: not g.ch.pending())
     fill_ring(h)
-    assert h.cmd("vf", action="remove")["ok"]
+    assert h.cmd("vf", action="unplug")["ok"]
     assert h.stats()["data_path"] == "synthetic"
     done, path, gone = drain(g)
     assert (done.type, done.tid, done.payload) == (ng.COMP, tid, b"")
@@ -653,13 +653,13 @@ def test_no_vf_message_is_lost(nichost):
     fill_ring(h)
     told = []
     for serial in range(40):
-        if not h.cmd("vf", action="add", serial=serial)["ok"]:
+        if not h.cmd("vf", action="plug", serial=serial)["ok"]:
             break
         ng.until(lambda: h.stats()["vf"] == "advertised", 0.2)
         if h.stats()["vf"] != "advertised":
             break
         told.append((1, serial))
-        if not h.cmd("vf", action="remove")["ok"]:
+        if not h.cmd("vf", action="unplug")["ok"]:
             break
         told.append((0, serial))
     assert len(told) > 16

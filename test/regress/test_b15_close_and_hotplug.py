@@ -23,9 +23,9 @@ def test_close(run, tmp, how, delay):
         for serial in itertools.count(1):
             if stop.is_set():
                 return
-            host.command("vf", nic=0, action="add", serial=serial)
+            host.command("vf", nic=0, action="plug", serial=serial)
             time.sleep(0.005)
-            host.command("vf", nic=0, action="remove")
+            host.command("vf", nic=0, action="unplug")
 
     thread = threading.Thread(target=toggle)
     thread.start()

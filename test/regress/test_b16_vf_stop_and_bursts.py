@@ -14,7 +14,7 @@ def test_bursts_go_on(run, tmp):
     app.type("start")
     vf.to_vf(host)
     one.do("hold")
-    assert host.command("vf", nic=0, action="remove")["ok"]
+    assert host.command("vf", nic=0, action="unplug")["ok"]
     vf.wait_path(host, "synthetic")
     before = host.port()["received"]
     until(lambda: host.port()["received"] > before + 1000, "frames over the synthetic path")
