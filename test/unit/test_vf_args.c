@@ -105,6 +105,18 @@ test_too_long(void **state)
 	assert_string_equal(hvn_vf_args(kept, ADDR), ADDR);
 }
 
+/* "-b" is said of this function, and of no other. */
+static void
+test_blocked(void **state)
+{
+	char kept[HVN_VF_ARGS] = "";
+
+	(void)state;
+	assert_int_equal(rte_devargs_add(RTE_DEVTYPE_BLOCKED, "pci:" ADDR), 0);
+	assert_null(hvn_vf_args(kept, ADDR));
+	assert_string_equal(hvn_vf_args(kept, "7870:00:00.1"), "7870:00:00.1");
+}
+
 int
 main(void)
 {
@@ -112,6 +124,7 @@ main(void)
 		cmocka_unit_test_teardown(test_kept, forget_all),
 		cmocka_unit_test_teardown(test_whose, forget_all),
 		cmocka_unit_test_teardown(test_too_long, forget_all),
+		cmocka_unit_test_teardown(test_blocked, forget_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

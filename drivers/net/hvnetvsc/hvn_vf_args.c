@@ -22,10 +22,15 @@ hvn_vf_args(char kept[HVN_VF_ARGS], const char *addr)
 	const size_t len = strlen(addr);
 	struct rte_devargs *da;
 
-	RTE_EAL_DEVARGS_FOREACH ("pci", da)
+	RTE_EAL_DEVARGS_FOREACH ("pci", da) {
+		if (!is_of(da->name, addr))
+			continue;
+		if (da->policy == RTE_DEV_BLOCKED)
+			return NULL;
 		/* A part of them could mean something else. */
-		if (is_of(da->name, addr) && da->args != NULL && da->args[0] != '\0' &&
+		if (da->args != NULL && da->args[0] != '\0' &&
 		    len + 1 + strlen(da->args) < HVN_VF_ARGS)
 			snprintf(kept, HVN_VF_ARGS, "%s,%s", addr, da->args);
+	}
 	return strncmp(kept, addr, len) == 0 && kept[len] == ',' ? kept : addr;
 }

@@ -8,7 +8,8 @@
 /*
  * What to probe the function at addr with: its address, and the arguments that the user gave EAL for
  * it. EAL forgets them when the function goes, and when it is probed without: so they are
- * kept by the NIC, in kept, which is empty at first. Returns kept or addr.
+ * kept by the NIC, in kept, which is empty at first. Returns kept or addr; NULL if the user has
+ * blocked it ("-b").
  */
 const char *hvn_vf_args(char kept[HVN_VF_ARGS], const char *addr);
 

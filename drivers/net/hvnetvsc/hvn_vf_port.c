@@ -382,6 +382,8 @@ choose(struct hvn_vf *vf, const char **devargs, char name[RTE_DEV_NAME_MAX_LEN])
 		return rc;
 	}
 	*devargs = hvn_vf_args(vf->kept, pci.addr);
+	if (*devargs == NULL)
+		return hvn_vf_refuse(vf, -EPERM, "its PCI function is blocked (-b)");
 	snprintf(name, RTE_DEV_NAME_MAX_LEN, "%s", pci.addr);
 	return 0;
 }
