@@ -183,6 +183,6 @@ def test_client_server_mp(huge_dir, run, tmp):
             for nic in wires.host.stats()["nics"]]
     assert sent == [{0, 1}] * 2
     for client in clients:
-        client.end(status=-signal.SIGINT)  # it knows no other end
+        client.end(signal.SIGTERM, -signal.SIGTERM)  # it knows no other end
     first.end()
     wires.check(lambda port: lambda data: data, ordered=False)
