@@ -16,7 +16,10 @@ def ask(path, **request):
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(path)
         s.sendall(json.dumps(request).encode() + b"\n")
-        return json.loads(s.makefile().readline())
+        answer = json.loads(s.makefile().readline())
+    if not answer["ok"]:
+        sys.exit(f"hv-host refused {request}: {answer['error']}")
+    return answer
 
 
 def nic(path):
@@ -41,7 +44,7 @@ def main():
     figures = {}
     for serial, kind in ((1, "planned"), (2, "surprise")):
         start = lost(host)
-        ask(host, cmd="vf", nic=0, action="add", serial=serial)
+        ask(host, cmd="vf", nic=0, action="plug", serial=serial)
         wait_path(host, "vf")
         figures[f"to_vf_{serial}"] = lost(host) - start
         start = lost(host)
@@ -49,7 +52,7 @@ def main():
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
                 s.sendto(b"rmv", vf)
             time.sleep(PAUSE)
-        ask(host, cmd="vf", nic=0, action="remove")
+        ask(host, cmd="vf", nic=0, action="unplug")
         wait_path(host, "synthetic")
         figures[kind] = lost(host) - start
     with open(result, "w", encoding="ascii") as f:
