@@ -205,6 +205,7 @@ vf_plug(struct nic *nic, uint32_t serial)
 		return -EALREADY;
 	if (nic->leg_cut)
 		vf_leg_cut(nic, false);
+	nic->vf_vanished = false;
 	nic->vf = VF_WAITING;
 	nic->vf_serial = serial;
 	nic->vf_due = host_now();

@@ -58,6 +58,14 @@ def finish(host, app):
     host.end()
 
 
+def finish_lossy(host, app):
+    """The same when a VF took with it what it held."""
+    port = host.settle()
+    assert port == {**NOTHING, "lost": port["lost"], "outstanding": port["outstanding"]}
+    app.end()
+    host.end()
+
+
 @pytest.mark.parametrize("queues", [1, 4])
 @pytest.mark.parametrize("app", APPS, ids=["dpdk-testpmd", "testpmd-hv"])
 def test_planned(start, app, queues):
@@ -358,10 +366,19 @@ def test_wire(start, how):
     host.wait_on_vf()
     xstats = Telemetry(app).ask("/ethdev/xstats,0")
     assert (xstats["path_switches_planned"], xstats["path_switches_surprise"]) == (0, 1)
-    port = host.settle()
-    assert port == {**NOTHING, "lost": port["lost"], "outstanding": port["outstanding"]}
-    app.end()
-    host.end()
+    finish_lossy(host, app)
+
+
+def test_replaced_before_it_was_told(start):
+    """Its wire is dead and another takes its place, which is not withdrawn in its stead."""
+    host, app = start()
+    host.wait_on_vf()
+    host.assoc("unplug", kind="surprise", ms=60000)
+    host.wait_on_synthetic()
+    host.assoc("replace", serial=9)
+    app.expect(r"associates VF serial 9")
+    host.wait_on_vf()
+    finish_lossy(host, app)
 
 
 def test_replaced(start):
