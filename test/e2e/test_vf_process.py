@@ -81,10 +81,25 @@ def hang(host, one, other, sig):
     one.do("go")
 
 
-def test_killed(both):
-    """It ends in the middle of a burst."""
+def reuse(run, pid):
+    """A process that lives on gets this id."""
+    for _ in range(100):
+        pathlib.Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+        new = run(Program, ["sleep", "600"])
+        if new.proc.pid == pid:
+            return
+        new.kill()
+    raise AssertionError(f"no process got the id {pid}")
+
+
+@pytest.mark.parametrize("reused", [False, pytest.param(True, marks=pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can choose a process id"))])
+def test_killed(both, run, reused):
+    """It ends in the middle of a burst; another process may get its id."""
     host, app, one, other = both
     hang(host, one, other, signal.SIGKILL)
+    if reused:
+        reuse(run, other.proc.pid)
     host.command("vf", nic=0, action="unplug")
     app.expect(f"process {other.proc.pid} ended in a burst on the VF")
     app.expect("is given up")

@@ -44,6 +44,8 @@ in_burst(void)
 
 	child = fork();
 	if (child == 0) {
+		hvn_lock_init_process(0);
+		txq->path.busy = hvn_lock_self;
 		raise(SIGSTOP);
 		__atomic_store_n(&txq->path.busy, 0, __ATOMIC_RELEASE);
 		pause();
@@ -52,7 +54,6 @@ in_burst(void)
 	assert_true(child > 0);
 	assert_int_equal(waitpid(child, &status, WUNTRACED), child);
 	assert_true(WIFSTOPPED(status));
-	txq->path.busy = (uint32_t)child;
 }
 
 static int
@@ -94,11 +95,11 @@ stopped(void **state)
 {
 	(void)state;
 	in_burst();
-	assert_true(hvn_process_stopped((uint32_t)child));
+	assert_true(hvn_process_stopped(txq->path.busy));
 	assert_int_equal(hvn_vf_queues_quiesce(&vf), -EAGAIN);
 	/* Others need not wait for it ... */
 	assert_true(hvn_process_stopped(vf.stopped));
-	assert_int_equal(txq->path.busy, child);
+	assert_int_equal(hvn_process_id(txq->path.busy), child);
 	/* ... until it goes on, whether anybody has asked the queues since or not. */
 	kill(child, SIGCONT);
 	assert_int_equal(waitpid(child, NULL, WCONTINUED), child);
@@ -162,6 +163,18 @@ gone(void **state)
 	assert_true(vf.abandoned);
 }
 
+/* Another process has the id of one that ended in a burst. */
+static void
+reused(void **state)
+{
+	(void)state;
+	in_burst();
+	txq->path.busy ^= UINT32_C(1) << HVN_PROCESS_ID_BITS;
+	assert_false(hvn_process_stopped(txq->path.busy));
+	assert_int_equal(hvn_vf_queues_quiesce(&vf), 0);
+	assert_true(vf.abandoned);
+}
+
 int
 main(void)
 {
@@ -170,6 +183,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(another, fresh, end),
 		cmocka_unit_test_setup_teardown(silent, fresh, end),
 		cmocka_unit_test_setup_teardown(gone, fresh, end),
+		cmocka_unit_test_setup_teardown(reused, fresh, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

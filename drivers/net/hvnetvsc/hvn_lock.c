@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,45 +18,62 @@
 
 uint32_t hvn_lock_self = 1;
 
-uint64_t
-hvn_lock_init_process(uint64_t world)
-{
-	struct stat st = { 0 };
+/* What /proc says of a process. */
+struct seen {
+	char state; /* 'T' and so on */
+	uint64_t start;
+};
 
-	hvn_lock_self = (uint32_t)getpid();
-	if (stat("/proc/self/ns/pid", &st) != 0 || (world != 0 && world != st.st_ino))
-		hvn_lock_self |= HVN_LOCK_ALIEN;
-	return st.st_ino;
-}
-
-/* As /proc says: 'T' and so on; 0 if it says nothing. */
-static char
-state_of(uint32_t pid)
+static bool
+look(uint32_t pid, struct seen *s)
 {
-	char path[32], text[256];
-	const char *state;
+	char path[32], text[512];
+	const char *rest;
 	ssize_t n;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return 0;
+		return false;
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	text[n > 0 ? n : 0] = '\0';
-	/* Behind the name, which is in parentheses and may hold any byte. */
-	state = strrchr(text, ')');
-	return (char)(state != NULL && state[1] == ' ' ? state[2] : 0);
+	/* Behind the name, which is in parentheses and may hold any byte: fields 3 and 22. */
+	rest = strrchr(text, ')');
+	return rest != NULL && sscanf(rest,
+				      ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d "
+				      "%*d %*d %*d %*d %*d %" SCNu64,
+				      &s->state, &s->start) == 2;
 }
 
-/* Dead, but its parent has not asked for it yet: that may take for ever. */
-static bool
-is_zombie(uint32_t pid)
+static uint32_t
+mark_of(uint32_t pid, uint64_t start)
 {
-	char state = state_of(pid);
+	return pid | (uint32_t)(1 + start % 511) << HVN_PROCESS_ID_BITS;
+}
 
-	return state == 'Z' || state == 'X';
+static uint64_t
+inode(const char *path)
+{
+	struct stat st = { 0 };
+
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+uint64_t
+hvn_lock_init_process(uint64_t world)
+{
+	uint64_t pids = inode("/proc/self/ns/pid");
+	uint64_t here = pids ^ inode("/proc/self/ns/time") << 32;
+	struct seen s;
+
+	hvn_lock_self = (uint32_t)getpid();
+	if (look(hvn_lock_self, &s))
+		hvn_lock_self = mark_of(hvn_lock_self, s.start);
+	if (pids == 0 || (world != 0 && world != here))
+		hvn_lock_self |= HVN_LOCK_ALIEN;
+	return here;
 }
 
 /* Does the mark name a process that this one can ask for? */
@@ -65,20 +83,36 @@ is_foreign(uint32_t mark)
 	return mark != 0 && mark != hvn_lock_self && ((mark | hvn_lock_self) & HVN_LOCK_ALIEN) == 0;
 }
 
+/* Is what was seen the process of this mark? */
+static bool
+is_same(uint32_t mark, const struct seen *s)
+{
+	uint32_t pid = hvn_process_id(mark);
+
+	return mark == pid || mark == mark_of(pid, s->start);
+}
+
 bool
 hvn_process_gone(uint32_t mark)
 {
+	struct seen s;
+
 	if (!is_foreign(mark))
 		return false;
-	return kill((pid_t)mark, 0) != 0 ? errno == ESRCH : is_zombie(mark);
+	if (kill((pid_t)hvn_process_id(mark), 0) != 0 && errno == ESRCH)
+		return true;
+	/* Dead, but its parent has not asked for it yet, which may take for ever; or another. */
+	return look(hvn_process_id(mark), &s) &&
+	       (s.state == 'Z' || s.state == 'X' || !is_same(mark, &s));
 }
 
 bool
 hvn_process_stopped(uint32_t mark)
 {
-	char state = (char)(is_foreign(mark) ? state_of(mark) : 0);
+	struct seen s;
 
-	return state == 'T' || state == 't';
+	return is_foreign(mark) && look(hvn_process_id(mark), &s) &&
+	       (s.state == 'T' || s.state == 't') && is_same(mark, &s);
 }
 
 bool

@@ -13,9 +13,15 @@
 
 #include <rte_common.h>
 
+/*
+ * The mark of a process: its id, for which Linux has 22 bits, and above that 9 bits of the time it
+ * was started at, which tell it from a later one of the same id; 0 where /proc does not say.
+ */
 struct hvn_lock {
-	uint32_t owner; /* process id, 0: free */
+	uint32_t owner; /* a mark, 0: free */
 };
+
+#define HVN_PROCESS_ID_BITS 22
 
 /* A process that others cannot tell dead from alive, because it counts processes by itself. */
 #define HVN_LOCK_ALIEN (UINT32_C(1) << 31)
@@ -24,10 +30,17 @@ struct hvn_lock {
 extern uint32_t hvn_lock_self __attribute__((visibility("hidden")));
 
 /*
- * When a port is probed. world: where process ids mean what they mean in the primary process
- * (a PID namespace); 0 in the primary itself. Returns this process's.
+ * When a port is probed. world: where process ids and times mean what they mean in the primary
+ * process (namespaces); 0 in the primary itself. Returns this process's.
  */
 uint64_t hvn_lock_init_process(uint64_t world);
+
+/* Its id, for people. */
+static inline uint32_t
+hvn_process_id(uint32_t mark)
+{
+	return mark & ((UINT32_C(1) << HVN_PROCESS_ID_BITS) - 1);
+}
 
 /* Is the process that this mark names gone? false if that cannot be told. */
 bool hvn_process_gone(uint32_t mark);

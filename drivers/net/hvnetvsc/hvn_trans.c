@@ -27,7 +27,7 @@ lock(struct hvn_ctrl *c)
 	if (hvn_lock_wait(&c->lock, LOCK_MS) != HVN_LOCK_NO)
 		return;
 	HVN_LOG(ERR, "port %u: process %u is stopped inside the control queue: not waited for",
-		c->p->port_id, c->lock.owner & ~HVN_LOCK_ALIEN);
+		c->p->port_id, hvn_process_id(c->lock.owner));
 	/* Relaxed: there is nothing to take over in order with, its owner stands in the middle. */
 	__atomic_store_n(&c->lock.owner, hvn_lock_self, __ATOMIC_RELAXED);
 }

@@ -140,11 +140,11 @@ hvn_vf_queues_tx_back(struct hvn_port *p)
 
 /* A process that cannot be looked at has had this mark for long, without a change that was seen. */
 static bool
-is_silent(struct hvn_vf *vf, const uint32_t *busy, uint32_t pid)
+is_silent(struct hvn_vf *vf, const uint32_t *busy, uint32_t mark)
 {
-	if (vf->alien_at != busy || vf->alien != pid) {
+	if (vf->alien_at != busy || vf->alien != mark) {
 		vf->alien_at = busy;
-		vf->alien = pid;
+		vf->alien = mark;
 		vf->alien_since = hvn_vf_now();
 	}
 	return hvn_vf_now() - vf->alien_since >= ALIEN_MS * HVN_NS_PER_MS;
@@ -155,30 +155,30 @@ is_silent(struct hvn_vf *vf, const uint32_t *busy, uint32_t pid)
  * nothing of the VF may be freed until then. One that counts processes by itself is taken for dead.
  */
 static bool
-abandoned(struct hvn_vf *vf, const uint32_t *busy, uint32_t pid)
+abandoned(struct hvn_vf *vf, const uint32_t *busy, uint32_t mark)
 {
-	if (pid == hvn_lock_self)
+	if (mark == hvn_lock_self)
 		return false;
-	if (((pid | hvn_lock_self) & HVN_LOCK_ALIEN) != 0 ? !is_silent(vf, busy, pid)
-							  : !hvn_process_gone(pid))
+	if (((mark | hvn_lock_self) & HVN_LOCK_ALIEN) != 0 ? !is_silent(vf, busy, mark)
+							   : !hvn_process_gone(mark))
 		return false;
 	vf->abandoned = true;
 	HVN_LOG(ERR, "port %u: process %u ended in a burst on the VF: it is waited for no longer",
-		vf->p->port_id, pid);
+		vf->p->port_id, hvn_process_id(mark));
 	return true;
 }
 
 /* A burst was not over in time. */
 static int
-not_idle(struct hvn_vf *vf, uint32_t pid)
+not_idle(struct hvn_vf *vf, uint32_t mark)
 {
-	uint32_t stopped = hvn_process_stopped(pid) ? pid : 0;
+	uint32_t stopped = hvn_process_stopped(mark) ? mark : 0;
 
 	if (stopped != 0 && stopped != vf->stopped)
 		HVN_LOG(ERR,
 			"port %u: process %u is stopped in a burst on the VF, which is kept until "
 			"it goes on",
-			vf->p->port_id, pid);
+			vf->p->port_id, hvn_process_id(mark));
 	vf->stopped = stopped;
 	return -EAGAIN;
 }
@@ -194,16 +194,16 @@ is_urgent(const struct hvn_vf *vf)
 static int
 wait_idle(struct hvn_vf *vf, uint32_t *busy, uint64_t soon, uint64_t end)
 {
-	uint32_t pid;
+	uint32_t mark;
 
 	/* Acquire: what the burst did with the VF. */
-	while ((pid = __atomic_load_n(busy, __ATOMIC_ACQUIRE)) != 0) {
-		if (abandoned(vf, busy, pid))
-			__atomic_compare_exchange_n(busy, &pid, 0, false, __ATOMIC_RELAXED,
+	while ((mark = __atomic_load_n(busy, __ATOMIC_ACQUIRE)) != 0) {
+		if (abandoned(vf, busy, mark))
+			__atomic_compare_exchange_n(busy, &mark, 0, false, __ATOMIC_RELAXED,
 						    __ATOMIC_RELAXED);
-		else if ((pid == vf->stopped && hvn_process_stopped(pid)) ||
+		else if ((mark == vf->stopped && hvn_process_stopped(mark)) ||
 			 hvn_vf_now() > (is_urgent(vf) ? soon : end))
-			return not_idle(vf, pid);
+			return not_idle(vf, mark);
 		else
 			rte_delay_us_sleep(20);
 	}
