@@ -308,14 +308,11 @@ turned_back_at_once(void **state)
 	expect_lens(5, (const uint32_t[]){ 100, 100, 60, 200, 200 });
 }
 
-/* A process is stopped in a burst on the VF: it finds the queue, and what was held, as they were. */
-static void
-left_on_vf(void **state)
+static pid_t
+other_process(void)
 {
-	struct hvn_rxq *q = fx.rxq;
 	pid_t other = fork();
 
-	RTE_SET_USED(state);
 	assert_true(other >= 0);
 	if (other == 0) {
 		/* Not longer than a test that fails. */
@@ -324,6 +321,17 @@ left_on_vf(void **state)
 		pause();
 		_exit(0);
 	}
+	return other;
+}
+
+/* A process is stopped in a burst on the VF: it finds the queue, and what was held, as they were. */
+static void
+left_on_vf(void **state)
+{
+	const pid_t other = other_process();
+	struct hvn_rxq *q = fx.rxq;
+
+	RTE_SET_USED(state);
 	fx.rxq->path.vf_port = VF;
 	fx.rxq->path.ring_first = HVN_RING_LAST;
 	vf_frames = 1;
@@ -345,6 +353,42 @@ left_on_vf(void **state)
 	assert_int_equal(hvn_rxq_start(q), 0);
 	hvn_rxq_stop(q);
 	assert_int_equal(q->hold.n, 0);
+}
+
+/* It has come out of its burst since the queue was stopped: what is held is of before. */
+static void
+left_for_a_while(void **state)
+{
+	enum { START, START_WITHOUT_CHANNEL, RELEASE };
+	const pid_t other = other_process();
+	struct hvn_rxq *q = fx.rxq;
+
+	RTE_SET_USED(state);
+	for (unsigned int how = START; how <= RELEASE; how++) {
+		q->hold.pkts[0] = rte_pktmbuf_alloc(fx.pool);
+		q->hold.first = 0;
+		q->hold.n = 1;
+		q->path.busy = (uint32_t)other;
+		hvn_rxq_stop(q);
+		assert_int_equal(q->hold.n, 1);
+		assert_int_equal(hvn_rxq_start(q), -EBUSY);
+		q->path.busy = 0;
+		fx.port.n_chans = how == START_WITHOUT_CHANNEL ? 0 : 1;
+		if (how == RELEASE) {
+			hvn_rx_queue_release(&fx.dev, 0);
+			fx_rx_queue(fx.pool, 0);
+		} else {
+			assert_int_equal(hvn_rxq_start(q), 0);
+			assert_false(q->left);
+			assert_int_equal(q->hold.n, 0);
+			assert_int_equal(q->stats.dropped, how + 1);
+		}
+		fx.port.n_chans = 1;
+		assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE);
+	}
+	assert_int_equal(fx.port.n_left_on_vf, 0);
+	kill(other, SIGKILL);
+	assert_int_equal(waitpid(other, NULL, 0), other);
 }
 
 /* Packets are prepared for both paths, also while the queue turns; a VF need not prepare any. */
@@ -501,6 +545,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(late_behind_older, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(late_again, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(turned_back_at_once, open_vf, close_vf),
+		cmocka_unit_test_setup_teardown(left_for_a_while, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(left_on_vf, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(prepare, open_vf, close_vf),
 		cmocka_unit_test_setup_teardown(waiting, open_vf, close_vf),

@@ -74,7 +74,7 @@ fresh(void **state)
 {
 	(void)state;
 	hvn_lock_init_process(0);
-	if (hvn_vf_init_process() != 0)
+	if (hvn_process_register() != 0)
 		return -1;
 	txq = mmap(NULL, sizeof(*txq), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (txq == MAP_FAILED)

@@ -415,7 +415,6 @@ init_process(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 	dev->device = &vdev->device;
 	dev->intr_handle = vdev->intr_handle;
 	dev->dev_ops = rte_eal_process_type() == RTE_PROC_PRIMARY ? &ops : &secondary_ops;
-	hvn_vf_init_process();
 	dev->rx_pkt_burst = hvn_rx_burst;
 	dev->tx_pkt_burst = hvn_tx_burst;
 	dev->tx_pkt_prepare = hvn_tx_prepare;
@@ -442,6 +441,8 @@ init_port(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 	p->port_id = dev->data->port_id;
 	p->want_link_up = true;
 	p->world = hvn_lock_init_process(0);
+	/* If not, no VF is used. */
+	hvn_process_register();
 	rte_spinlock_recursive_init(&p->ctrl_lock);
 	return hvn_devargs_parse(hv_vmbus_device_args(vdev), &p->args);
 }
@@ -505,8 +506,13 @@ probe_secondary(struct hv_vmbus_device *vdev)
 	if (dev == NULL)
 		return -ENODEV;
 	init_process(dev, vdev);
+	rc = hvn_process_register();
+	if (rc != 0)
+		HVN_LOG(ERR, "port %u: a secondary process must be allowed membarrier(): %s",
+			dev->data->port_id, rte_strerror(-rc));
 	/* The primary may be about to make it. */
-	rc = hvn_port(dev) == NULL ? -ENODEV : 0;
+	else if (hvn_port(dev) == NULL)
+		rc = -ENODEV;
 	if (rc == 0) {
 		hvn_lock_init_process(hvn_port(dev)->world);
 		rc = hvn_mp_join(dev);

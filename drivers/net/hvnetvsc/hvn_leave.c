@@ -8,15 +8,13 @@
 #include "hvn_leave.h"
 #include "hvn_txd.h"
 
-#define LOCK_MS 200 /* longer than any burst */
-
 /* Both locks, whatever a dead holder has left; or what of them can be had. */
 static bool
 shut(struct hvn_chan *ch)
 {
-	bool in = hvn_lock_wait(&ch->in_lock, LOCK_MS) != HVN_LOCK_NO;
+	bool in = hvn_lock_wait(&ch->in_lock, HVN_LOCK_MS) != HVN_LOCK_NO;
 
-	return hvn_lock_wait(&ch->out_lock, in ? LOCK_MS : 0) != HVN_LOCK_NO && in;
+	return hvn_lock_wait(&ch->out_lock, in ? HVN_LOCK_MS : 0) != HVN_LOCK_NO && in;
 }
 
 /* Only a secondary can be stopped while this process runs, and it keeps what it has. */
@@ -29,10 +27,11 @@ is_kept(const struct hvn_lock *l)
 static bool
 is_kept_for_long(const struct hvn_lock *l)
 {
-	const uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * LOCK_MS;
+	const uint64_t since = rte_rdtsc();
 
 	while (is_kept(l)) {
-		if (rte_rdtsc() > end)
+		if (hvn_process_late(__atomic_load_n(&l->owner, __ATOMIC_RELAXED), since,
+				     HVN_LOCK_MS))
 			return true;
 		rte_delay_us_sleep(20);
 	}
@@ -41,29 +40,38 @@ is_kept_for_long(const struct hvn_lock *l)
 
 /* --- on the VF ------------------------------------------------------------------------------------ */
 
+/* Of another process that may be there; or 0. */
+static uint32_t
+mark_on_vf(const struct hvn_queue_path *path, const struct hvn_lock *asking)
+{
+	uint32_t busy = __atomic_load_n(&path->busy, __ATOMIC_RELAXED);
+	uint32_t owner = __atomic_load_n(&asking->owner, __ATOMIC_RELAXED);
+
+	return hvn_process_elsewhere(busy) ? busy : hvn_process_elsewhere(owner) ? owner : 0;
+}
+
 static bool
 is_on_vf(const struct hvn_queue_path *path, const struct hvn_lock *asking, bool now)
 {
-	const uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * LOCK_MS;
+	const uint64_t since = rte_rdtsc();
+	uint32_t mark;
 
-	for (;;) {
-		uint32_t busy = __atomic_load_n(&path->busy, __ATOMIC_RELAXED);
-		uint32_t owner = __atomic_load_n(&asking->owner, __ATOMIC_RELAXED);
-
-		if (!hvn_process_elsewhere(busy) && !hvn_process_elsewhere(owner))
-			return false;
-		if (hvn_process_stopped(busy) || hvn_process_stopped(owner) ||
-		    (now && ((busy | owner | hvn_lock_self) & HVN_LOCK_ALIEN) != 0) ||
-		    rte_rdtsc() > end)
+	while ((mark = mark_on_vf(path, asking)) != 0) {
+		if ((now && ((mark | hvn_lock_self) & HVN_LOCK_ALIEN) != 0) ||
+		    hvn_process_late(mark, since, HVN_LOCK_MS))
 			return true;
 		rte_delay_us_sleep(20);
 	}
+	return false;
 }
 
 bool
-hvn_rxq_on_vf(const struct hvn_rxq *q, bool now)
+hvn_rxq_in_use(const struct hvn_rxq *q, bool now)
 {
-	return is_on_vf(&q->path, &q->asking, now);
+	const struct hvn_port *p = q->port;
+
+	return (q->queue_id < p->n_chans && is_kept_for_long(&p->chan[q->queue_id]->in_lock)) ||
+	       is_on_vf(&q->path, &q->asking, now);
 }
 
 bool
@@ -88,6 +96,9 @@ hvn_leave_vf(struct hvn_port *p, struct hvn_queue_path *path, struct hvn_lock *a
 {
 	/* Its next burst is not on the VF. Relaxed: nothing comes with no VF. */
 	__atomic_store_n(&path->vf_port, RTE_MAX_ETHPORTS, __ATOMIC_RELAXED);
+	/* Who has read the old one shows its mark then: see hvn_vf_queues_quiesce(). */
+	if (hvn_process_barrier() != 0)
+		p->n_left_on_vf = HVN_LEFT_ON_VF + 1;
 	keep_mark(p, &path->busy);
 	keep_mark(p, &asking->owner);
 }
@@ -107,7 +118,7 @@ hvn_leave_needed(struct hvn_port *p)
 		if (hvn_chan_in_use(p->chan[i]))
 			return true;
 	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++)
-		if (p->data->rx_queues[i] != NULL && hvn_rxq_on_vf(p->data->rx_queues[i], false))
+		if (p->data->rx_queues[i] != NULL && hvn_rxq_in_use(p->data->rx_queues[i], false))
 			return true;
 	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
 		const struct hvn_txq *q = p->data->tx_queues[i];
@@ -220,7 +231,7 @@ hvn_leave(struct hvn_port *p)
 	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
 		const struct hvn_rxq *q = p->data->rx_queues[i];
 
-		if (q == NULL || !hvn_rxq_on_vf(q, true))
+		if (q == NULL || !is_on_vf(&q->path, &q->asking, true))
 			continue;
 		any = true;
 		replace_rxq(p, i);

@@ -16,9 +16,10 @@
 /*
  * Is a process that is stopped in a burst on the VF of this queue, or asking the VF something? Then
  * the VF is left to it too, and used by nobody until the burst is over. now: do not wait for a process
- * of which nobody can say whether it runs; one that runs is waited for.
+ * of which nobody can say whether it runs; one that runs is waited for. In use is a receive queue also
+ * by who has its channel.
  */
-bool hvn_rxq_on_vf(const struct hvn_rxq *q, bool now);
+bool hvn_rxq_in_use(const struct hvn_rxq *q, bool now);
 bool hvn_txq_on_vf(const struct hvn_txq *q, bool now);
 /* Such a queue goes out of use: remember who is on the VF. Its memory must not be freed any more. */
 void hvn_leave_vf(struct hvn_port *p, struct hvn_queue_path *path, struct hvn_lock *asking);

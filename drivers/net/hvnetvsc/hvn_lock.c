@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/membarrier.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -14,7 +16,9 @@
 
 #include "hvn_lock.h"
 
-#define SPINS 65536u /* far longer than any burst holds a lock, some 100 us */
+#define SPINS	  65536u /* far longer than any burst holds a lock, some 100 us */
+#define SHORT_MS  2u
+#define SILENT_MS 1000u
 
 uint32_t hvn_lock_self = 1;
 
@@ -76,6 +80,20 @@ hvn_lock_init_process(uint64_t world)
 	return here;
 }
 
+int
+hvn_process_register(void)
+{
+	return syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0
+		       ? -errno
+		       : 0;
+}
+
+int
+hvn_process_barrier(void)
+{
+	return syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) != 0 ? -errno : 0;
+}
+
 /* Does the mark name a process that this one can ask for? */
 static bool
 is_foreign(uint32_t mark)
@@ -116,6 +134,29 @@ hvn_process_stopped(uint32_t mark)
 }
 
 bool
+hvn_process_late(uint32_t mark, uint64_t since, unsigned int ms)
+{
+	/* In vain, and when: what two threads make of them together shortens a wait at most. */
+	static uint32_t silent;
+	static uint64_t silent_at;
+	const uint64_t now = rte_rdtsc(), per_ms = rte_get_tsc_hz() / 1000;
+
+	if (now - since <= RTE_MIN(ms, SHORT_MS) * per_ms)
+		return false;
+	if (hvn_process_stopped(mark) ||
+	    (mark == __atomic_load_n(&silent, __ATOMIC_RELAXED) &&
+	     now - __atomic_load_n(&silent_at, __ATOMIC_RELAXED) < SILENT_MS * per_ms))
+		return true;
+	if (now - since <= ms * per_ms)
+		return false;
+	if (ms >= HVN_LOCK_MS && mark != hvn_lock_self) {
+		__atomic_store_n(&silent, mark, __ATOMIC_RELAXED);
+		__atomic_store_n(&silent_at, now, __ATOMIC_RELAXED);
+	}
+	return true;
+}
+
+bool
 hvn_lock_take_over(struct hvn_lock *l)
 {
 	uint32_t owner = __atomic_load_n(&l->owner, __ATOMIC_RELAXED);
@@ -129,12 +170,12 @@ hvn_lock_take_over(struct hvn_lock *l)
 enum hvn_lock_rc
 hvn_lock_wait(struct hvn_lock *l, unsigned int ms)
 {
-	const uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 1000 * ms;
+	const uint64_t since = rte_rdtsc();
 
 	while (!hvn_lock_try(l)) {
 		if (hvn_lock_take_over(l))
 			return HVN_LOCK_TAKEN_OVER;
-		if (rte_rdtsc() > end)
+		if (hvn_process_late(__atomic_load_n(&l->owner, __ATOMIC_RELAXED), since, ms))
 			return HVN_LOCK_NO;
 		rte_delay_us_sleep(20);
 	}

@@ -35,6 +35,15 @@ extern uint32_t hvn_lock_self __attribute__((visibility("hidden")));
  */
 uint64_t hvn_lock_init_process(uint64_t world);
 
+/*
+ * Take part in the barrier below: in every process that runs bursts, before the first of them. 0, or a
+ * negative errno where the kernel, or what confines the process, does not allow membarrier().
+ */
+int hvn_process_register(void);
+
+/* Every thread of those processes passes a full barrier before this returns. 0 or a negative errno. */
+int hvn_process_barrier(void);
+
 /* Its id, for people. */
 static inline uint32_t
 hvn_process_id(uint32_t mark)
@@ -47,6 +56,13 @@ bool hvn_process_gone(uint32_t mark);
 
 /* Is it stopped now, by a signal or a debugger? false if that cannot be told. */
 bool hvn_process_stopped(uint32_t mark);
+
+/*
+ * Has the process of this mark been waited for long enough since then (TSC), where it may take so many
+ * ms? One that is stopped, or was just waited for in vain elsewhere, is waited for shortly: it may be
+ * met in many places.
+ */
+bool hvn_process_late(uint32_t mark, uint64_t since, unsigned int ms);
 
 /* Does this mark name another process, which may go on at any time? */
 static inline bool
@@ -69,6 +85,8 @@ hvn_lock_release(struct hvn_lock *l)
 {
 	__atomic_store_n(&l->owner, 0, __ATOMIC_RELEASE);
 }
+
+#define HVN_LOCK_MS 200u /* longer than any burst: whoever holds it then is stopped */
 
 /* How a lock was got. */
 enum hvn_lock_rc {

@@ -298,8 +298,13 @@ hvn_rxq_start(struct hvn_rxq *q)
 	struct hvn_port *p = q->port;
 	struct hvn_chan *ch;
 
-	if (q->left && hvn_rxq_on_vf(q, true))
-		return -EBUSY;
+	if (q->left) {
+		if (hvn_rxq_in_use(q, true))
+			return -EBUSY;
+		/* Of before the stop, as hvn_rxq_stop() could not say. */
+		hvn_path_rx_drop(q);
+		q->left = false;
+	}
 	q->started = true;
 	/* Fewer channels were granted than asked for: nothing will come in here. */
 	if (q->queue_id >= p->n_chans)
@@ -329,7 +334,6 @@ hvn_rxq_start(struct hvn_rxq *q)
 	}
 	ch->rxq = q;
 	hvn_lock_release(&ch->in_lock);
-	q->left = false;
 	q->chan = ch;
 	q->idle_at = HVN_NEVER_IDLE;
 	q->windex = &ch->vc->rx.hdr->windex;
@@ -346,7 +350,7 @@ hvn_rxq_stop(struct hvn_rxq *q)
 	q->chan = NULL;
 	q->windex = &q->nothing;
 	q->idle_at = q->nothing;
-	q->left |= hvn_rxq_on_vf(q, false);
+	q->left = hvn_rxq_in_use(q, false);
 	locked = ch != NULL && hvn_chan_lock_in(ch);
 	if (ch != NULL) {
 		ch->rxq = NULL;

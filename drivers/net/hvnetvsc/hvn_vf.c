@@ -39,6 +39,18 @@ hvn_vf_create(struct hvn_port *p)
 	return 0;
 }
 
+/* Somebody waits for it: what failed is tried again soon, however often it has failed. */
+static void
+run_soon(struct hvn_port *p)
+{
+	uint64_t soon = hvn_vf_now() + RETRY_MIN_MS * HVN_NS_PER_MS;
+
+	rte_delay_us_sleep(1000);
+	if (p->vf->retry_at > soon)
+		p->vf->retry_at = soon;
+	hvn_vf_run(p);
+}
+
 void
 hvn_vf_close(struct hvn_port *p)
 {
@@ -48,10 +60,8 @@ hvn_vf_close(struct hvn_port *p)
 		return;
 	hvn_vf_event(p, HVN_EV_CLOSE);
 	hvn_vf_run(p);
-	while (p->vf->path.attached && !hvn_process_stopped(p->vf->stopped) && hvn_vf_now() < end) {
-		rte_delay_us_sleep(1000);
-		hvn_vf_run(p);
-	}
+	while (p->vf->path.attached && !hvn_process_stopped(p->vf->stopped) && hvn_vf_now() < end)
+		run_soon(p);
 	if (p->vf->path.attached)
 		HVN_LOG(ERR, "port %u: a burst is still inside VF %u, which is left as it is",
 			p->port_id, p->vf->port);
@@ -426,10 +436,8 @@ hvn_vf_pause(struct hvn_port *p)
 	hvn_vf_run(p);
 	/* Its queues are about to be freed: bursts of others that are inside of it are waited for. */
 	while (p->vf != NULL && p->vf->path.running && !hvn_process_stopped(p->vf->stopped) &&
-	       hvn_vf_now() < end) {
-		rte_delay_us_sleep(1000);
-		hvn_vf_run(p);
-	}
+	       hvn_vf_now() < end)
+		run_soon(p);
 }
 
 void

@@ -117,8 +117,6 @@ void hvn_vf_resume(struct hvn_port *p);
 
 /* --- hvn_vf_queues.c: the paths of its queues --------------------------------------------------- */
 
-/* In every process that runs bursts, before the first of them: it is seen by the quiesce below. */
-int hvn_vf_init_process(void);
 /* Receive from a VF's port too, or what else vf_port may be; and transmit by it. */
 void hvn_vf_queues_rx(struct hvn_port *p, uint16_t port);
 void hvn_vf_queues_tx(struct hvn_port *p, uint16_t port);

@@ -435,6 +435,9 @@ hvn_vf_attach(struct hvn_vf *vf)
 	uint16_t port;
 	int rc;
 
+	rc = hvn_process_barrier();
+	if (rc != 0)
+		return hvn_vf_refuse(vf, rc, "it could not be left: no membarrier() here");
 	rc = choose(vf, &devargs, name);
 	if (rc != 0)
 		return rc;

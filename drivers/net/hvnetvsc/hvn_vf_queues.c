@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the control thread tells the queues of a port about its paths, and waits for. */
 #include <errno.h>
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <rte_cycles.h>
 #include <rte_malloc.h>
@@ -16,14 +13,6 @@
 #define DRAIN_MS   200	/* for frames in the VF's receive queues: an application that polls */
 #define LEAVE_MS   2	/* for what the VF was given to send */
 #define ALIEN_MS   2000 /* ... nor by then: of a process in another PID namespace, taken for dead */
-
-int
-hvn_vf_init_process(void)
-{
-	return syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0
-		       ? -errno
-		       : 0;
-}
 
 void
 hvn_vf_queues_rx(struct hvn_port *p, uint16_t port)
@@ -243,7 +232,7 @@ hvn_vf_queues_quiesce(struct hvn_vf *vf)
 	struct rte_eth_dev_data *d = vf->p->data;
 	int rc = 0;
 
-	if (syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) != 0)
+	if (hvn_process_barrier() != 0)
 		return -EAGAIN;
 	for (uint16_t i = 0; i < d->nb_rx_queues && rc == 0; i++) {
 		struct hvn_rxq *q = d->rx_queues[i];
