@@ -224,19 +224,27 @@ def test_link_told_early(rig):
     r.program.quit()
 
 
-def test_refused_rss(rig):
-    """A table that the host refuses changes nothing: the one before is in force again."""
+@pytest.mark.parametrize("restored", [True, False])
+def test_refused_rss(rig, restored):
+    """A table that the host refuses changes nothing: the one before is in force again. Where it
+    refuses that, too, the log says so, and it is the next one that is.
+    """
     r = rig(second.NicConfig(queues=4), cls=Console, queues=2).up()
-    nic = r.nic
+    nic, app = r.nic, r.program
     before = nic.session.table
     assert set(before) == {0, 1}
-    statuses = iter((rndis.SUCCESS, rndis.NOT_SUPPORTED))  # it is turned off before
+    # It is turned off before.
+    statuses = iter([rndis.SUCCESS, rndis.NOT_SUPPORTED] + [rndis.NOT_SUPPORTED] * (not restored))
     nic.config.answers[rndis.RSS_PARAMETERS] = \
         lambda request: [rndis.set_reply(request, next(statuses, rndis.SUCCESS))]
-    r.program.do("port config 0 rss reta (0,1)")
-    assert "hash index=0, queue=0" in r.program.do("show port 0 rss reta 128 (1,0)")
+    app.do("port config 0 rss reta (0,1)")
+    assert ("RSS is off" in app.text) == (not restored)
+    assert "hash index=0, queue=0" in app.do("show port 0 rss reta 128 (1,0)")
     assert nic.session.table == before
-    r.program.quit()
+    app.do("port config 0 rss reta (0,1)")
+    assert "hash index=0, queue=1" in app.do("show port 0 rss reta 128 (1,0)")
+    assert list(nic.session.table) == [1, *before[1:]]
+    app.quit()
 
 
 def test_link_that_cannot_be_set(rig):

@@ -213,8 +213,11 @@ changed(struct hvn_port *p, const struct hvn_rss *before)
 		return 0;
 	p->rss = *before;
 	/* It was turned off for the change that the host then refused. */
-	if (rc != -ENODEV && rc != -ETIMEDOUT && rc != -EIO)
-		hvn_rss_apply(p);
+	if (rc != -ENODEV && rc != -ETIMEDOUT && rc != -EIO && hvn_rss_apply(p) != 0)
+		HVN_LOG(ERR,
+			"port %u: RSS is off: the host does not take back what was in force; set "
+			"it again, or restart the port",
+			p->port_id);
 	return rc;
 }
 
@@ -256,11 +259,32 @@ hvn_rss_hash_conf_get(struct rte_eth_dev *dev, struct rte_eth_rss_conf *conf)
 	return 0;
 }
 
+/* Check and take entries. */
+static int
+set_reta(struct hvn_port *p, const struct rte_eth_rss_reta_entry64 *reta, uint16_t size)
+{
+	struct hvn_rss wanted = p->rss;
+
+	for (uint16_t i = 0; i < size; i++) {
+		const struct rte_eth_rss_reta_entry64 *e = &reta[i / RTE_ETH_RETA_GROUP_SIZE];
+		uint16_t at = i % RTE_ETH_RETA_GROUP_SIZE;
+
+		if ((e->mask & (UINT64_C(1) << at)) == 0)
+			continue;
+		if (e->reta[at] >= p->data->nb_rx_queues)
+			return -EINVAL;
+		wanted.reta[i] = e->reta[at];
+	}
+	wanted.reta_set = true;
+	p->rss = wanted;
+	return 0;
+}
+
 int
 hvn_rss_reta_update(struct rte_eth_dev *dev, struct rte_eth_rss_reta_entry64 *reta, uint16_t size)
 {
 	struct hvn_port *p = hvn_port(dev);
-	struct hvn_rss before = p->rss, wanted = p->rss;
+	struct hvn_rss before;
 	int rc;
 
 	if (size != p->caps.reta_size) {
@@ -268,20 +292,11 @@ hvn_rss_reta_update(struct rte_eth_dev *dev, struct rte_eth_rss_reta_entry64 *re
 			p->caps.reta_size);
 		return -EINVAL;
 	}
-	for (uint16_t i = 0; i < size; i++) {
-		const struct rte_eth_rss_reta_entry64 *e = &reta[i / RTE_ETH_RETA_GROUP_SIZE];
-		uint16_t at = i % RTE_ETH_RETA_GROUP_SIZE;
-
-		if ((e->mask & (UINT64_C(1) << at)) == 0)
-			continue;
-		if (e->reta[at] >= dev->data->nb_rx_queues)
-			return -EINVAL;
-		wanted.reta[i] = e->reta[at];
-	}
-	wanted.reta_set = true;
 	hvn_ctrl_lock(p);
-	p->rss = wanted;
-	rc = changed(p, &before);
+	before = p->rss;
+	rc = set_reta(p, reta, size);
+	if (rc == 0)
+		rc = changed(p, &before);
 	hvn_vf_mirror(p);
 	hvn_ctrl_unlock(p);
 	return rc;

@@ -78,6 +78,7 @@ hvn_vf_destroy(struct hvn_port *p)
 		hvn_vf_unwatch(vf);
 	hvn_vf_unclaim(vf);
 	hvn_flow_free(vf);
+	hvn_vf_args_free(&vf->kept);
 	rte_free(vf->mc);
 	p->vf = NULL;
 	rte_free(vf);

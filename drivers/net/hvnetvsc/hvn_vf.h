@@ -59,7 +59,7 @@ struct hvn_vf {
 	bool changed;	   /* the application has not been told that the data path is another */
 	struct hvn_lock stats_lock;	   /* for counting, base and past */
 	char device[RTE_DEV_NAME_MAX_LEN]; /* of the VF's port, in use: hvn_vf_port.c */
-	char kept[HVN_VF_ARGS]; /* the user's arguments of the device, while it is away */
+	struct hvn_vf_arg *kept; /* the user's arguments of devices, while they are away */
 	struct rte_eth_stats base;
 	struct rte_eth_stats past; /* of those before it */
 	struct hvn_vf_counters count;

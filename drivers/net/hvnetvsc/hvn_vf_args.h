@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Device arguments of a VF that is a PCI function. */
+/* What the user said of a VF's PCI function: its arguments ("-a ADDR,k=v"), or not to use it ("-b"). */
 #ifndef HVN_VF_ARGS_H
 #define HVN_VF_ARGS_H
 
-#define HVN_VF_ARGS 512
+/* Of one function each: EAL forgets its arguments when it is removed. */
+struct hvn_vf_arg {
+	struct hvn_vf_arg *next;
+	char text[]; /* ADDR,k=v */
+};
 
 /*
- * What to probe the function at addr with: its address, and the arguments that the user gave EAL for
- * it. EAL forgets them when the function goes, and when it is probed without: so they are
- * kept by the NIC, in kept, which is empty at first. Returns kept or addr; NULL if the user has
- * blocked it ("-b").
+ * The device arguments to probe a PCI function with: its address, and what the user gave with it, now
+ * or when it was here before. kept: what was given so far, NULL at first; *devargs points into it, or is
+ * addr, and is valid until the next call. 0, -EPERM if the user blocked the function, or -ENOMEM.
  */
-const char *hvn_vf_args(char kept[HVN_VF_ARGS], const char *addr);
+int hvn_vf_args(struct hvn_vf_arg **kept, const char *addr, const char **devargs);
+
+void hvn_vf_args_free(struct hvn_vf_arg **kept);
 
 #endif /* HVN_VF_ARGS_H */

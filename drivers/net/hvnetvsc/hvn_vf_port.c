@@ -381,11 +381,11 @@ choose(struct hvn_vf *vf, const char **devargs, char name[RTE_DEV_NAME_MAX_LEN])
 		not_yet(vf, pci.addr, rdma[0] != '\0' ? rdma : "it has no RDMA device");
 		return rc;
 	}
-	*devargs = hvn_vf_args(vf->kept, pci.addr);
-	if (*devargs == NULL)
-		return hvn_vf_refuse(vf, -EPERM, "its PCI function is blocked (-b)");
 	snprintf(name, RTE_DEV_NAME_MAX_LEN, "%s", pci.addr);
-	return 0;
+	rc = hvn_vf_args(&vf->kept, name, devargs);
+	if (rc == -EPERM)
+		return hvn_vf_refuse(vf, rc, "its PCI function is blocked (-b)");
+	return rc == 0 ? 0 : -EAGAIN;
 }
 
 static int
