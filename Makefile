@@ -104,7 +104,7 @@ guest-setup:
 	@scripts/setup.sh test/guest/packages.txt
 	@test/guest/build-qemu.sh > /dev/null
 
-## bench: the stock driver and ours side by side, about 10 min; ROUNDS=7
+## bench: the stock driver and ours side by side, some 10 min; ROUNDS=7
 bench: all
 	$(PYTHON) bench/run.py --rounds $(ROUNDS) --output build/bench
 

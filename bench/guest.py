@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 
+from rows import PACED
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
 HVBENCH, HVFLOOR = BUILD / "bench" / "hvbench", BUILD / "bench" / "hvfloor"
@@ -196,7 +198,7 @@ class Counter(Bench):
         """{"packet": instructions in ethdev's call, "inside": of them, in the driver's}"""
         if row is self.idle_row and driver in self.idle:
             return self.idle[driver]
-        nic = row.nic.replace("port=gen:", f"port=gen:rate={self.RATE},burst=32,")
+        nic = row.nic.replace(PACED, f"port=gen:rate={self.RATE},burst=32,")
         result = self.guest(driver, row, nic, self.counted)
         if row is self.idle_row and result is not None:
             self.idle[driver] = result

@@ -256,19 +256,20 @@ run_restart(struct hvb_options *opt, struct hvb_result *res)
 static int
 run(struct hvb_options *opt, struct hvb_result *res)
 {
+	uint64_t before = heap_used();
 	uint32_t buf = RTE_PKTMBUF_HEADROOM + RTE_MAX(2048u, (uint32_t)opt->size + 64);
 	struct rte_mempool *mp = rte_pktmbuf_pool_create("hvbench", opt->mbufs, 512, 0,
 							 (uint16_t)buf, SOCKET_ID_ANY);
-	uint64_t before;
+	uint64_t pool;
 	int rc;
 
 	if (mp == NULL)
 		return fail("mbuf pool", -rte_errno);
-	before = heap_used();
+	pool = heap_used() - before;
 	rc = start_port(opt, mp);
 	if (rc != 0)
 		return rc;
-	res->heap_bytes = heap_used() - before;
+	res->heap_bytes = heap_used() - pool;
 	if (opt->mode == HVB_LATENCY)
 		rc = hvb_run_latency(opt, mp, res);
 	else if (opt->mode == HVB_RESTART)

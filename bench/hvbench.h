@@ -57,7 +57,7 @@ struct hvb_result {
 	uint64_t lost; /* latency mode: sent and not seen again */
 	uint64_t hist[HVB_HIST_SLOTS];
 	double stop_ms, start_ms, probe_ms; /* restart mode */
-	uint64_t heap_bytes; /* DPDK memory the started port took, mempool excluded */
+	uint64_t heap_bytes;		    /* DPDK memory with a started port, mempool excluded */
 };
 
 extern volatile bool hvb_quit;

@@ -109,6 +109,8 @@ hvb_report(const struct hvb_options *opt, const struct hvb_result *res)
 	if (opt->mode == HVB_RESTART)
 		printf("restart: probe %.3f ms, stop %.3f ms, start %.3f ms\n", res->probe_ms,
 		       res->stop_ms, res->start_ms);
-	printf("memory: %" PRIu64 " bytes of DPDK heap for the started port\n", res->heap_bytes);
+	printf("memory: %" PRIu64
+	       " bytes of DPDK heap with the port started, without its mempool\n",
+	       res->heap_bytes);
 	return opt->json != NULL ? write_json(opt, res) : 0;
 }

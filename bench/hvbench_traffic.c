@@ -252,6 +252,7 @@ hvb_run_traffic(const struct hvb_options *opt, struct rte_mempool *mp, struct hv
 	if (opt->warmup > 0)
 		loop(&here, opt->warmup, false);
 	memset(&res->rx, 0, sizeof(res->rx));
+	rte_eth_stats_reset(opt->port);
 	if (!opt->split)
 		memset(&res->tx, 0, sizeof(res->tx));
 	res->seconds = loop(&here, opt->seconds, true);

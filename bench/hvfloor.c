@@ -8,7 +8,8 @@
  *   transmit  copy each frame behind a prepared RNDIS header into a send-buffer section,
  *             write one message for each section, take the completions
  *
- * No driver can be faster; how close it comes is what bench/run.py reports.
+ * How close a driver comes to it is what bench/run.py reports. It fetches ahead within a message
+ * only: a driver that does so across messages can take less.
  */
 #include <errno.h>
 #include <inttypes.h>

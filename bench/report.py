@@ -11,6 +11,8 @@ import pathlib
 import random
 import statistics
 
+from rows import AIMS
+
 RESAMPLES = 2000
 
 
@@ -36,13 +38,15 @@ def summary(data):
             if got:
                 row[driver] = {"median": statistics.median(got), "min": min(got),
                                "max": max(got)}
-        if "ours" in row and row.get("stock", {}).get("median"):
-            row["ratio"] = row["ours"]["median"] / row["stock"]["median"]
-            pairs = [p for p in zip(by_driver["ours"], by_driver["stock"]) if None not in p]
-            if pairs:
-                row["ratio_95"] = interval(pairs)
-        if "ours" in row and row.get("floor", {}).get("median"):
-            row["of_floor"] = row["ours"]["median"] / row["floor"]["median"]
+        for key, above, below in (("ratio", "ours", "stock"), ("floor_ratio", "floor", "stock"),
+                                  ("of_floor", "ours", "floor")):
+            # Of the rounds that gave both.
+            pairs = [p for p in zip(by_driver.get(above, ()), by_driver.get(below, ()))
+                     if None not in p]
+            if pairs and statistics.median(b for _, b in pairs):
+                row[key] = statistics.median(a for a, _ in pairs) / \
+                    statistics.median(b for _, b in pairs)
+                row[key + "_95"] = interval(pairs)
         out.append(row)
     return out
 
@@ -51,11 +55,14 @@ def cell(m):
     return f"{m['median']:.4g} ({m['min']:.4g}..{m['max']:.4g})" if m else ""
 
 
-def ratio(r):
-    if "ratio" not in r:
+def ratio(r, key="ratio"):
+    if key not in r:
         return ""
-    spread = f" ({r['ratio_95'][0]:.2f}..{r['ratio_95'][1]:.2f})" if "ratio_95" in r else ""
-    return f"{r['ratio']:.2f}{spread}"
+    return f"{r[key]:.2f} ({r[key + '_95'][0]:.2f}..{r[key + '_95'][1]:.2f})"
+
+
+def aim(name, which):
+    return f"{AIMS[name][which]:.2f}" if name in AIMS else ""
 
 
 def failures(data, name):
@@ -67,13 +74,13 @@ def failures(data, name):
     return ", ".join(f"{d} {n}" for d, n in count.items())
 
 
-HEADER = ["", "unit", "stock", "ours", "ours / stock (95 %)", "floor", "ours / floor",
-          "did not end"]
+HEADER = ["", "unit", "stock", "ours", "ours / stock (95 %)", "aim", "floor",
+          "floor / stock (95 %)", "ours / floor (95 %)", "went wrong"]
 
 
 def table(data):
     return [[r["row"], r["unit"], cell(r.get("stock")), cell(r.get("ours")), ratio(r),
-             cell(r.get("floor")), f"{r['of_floor']:.2f}" if "of_floor" in r else "",
+             aim(r["row"], 1), cell(r.get("floor")), ratio(r, "floor_ratio"), ratio(r, "of_floor"),
              failures(data, r["row"])] for r in summary(data)]
 
 
@@ -81,10 +88,25 @@ OVERLOAD_HEADER = ["offered, frames/s", "driver", "delivered/s", "dropped by the
                    "found no room at the host/s"]
 
 
+def overload_rows(data):
+    """Medians of the rounds, one dictionary for each rate and driver."""
+    kinds = {}
+    for o in data.get("overload", []):
+        kinds.setdefault((o["factor"], o["driver"]), []).append(o)
+    out = []
+    for same in kinds.values():
+        row = dict(same[0])
+        for key in ("delivered", "driver_dropped", "host_kept"):
+            values = [o[key] for o in same]
+            row[key] = {"median": statistics.median(values), "min": min(values),
+                        "max": max(values)}
+        out.append(row)
+    return out
+
+
 def overload_table(data):
-    return [[f"{o['offered']} ({o['factor']} x)", o["driver"], f"{o['delivered']:.0f}",
-             f"{o['driver_dropped']:.0f}", f"{o['host_kept']:.0f}"]
-            for o in data.get("overload", [])]
+    return [[f"{o['offered']} ({o['factor']} x)", o["driver"], cell(o["delivered"]),
+             cell(o["driver_dropped"]), cell(o["host_kept"])] for o in overload_rows(data)]
 
 
 def conditions(data):
@@ -152,11 +174,11 @@ def overload_plot(data, path):
         return
     fig, axes = plt.subplots(figsize=(6, 4))
     for driver, colour in (("stock", "#999999"), ("ours", "#3b6ea5")):
-        at = [o for o in data["overload"] if o["driver"] == driver]
+        at = [o for o in overload_rows(data) if o["driver"] == driver]
         offered = [o["offered"] / 1e6 for o in at]
-        axes.plot(offered, [o["delivered"] / 1e6 for o in at], "o-", color=colour,
+        axes.plot(offered, [o["delivered"]["median"] / 1e6 for o in at], "o-", color=colour,
                   label=f"{driver}: delivered")
-        axes.plot(offered, [o["driver_dropped"] / 1e6 for o in at], "x--", color=colour,
+        axes.plot(offered, [o["driver_dropped"]["median"] / 1e6 for o in at], "x--", color=colour,
                   label=f"{driver}: dropped by the driver")
     axes.set_xlabel("offered, Mframes/s")
     axes.set_ylabel("Mframes/s")
@@ -194,8 +216,8 @@ def instructions(path):
             if ours is None or (key == "inside" and name != "idle poll"):
                 continue
             lines.append([name + what, f"{stock[key]:.0f}" if stock else "", f"{ours[key]:.0f}",
-                          f"{ours[key] / stock[key]:.3f}" if stock else ""])
-    return rst_table(["", "stock", "ours", "ours / stock"], lines)
+                          f"{ours[key] / stock[key]:.3f}" if stock else "", aim(name, 0)])
+    return rst_table(["", "stock", "ours", "ours / stock", "aim"], lines)
 
 
 LICENCE = "..  SPDX-License-Identifier: BSD-3-Clause\n..  Made by bench/report.py\n\n"

@@ -24,16 +24,21 @@ from rows import IDLE, Row, rows
 OVERLOAD = (0.5, 0.8, 1, 1.5, 2, 3, 5)
 
 
-def overload(bench):
+def dropped(result):
+    """Frames that a driver took from the ring and threw away while it was measured."""
+    return result["imissed"] + result["ierrors"] + result["rx_nombuf"]
+
+
+def overload(bench, data):
     """Offer parts and multiples of what our driver takes: who delivers what, who drops."""
-    row = Row("capacity", "ranges=8,port=gen:verify=no", ["--mode", "rx"], "rx")
-    r = bench.once("ours", row)
-    if r is None:
-        return []
-    capacity = r["rx"]["packets"] / r["seconds"]
-    out = []
+    if "capacity" not in data:
+        row = Row("capacity", "ranges=8,port=gen:verify=no", ["--mode", "rx"], "rx")
+        r = bench.once("ours", row)
+        if r is None:
+            return
+        data["capacity"] = r["rx"]["packets"] / r["seconds"]
     for factor in OVERLOAD:
-        rate = int(capacity * factor)
+        rate = int(data["capacity"] * factor)
         row = Row(f"offered {factor} x", f"overflow=drop,ranges=8,port=gen:rate={rate},verify=no",
                   ["--mode", "rx"], "rx")
         for driver in ("stock", "ours"):
@@ -41,12 +46,10 @@ def overload(bench):
             if r is None:
                 continue
             delivered = r["rx"]["packets"] / r["seconds"]
-            dropped = (r["imissed"] + r["ierrors"] + r["rx_nombuf"]) / \
-                (r["seconds"] + bench.warmup)
-            out.append({"offered": rate, "factor": factor, "driver": driver,
-                        "delivered": delivered, "driver_dropped": dropped,
-                        "host_kept": max(0, rate - delivered - dropped)})
-    return out
+            lost = dropped(r) / r["seconds"]
+            data.setdefault("overload", []).append(
+                {"offered": rate, "factor": factor, "driver": driver, "delivered": delivered,
+                 "driver_dropped": lost, "host_kept": max(0, rate - delivered - lost)})
 
 
 def output(argv):
@@ -80,6 +83,10 @@ def measure_round(bench, data, chosen, n):
             value = row.of(shared[key]) if shared[key] is not None else None
             if value is None and shared[key] is not None:
                 bench.note(driver, row, "no packets")
+            if value is not None and driver != "floor":
+                lost, got = dropped(shared[key]), shared[key]["rx"]["packets"]
+                if lost > got / 1000:
+                    bench.note(driver, row, f"dropped {lost} frames, delivered {got}")
             data["values"][row.name].setdefault(driver, []).append(value)
         last = {d: v[-1] for d, v in data["values"][row.name].items()}
         print(f"round {n + 1}, {row.name}: " +
@@ -100,9 +107,8 @@ def measure(bench, opt, data, chosen):
             i.setdefault("round", n + 1)
         longest = max(longest, time.monotonic() - began)
         data["rounds"] = n + 1
-        # Early, for a run that is cut off.
-        if n == 0 and not opt.no_overload:
-            data["overload"] = overload(bench)
+        if not opt.no_overload:
+            overload(bench, data)
         data["took"] = time.monotonic() - start
         report.write(data, opt.output)
         print(f"round {n + 1}/{opt.rounds} took {time.monotonic() - began:.0f} s", flush=True)

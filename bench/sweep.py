@@ -102,7 +102,7 @@ def cycles(sweep, bench, rounds):
             bench.plugins[str(value)] = bench.plugins["ours"]
     for n in range(rounds):
         for mode, size, ranges in sweep.cases:
-            row = rows.rx(size, ranges) if mode == "rx" else rows.tx(size)
+            row = rows.rx(size, ranges, gen="port=gen:") if mode == "rx" else rows.tx(size)
             for value in sweep.values if n % 2 == 0 else sweep.values[::-1]:
                 burst = ["--burst", str(value)] if sweep.macro is None else []
                 this = rows.Row(row.name, row.nic, row.args + burst, row.side)
