@@ -549,9 +549,14 @@ HVN_WIDE(hvn_rx_synthetic)(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mb
 
 	if (likely(ch->msg_ranges == 0 && ch->rsc_head == NULL && ch->scanned == 0) &&
 	    likely(vmbus_ring_rx_ready(rx))) {
+		/* Where an application forwards, completions stand in front of frames and between. */
+		if (rx_holds16(rx->data + rx->index, VMBUS_PKT_COMPLETION))
+			hvn_tx_completed_run(ch);
 		spare += hvn_rx_alloc(q, pkts, rx_guess(q, rx, 0, n));
 		blocked = spare == pkts;
-		next = rx_usual(q, ch, pkts, spare, &bytes);
+		do
+			next = rx_usual(q, ch, next, spare, &bytes);
+		while (next != spare && ch->msg_ranges == 0 && hvn_tx_completed_run(ch) != 0);
 	}
 	if (unlikely(next != spare || ch->msg_ranges != 0) ||
 	    (next != pkts + n && rx->index != rx->peer && !blocked))
