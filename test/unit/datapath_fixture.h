@@ -419,7 +419,7 @@ expect_silence(void)
 static inline void
 expect_frame(struct rte_mbuf *m, uint32_t id, uint32_t len)
 {
-	uint8_t want[4096], buf[4096];
+	uint8_t want[4096] = { 0 }, buf[4096];
 	const uint8_t *got;
 
 	make_frame(want, id, len);

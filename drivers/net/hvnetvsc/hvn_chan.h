@@ -61,7 +61,10 @@ hvn_chan_release(struct hvn_chan *ch, const struct vmbus_ring_pkt *pkt)
 static inline void
 hvn_chan_owe(struct hvn_chan *ch, uint64_t tid, uint32_t status)
 {
-	ch->acks[ch->n_acks++] = (struct hvn_ack){ .tid = tid, .nvsp = HVN_ACK(status) };
+	ch->acks[ch->n_acks] = (struct hvn_ack){ .tid = tid, .nvsp = HVN_ACK(status) };
+	/* A process may be killed between. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	ch->n_acks++;
 }
 
 /* All ranges of the current message were consumed. */

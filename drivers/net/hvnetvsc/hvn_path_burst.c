@@ -64,8 +64,10 @@ rx_release(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 
 	for (uint16_t i = 0; i < m; i++)
 		pkts[i] = h->pkts[h->first + i];
-	h->first += m;
+	/* In this order: a process may be killed between, and what is lost does not come twice. */
 	h->n -= m;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	h->first += m;
 	return m;
 }
 
@@ -183,6 +185,30 @@ rx_vf_first(struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
 	return got;
 }
 
+/* Frames of the first VF that was taken late. As in rx_release(), a process may be killed anywhere. */
+static uint16_t
+late_release(struct hvn_rx_hold *h, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct hvn_rx_late *l = &h->late_vf[0];
+	/* The last one has all that is left. */
+	uint16_t m = h->late_vfs > 1 ? RTE_MIN(l->n, h->late_n) : h->late_n;
+
+	m = RTE_MIN(m, n);
+	for (uint16_t i = 0; i < m; i++)
+		pkts[i] = h->late[h->late_first + i];
+	h->late_n -= m;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	h->late_first += m;
+	l->n -= RTE_MIN(m, l->n);
+	if (h->late_n == 0) {
+		h->late_vfs = 0;
+	} else if (l->n == 0 && h->late_vfs > 1) {
+		memmove(l, l + 1, (h->late_vfs - 1u) * sizeof(*l));
+		h->late_vfs--;
+	}
+	return m;
+}
+
 /*
  * What the control thread took out of a VF: behind what the ring had when the host turned to the
  * VF, if that was not read yet, and what was held of the VF; before all else. So one VF after the
@@ -209,11 +235,7 @@ rx_late(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 		if (h->n != 0)
 			return got;
 	}
-	for (; got < n && l->n != 0; l->n--, h->late_n--)
-		pkts[got++] = h->late[h->late_first++];
-	if (l->n == 0)
-		memmove(l, l + 1, --h->late_vfs * sizeof(*l));
-	return got;
+	return got + late_release(h, pkts + got, n - got);
 }
 
 /* What the ring has that is older than anything of the VF that is held or left in there; or NULL. */
@@ -299,6 +321,8 @@ next_late(struct hvn_rxq *q)
 	struct hvn_ring_mark *older;
 	struct hvn_rx_late *l;
 
+	if (!behind)
+		h->late_vfs = 0;
 	if (h->late_vfs == HVN_RX_LATE_VFS)
 		return &h->late_vf[HVN_RX_LATE_VFS - 1];
 	l = &h->late_vf[h->late_vfs++];
