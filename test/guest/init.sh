@@ -28,6 +28,7 @@ esac
 stty -F /dev/ttyS1 -echo raw
 exec < /dev/ttyS1 > /dev/ttyS1 2>&1
 echo "guest ready"
-while IFS= read -r line; do
+# In a shell of its own: the end of a child makes busybox's read forget the line's first half.
+while line=$(IFS= read -r line && printf '%s' "$line"); do
 	eval "$line"
 done
