@@ -55,6 +55,9 @@ channel_alloc(const struct hv_vmbus_device *dev, uint16_t index)
 		rte_zmalloc_socket("hv_vmbus_channel", sizeof(*chan), RTE_CACHE_LINE_SIZE,
 				   dev->device.numa_node);
 
+	/* Better than none; whether a driver insists on the device's node is up to the driver. */
+	if (chan == NULL)
+		chan = rte_zmalloc("hv_vmbus_channel", sizeof(*chan), RTE_CACHE_LINE_SIZE);
 	if (chan == NULL) {
 		VMBUS_LOG(ERR, "%s: no memory for channel %u", dev->name, index);
 		return NULL;

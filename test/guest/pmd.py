@@ -61,11 +61,11 @@ def ended(guest):
     guest.until("the end of testpmd", "! pidof dpdk-testpmd", timeout=120)
 
 
-def txonly(host, guest, signal="INT", **more):
+def txonly(host, guest, signal="INT", nic=0, **more):
     """Let testpmd send until the host has something of it, then the signal; what it printed."""
-    before = port(host)["from_guest_frames"]
+    before = port(host, nic)["from_guest_frames"]
     guest.start(f"{dpdk_testpmd('txonly', seconds=1000, **more)} > {LOG} 2>&1")
-    g.wait_for("frames", lambda: port(host)["from_guest_frames"] > before, timeout=120)
+    g.wait_for("frames", lambda: port(host, nic)["from_guest_frames"] > before, timeout=120)
     guest.run(f"kill -{signal} $(pidof dpdk-testpmd)")
     ended(guest)
     return guest.run(f"cat {LOG}")

@@ -3,6 +3,7 @@
 #include "datapath_fixture.h"
 
 #include "hvn_ext.h"
+#include "hvn_leave.h"
 
 #define DEVICE_NODE 5
 #define QUEUE_NODE  3u /* what the application says */
@@ -14,12 +15,20 @@ static unsigned int n_nodes;
 void *__real_rte_zmalloc_socket(const char *type, size_t size, unsigned int align, int socket);
 void *__wrap_rte_zmalloc_socket(const char *type, size_t size, unsigned int align, int socket);
 
+void *__wrap_rte_malloc_socket(const char *type, size_t size, unsigned int align, int socket);
+
 void *
 __wrap_rte_zmalloc_socket(const char *type, size_t size, unsigned int align, int socket)
 {
 	if (n_nodes < RTE_DIM(nodes))
 		nodes[n_nodes++] = socket;
 	return __real_rte_zmalloc_socket(type, size, align, SOCKET_ID_ANY);
+}
+
+void *
+__wrap_rte_malloc_socket(const char *type, size_t size, unsigned int align, int socket)
+{
+	return __wrap_rte_zmalloc_socket(type, size, align, socket);
 }
 
 /* Since the last call all was asked for there, at least so many times. */
@@ -58,11 +67,38 @@ allocations(void **state)
 	}
 }
 
+/* A queue in whose place another one comes is succeeded where it was. */
+static void
+replaced(void **state)
+{
+	const struct rte_eth_txconf tx = { .tx_free_thresh = 16 };
+
+	RTE_SET_USED(state);
+	for (int aware = 0; aware < 2; aware++) {
+		struct hvn_txq *old;
+
+		fx.port.args.numa_aware = aware != 0;
+		fx.data.numa_node = DEVICE_NODE;
+		assert_int_equal(hvn_tx_queue_setup(&fx.dev, 0, TX_DESC, QUEUE_NODE, &tx), 0);
+		old = fx.data.tx_queues[0];
+		/* Its burst is on the way in another process. */
+		old->txd->inside = (uint32_t)getppid();
+		n_nodes = 0;
+		hvn_leave(&fx.port);
+		assert_ptr_not_equal(fx.data.tx_queues[0], old);
+		expect_node(aware ? DEVICE_NODE : (int)QUEUE_NODE, 7);
+		fx.txq = fx.data.tx_queues[0];
+		hvn_txd_free(old->txd);
+		rte_free(old);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(allocations, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(replaced, fx_big, fx_close),
 	};
 
 	if (fx_eal() != 0)

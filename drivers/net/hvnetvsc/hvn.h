@@ -417,6 +417,13 @@ hvn_vdev(const struct hvn_port *p)
 	return HV_VMBUS_DEV(rte_eth_devices[p->port_id].device);
 }
 
+/* The node of the port's memory; a queue's without numa_aware is the application's choice. */
+static inline int
+hvn_node(const struct hvn_port *p)
+{
+	return p->args.numa_aware ? p->data->numa_node : SOCKET_ID_ANY;
+}
+
 static inline bool
 hvn_removed(const struct hvn_port *p)
 {

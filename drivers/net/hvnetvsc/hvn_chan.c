@@ -16,7 +16,7 @@ int
 hvn_chan_create(struct hvn_port *p, struct hv_vmbus_channel *vc, struct hvn_chan **chan)
 {
 	struct hvn_chan *ch;
-	int socket = p->args.numa_aware ? p->data->numa_node : SOCKET_ID_ANY;
+	int socket = hvn_node(p);
 
 	ch = rte_zmalloc_socket("hvn_chan", sizeof(*ch), RTE_CACHE_LINE_SIZE, socket);
 	if (ch == NULL)

@@ -188,7 +188,7 @@ ctrl_main(void *arg)
 int
 hvn_ctrl_create(struct hvn_port *p)
 {
-	int socket = p->data->numa_node;
+	int socket = hvn_node(p);
 	struct hvn_ctrl *c;
 	char name[16];
 	int rc;

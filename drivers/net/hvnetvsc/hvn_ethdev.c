@@ -427,14 +427,27 @@ static int
 init_port(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 {
 	int socket = vdev->device.numa_node;
+	struct hvn_devargs args;
 	struct hvn_port *p;
+	int rc;
 
+	rc = hvn_devargs_parse(hv_vmbus_device_args(vdev), &args);
+	if (rc != 0)
+		return rc;
+	if (!args.numa_aware)
+		socket = SOCKET_ID_ANY;
 	p = rte_zmalloc_socket("hvn_port", sizeof(*p), RTE_CACHE_LINE_SIZE, socket);
+	if (p == NULL && socket != SOCKET_ID_ANY)
+		HVN_LOG(ERR,
+			"%s: no memory on NUMA node %d, which is the device's; numa_aware=0 does "
+			"without",
+			vdev->name, socket);
 	dev->data->dev_private = p;
 	dev->data->mac_addrs = rte_zmalloc("hvn_mac", sizeof(struct rte_ether_addr), 0);
 	if (p == NULL || dev->data->mac_addrs == NULL)
 		return -ENOMEM;
-	dev->data->numa_node = socket;
+	p->args = args;
+	dev->data->numa_node = vdev->device.numa_node;
 	dev->data->mtu = RTE_ETHER_MTU;
 	dev->data->dev_flags |= RTE_ETH_DEV_INTR_LSC | RTE_ETH_DEV_INTR_RMV;
 	p->data = dev->data;
@@ -444,7 +457,7 @@ init_port(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 	/* If not, no VF is used. */
 	hvn_process_register();
 	rte_spinlock_recursive_init(&p->ctrl_lock);
-	return hvn_devargs_parse(hv_vmbus_device_args(vdev), &p->args);
+	return 0;
 }
 
 /* 0, 1 if the devarg "mac" means another NIC, or a negative errno. */

@@ -82,7 +82,7 @@ int
 hvn_ext_create(struct hvn_chan *ch, struct hv_vmbus_memory *memory, uint32_t slots)
 {
 	const uint32_t n = RTE_MIN(slots, MSGS_MAX);
-	const int socket = ch->port->args.numa_aware ? ch->port->data->numa_node : SOCKET_ID_ANY;
+	const int socket = hvn_node(ch->port);
 	struct hvn_ext *ext;
 
 	ext = rte_zmalloc_socket("hvn_ext", sizeof(*ext) + n * sizeof(ext->msgs[0]),

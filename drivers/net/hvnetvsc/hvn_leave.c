@@ -137,7 +137,7 @@ replace_rxq(struct hvn_port *p, uint16_t id)
 	struct hvn_rxq *q;
 
 	hvn_leave_vf(p, &old->path, &old->asking);
-	q = rte_malloc_socket("hvn_rxq", sizeof(*q), RTE_CACHE_LINE_SIZE, p->data->numa_node);
+	q = rte_malloc_socket("hvn_rxq", sizeof(*q), RTE_CACHE_LINE_SIZE, hvn_node(p));
 	if (q != NULL) {
 		*q = *old;
 		memset(&q->path, 0, sizeof(q->path));
@@ -161,7 +161,7 @@ replace_txq(struct hvn_port *p, uint16_t id)
 	struct hvn_txq *q;
 
 	hvn_leave_vf(p, &old->path, &old->asking);
-	q = rte_malloc_socket("hvn_txq", sizeof(*q), RTE_CACHE_LINE_SIZE, p->data->numa_node);
+	q = rte_malloc_socket("hvn_txq", sizeof(*q), RTE_CACHE_LINE_SIZE, old->txd->socket);
 	if (q != NULL) {
 		*q = *old;
 		memset(&q->path, 0, sizeof(q->path));

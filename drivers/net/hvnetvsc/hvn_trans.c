@@ -416,5 +416,5 @@ hvn_ctrl_session_reset(struct hvn_port *p, bool held)
 	hvn_lock_release(&c->lock);
 	/* Those that it may read are lost; without memory for others they are used again. */
 	if (held && any)
-		hvn_ctrl_make_bufs(c, p->data->numa_node);
+		hvn_ctrl_make_bufs(c, hvn_node(p));
 }
