@@ -17,6 +17,13 @@ shut(struct hvn_chan *ch)
 	return hvn_lock_wait(&ch->out_lock, in ? HVN_LOCK_MS : 0) != HVN_LOCK_NO && in;
 }
 
+/* Can nobody say whether its process runs? */
+static bool
+is_alien(uint32_t mark)
+{
+	return ((mark | hvn_lock_self) & HVN_LOCK_ALIEN) != 0;
+}
+
 /* Only a secondary can be stopped while this process runs, and it keeps what it has. */
 static bool
 is_kept(const struct hvn_lock *l)
@@ -25,13 +32,13 @@ is_kept(const struct hvn_lock *l)
 }
 
 static bool
-is_kept_for_long(const struct hvn_lock *l)
+is_kept_for_long(const struct hvn_lock *l, bool now)
 {
 	const uint64_t since = rte_rdtsc();
+	uint32_t mark;
 
-	while (is_kept(l)) {
-		if (hvn_process_late(__atomic_load_n(&l->owner, __ATOMIC_RELAXED), since,
-				     HVN_LOCK_MS))
+	while (hvn_process_elsewhere(mark = __atomic_load_n(&l->owner, __ATOMIC_RELAXED))) {
+		if ((now && is_alien(mark)) || hvn_process_late(mark, since, HVN_LOCK_MS))
 			return true;
 		rte_delay_us_sleep(20);
 	}
@@ -57,8 +64,7 @@ is_on_vf(const struct hvn_queue_path *path, const struct hvn_lock *asking, bool 
 	uint32_t mark;
 
 	while ((mark = mark_on_vf(path, asking)) != 0) {
-		if ((now && ((mark | hvn_lock_self) & HVN_LOCK_ALIEN) != 0) ||
-		    hvn_process_late(mark, since, HVN_LOCK_MS))
+		if ((now && is_alien(mark)) || hvn_process_late(mark, since, HVN_LOCK_MS))
 			return true;
 		rte_delay_us_sleep(20);
 	}
@@ -70,7 +76,8 @@ hvn_rxq_in_use(const struct hvn_rxq *q, bool now)
 {
 	const struct hvn_port *p = q->port;
 
-	return (q->queue_id < p->n_chans && is_kept_for_long(&p->chan[q->queue_id]->in_lock)) ||
+	return (q->queue_id < p->n_chans &&
+		is_kept_for_long(&p->chan[q->queue_id]->in_lock, now)) ||
 	       is_on_vf(&q->path, &q->asking, now);
 }
 
@@ -108,7 +115,7 @@ hvn_leave_vf(struct hvn_port *p, struct hvn_queue_path *path, struct hvn_lock *a
 bool
 hvn_chan_in_use(struct hvn_chan *ch)
 {
-	return is_kept_for_long(&ch->in_lock) || is_kept_for_long(&ch->out_lock);
+	return is_kept_for_long(&ch->in_lock, false) || is_kept_for_long(&ch->out_lock, false);
 }
 
 bool

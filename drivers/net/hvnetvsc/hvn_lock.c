@@ -144,7 +144,7 @@ hvn_process_late(uint32_t mark, uint64_t since, unsigned int ms)
 	if (now - since <= RTE_MIN(ms, SHORT_MS) * per_ms)
 		return false;
 	if (hvn_process_stopped(mark) ||
-	    (mark == __atomic_load_n(&silent, __ATOMIC_RELAXED) &&
+	    (mark != 0 && mark == __atomic_load_n(&silent, __ATOMIC_RELAXED) &&
 	     now - __atomic_load_n(&silent_at, __ATOMIC_RELAXED) < SILENT_MS * per_ms))
 		return true;
 	if (now - since <= ms * per_ms)
