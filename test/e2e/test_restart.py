@@ -5,6 +5,7 @@ import signal
 
 from console import ANY_PROMPT, Console, back, cycle
 from hv import Host, until
+from test_checksum_tso import GUID
 
 COUNT = 200
 
@@ -75,5 +76,27 @@ def test_memory_comes_back_late(run):
     for _ in range(3):
         app.expect("gives memory back, late")
     until(lambda: before - allocated(app) > 45, "memory")
+    app.quit()
+    host.end()
+
+
+def test_silent_for_a_while(run):
+    """A reset that failed leaves a port that can be configured when the host is there again."""
+    host = run(Host, nics=[f"queues=4,port=gen:count={COUNT},rate=50k,start=command,"
+                           "expect=return"])
+    short = "nvsp_timeout=200,rndis_timeout=200,stop_timeout=100"
+    app = run(Console, host, "--forward-mode=macswap", queues=2,
+              eal=["-a", f"hv_vmbus:{GUID},{short}"])
+    app.do("port stop 0")
+    before = app.info()
+    host.proc.send_signal(signal.SIGSTOP)
+    try:
+        assert "Failed to reset port 0" in app.do("port reset 0")
+    finally:
+        host.proc.send_signal(signal.SIGCONT)
+    for what in ("Max possible RX queues", "Max possible TX queues", "Redirection table size"):
+        assert app.info()[what] == before[what] != "0"
+    app.restart("port config all rxq 3", "port config all txq 3")
+    cycle(host, app, COUNT)
     app.quit()
     host.end()

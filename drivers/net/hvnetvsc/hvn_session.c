@@ -118,6 +118,7 @@ int
 hvn_session_open(struct hvn_port *p, uint16_t mtu)
 {
 	struct session_times t = { .start = rte_get_timer_cycles() };
+	const struct hvn_host_caps before = p->caps;
 	uint64_t end;
 	int rc;
 
@@ -145,6 +146,8 @@ hvn_session_open(struct hvn_port *p, uint16_t mtu)
 	}
 	if (rc != 0) {
 		hvn_session_close(p, 0);
+		/* A port that can do nothing could not be configured, which opens it anew. */
+		p->caps = before;
 		return rc;
 	}
 	p->opened = true;
