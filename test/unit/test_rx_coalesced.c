@@ -39,6 +39,30 @@ coalesced(void **state)
 	}
 }
 
+/* The payload of a segment is what it is without the tag that is put back. */
+static void
+tagged(void **state)
+{
+	const uint32_t flags = RNDIS_PKTID_SUBALLOC, vlan = RNDIS_VLAN_FROM_TCI(0x2064);
+	const uint32_t first[2][2] = { { RNDIS_PPI_PACKET_ID, 1u | (flags | RNDIS_PKTID_FIRST)
+									      << 8 },
+				       { RNDIS_PPI_VLAN, vlan } };
+	const uint32_t last[2][2] = { { RNDIS_PPI_PACKET_ID, 2u | (flags | RNDIS_PKTID_LAST) << 8 },
+				      { RNDIS_PPI_VLAN, vlan } };
+	struct rte_mbuf *m;
+	uint64_t r[2];
+
+	RTE_SET_USED(state);
+	r[0] = host_slot(0, 5, 200, 2, first);
+	r[1] = host_slot(1, 6, 100, 2, last);
+	assert_true(host_xfer(1, 2, r));
+	assert_int_equal(hvn_rx_burst(fx.rxq, &m, 1), 1);
+	assert_int_equal(m->pkt_len, 300 + 4);
+	assert_int_equal(m->tso_segsz, 200 - RTE_ETHER_HDR_LEN);
+	expect_ack(1, NVSP_STATUS_SUCCESS);
+	rte_pktmbuf_free(m);
+}
+
 #define OK_INVALID (RNDIS_RXCSUM_IP_OK | RNDIS_RXCSUM_IP_INVALID)
 
 /* The first and only piece of a frame whose IPv4 header has ihl words; its sum is wrong. */
@@ -104,6 +128,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(coalesced, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(tagged, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(ip_sum, fx_big, fx_close),
 	};
 

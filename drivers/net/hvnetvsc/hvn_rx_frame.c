@@ -213,7 +213,7 @@ rsc_piece(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const uint
 		ch->rsc_head = m;
 		ch->rsc_tail = rte_pktmbuf_lastseg(m);
 		ch->rsc_pieces = 1;
-		ch->rsc_first = info->data_len;
+		ch->rsc_first = m->pkt_len; /* with a tag put back */
 		rc = HVN_RX_USED;
 	} else {
 		if (ch->rsc_head == NULL || ch->rsc_pieces >= NVSP_XFER_RANGES_MAX_RSC)
