@@ -7,9 +7,11 @@
 #define DATAPATH_FIXTURE_H
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -279,6 +281,22 @@ dead_process(void)
 	return (uint32_t)pid;
 }
 
+/* One that lives until it is killed, but not longer than a test that fails. */
+static inline pid_t
+living_process(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		alarm(60);
+		pause();
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	return pid;
+}
+
 /* --- the host's side ---------------------------------------------------------------------------- */
 
 /* A byte of a frame, so that any mix-up shows. */
@@ -296,6 +314,16 @@ make_frame(uint8_t *p, uint32_t id, uint32_t len)
 	p[0] &= 0xFE;
 	p[12] = 0x88;
 	p[13] = 0xB5;
+}
+
+static inline struct rte_mbuf *
+make_packet(uint32_t id, uint32_t len)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool);
+
+	assert_non_null(m);
+	make_frame((uint8_t *)rte_pktmbuf_append(m, (uint16_t)len), id, len);
+	return m;
 }
 
 /* Lay a frame out in a slot with the records given; returns the range of it. */

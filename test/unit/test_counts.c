@@ -5,16 +5,6 @@
 #include "hvn_rx.h"
 #include "hvn_tx.h"
 
-static struct rte_mbuf *
-packet(uint32_t len)
-{
-	struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool);
-
-	assert_non_null(m);
-	make_frame((uint8_t *)rte_pktmbuf_append(m, (uint16_t)len), 7, len);
-	return m;
-}
-
 /* A message counts once, however many bursts it takes and how often mbufs were short meanwhile. */
 static void
 messages_counted(void **state)
@@ -101,7 +91,7 @@ static void
 sent(void **state)
 {
 	const struct hvn_tx_stats *st = &fx.txq->stats;
-	struct rte_mbuf *m[3] = { packet(60), packet(13), packet(1700) };
+	struct rte_mbuf *m[3] = { make_packet(7, 60), make_packet(7, 13), make_packet(7, 1700) };
 	struct vmbus_ring_pkt pkt;
 	uint64_t tid[2];
 
@@ -128,7 +118,7 @@ sent(void **state)
 	while (vmbus_ring_tx_put(&fx.vc.tx, VMBUS_PKT_INBAND, 0, 7, NULL, 0, "nothing", 8) == 0)
 		;
 	for (uint32_t i = 0; i < 3; i++)
-		m[i] = packet(1700);
+		m[i] = make_packet(7, 1700);
 	assert_int_equal(hvn_tx_burst(fx.txq, m, 3), 0);
 	rte_pktmbuf_free_bulk(m, 3);
 	assert_int_equal(st->packets, 2);

@@ -240,11 +240,10 @@ completion(void **state)
 		bool written = true;
 
 		for (unsigned int at = 1; written; at++) {
-			struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool);
+			struct rte_mbuf *m = make_packet(1, 1700);
 			uint8_t *place = ring_place();
 			uint64_t tid;
 
-			make_frame((uint8_t *)rte_pktmbuf_append(m, 1700), 1, 1700);
 			assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
 			assert_int_equal(host_peek(&pkt), 1);
 			tid = pkt.tid;

@@ -170,16 +170,6 @@ transmit(void)
 	hvn_tx_burst(fx.txq, burst_of, SENT);
 }
 
-static struct rte_mbuf *
-packet(uint32_t id, uint32_t len)
-{
-	struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool);
-
-	assert_non_null(m);
-	make_frame((uint8_t *)rte_pktmbuf_append(m, (uint16_t)len), id, len);
-	return m;
-}
-
 /* Whole frames, none twice, in order. */
 static void
 take_burst(uint32_t *last)
@@ -291,10 +281,10 @@ sent(void)
 
 	/* In sections, and read where it is. */
 	for (uint32_t i = 0; i < SENT; i++)
-		burst_of[i] = packet(i, i == 1 ? 1900 : 60 + 400 * i);
+		burst_of[i] = make_packet(i, i == 1 ? 1900 : 60 + 400 * i);
 	kill_in(transmit);
 	for (uint32_t i = 0; i < RTE_DIM(m); i++)
-		m[i] = packet(20 + i, 100);
+		m[i] = make_packet(20 + i, 100);
 	for (uint32_t tries = 0; tries < 3 && n < RTE_DIM(m); tries++)
 		n += hvn_tx_burst(fx.txq, m + n, RTE_DIM(m) - n);
 	assert_int_equal(n, RTE_DIM(m));
@@ -320,11 +310,11 @@ completed(void)
 	struct rte_mbuf *m[SENT];
 
 	for (uint32_t i = 0; i < SENT; i++)
-		m[i] = packet(i, i == 1 ? 1900 : 60 + 400 * i);
+		m[i] = make_packet(i, i == 1 ? 1900 : 60 + 400 * i);
 	assert_int_equal(hvn_tx_burst(fx.txq, m, SENT), SENT);
 	host_takes();
 	kill_in(clean_up);
-	m[0] = packet(20, 100);
+	m[0] = make_packet(20, 100);
 	for (uint32_t tries = 0; tries < 3 && hvn_tx_burst(fx.txq, m, 1) != 1; tries++)
 		assert_in_range(tries, 0, 1);
 	host_takes();
@@ -348,7 +338,7 @@ static void
 hold(struct rte_mbuf **pkts, uint32_t n, uint32_t *id)
 {
 	for (uint32_t i = 0; i < n; i++, ++*id)
-		pkts[i] = packet(*id, 60 + *id);
+		pkts[i] = make_packet(*id, 60 + *id);
 }
 
 static struct rte_mbuf *late[HVN_RX_LATE];

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Bursts of a queue that uses a VF, of which the test plays the data path. */
-#include <signal.h>
-#include <sys/prctl.h>
-
 #include "datapath_fixture.h"
 #include "hvn_path_inline.h"
 #include "hvn_rx.h"
@@ -308,27 +305,11 @@ turned_back_at_once(void **state)
 	expect_lens(5, (const uint32_t[]){ 100, 100, 60, 200, 200 });
 }
 
-static pid_t
-other_process(void)
-{
-	pid_t other = fork();
-
-	assert_true(other >= 0);
-	if (other == 0) {
-		/* Not longer than a test that fails. */
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		alarm(60);
-		pause();
-		_exit(0);
-	}
-	return other;
-}
-
 /* A process is stopped in a burst on the VF: it finds the queue, and what was held, as they were. */
 static void
 left_on_vf(void **state)
 {
-	const pid_t other = other_process();
+	const pid_t other = living_process();
 	struct hvn_rxq *q = fx.rxq;
 
 	RTE_SET_USED(state);
@@ -360,7 +341,7 @@ static void
 left_for_a_while(void **state)
 {
 	enum { START, START_WITHOUT_CHANNEL, RELEASE };
-	const pid_t other = other_process();
+	const pid_t other = living_process();
 	struct hvn_rxq *q = fx.rxq;
 
 	RTE_SET_USED(state);

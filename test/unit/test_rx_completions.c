@@ -7,11 +7,10 @@
 static uint64_t
 send_packet(void)
 {
-	struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool);
+	struct rte_mbuf *m = make_packet(1, 60);
 	struct vmbus_ring_pkt pkt;
 	uint64_t tid;
 
-	make_frame((uint8_t *)rte_pktmbuf_append(m, 60), 1, 60);
 	assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
 	assert_int_equal(host_peek(&pkt), 1);
 	tid = pkt.tid;

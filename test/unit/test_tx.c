@@ -1,16 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "datapath_fixture.h"
 
-static struct rte_mbuf *
-packet(uint32_t id, uint32_t len)
-{
-	struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool);
-
-	assert_non_null(m);
-	make_frame((uint8_t *)rte_pktmbuf_append(m, (uint16_t)len), id, len);
-	return m;
-}
-
 /* An NVSP message of the guest, taken apart. */
 struct sent {
 	uint64_t tid;
@@ -122,7 +112,7 @@ aggregate(void **state)
 
 	RTE_SET_USED(state);
 	for (uint32_t i = 0; i < 11; i++)
-		m[i] = packet(i, 60 + i);
+		m[i] = make_packet(i, 60 + i);
 	memset(fx.send, 0xEE, SECT_SIZE * SECTS);
 	assert_int_equal(hvn_tx_burst(fx.txq, m, 11), 11);
 	assert_int_equal(fx.signals, 1);
@@ -155,7 +145,7 @@ direct(void **state)
 	uint32_t at = 0;
 
 	RTE_SET_USED(state);
-	m = packet(7, 2000);
+	m = make_packet(7, 2000);
 	assert_int_equal(send_one(m), 1);
 	assert_true(take(&s));
 	assert_int_equal(s.n_ranges, 2);
@@ -167,7 +157,7 @@ direct(void **state)
 	assert_int_equal(fx.txq->stats.failed, 1);
 
 	/* Segments: one frame of id 7 cut in three. */
-	m = packet(7, 1000);
+	m = make_packet(7, 1000);
 	for (uint32_t i = 1; i < 3; i++) {
 		uint8_t all[3000];
 
@@ -184,7 +174,7 @@ direct(void **state)
 	host_complete(s.tid, NVSP_STATUS_SUCCESS);
 
 	/* Too many segments for a message, but they fit a section. */
-	m = packet(8, 14);
+	m = make_packet(8, 14);
 	for (uint32_t i = 0; i < 40; i++) {
 		seg = rte_pktmbuf_alloc(fx.pool);
 		memset(rte_pktmbuf_append(seg, 50), (int)i, 50);
@@ -217,7 +207,7 @@ ring_full(void **state)
 		uint16_t took;
 
 		for (uint32_t i = 0; i < n; i++) {
-			m[i] = packet(sent + i, len);
+			m[i] = make_packet(sent + i, len);
 			rte_pktmbuf_mtod(m[i], uint8_t *)[1] = (uint8_t)(sent + i);
 		}
 		took = hvn_tx_burst(fx.txq, m, (uint16_t)n);
@@ -263,7 +253,7 @@ bad_completions(void **state)
 	uint64_t old;
 
 	RTE_SET_USED(state);
-	send_one(packet(1, 1700));
+	send_one(make_packet(1, 1700));
 	assert_true(take(&s));
 	old = s.tid;
 	host_complete(0, 1);
@@ -283,7 +273,7 @@ bad_completions(void **state)
 	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 1);
 	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 8);
 	/* The same descriptor again, and its former id. */
-	send_one(packet(2, 1700));
+	send_one(make_packet(2, 1700));
 	assert_true(take(&s));
 	assert_int_equal((uint16_t)s.tid, (uint16_t)old);
 	host_complete(old, 1);
@@ -300,13 +290,13 @@ foreign(void **state)
 
 	RTE_SET_USED(state);
 	assert_int_equal(hvn_chan_create(&fx.port, &fx.vc, &other), 0);
-	send_one(packet(1, 1700));
+	send_one(make_packet(1, 1700));
 	assert_true(take(&s));
 	hvn_tx_completed(other, s.tid, NVSP_STATUS_SUCCESS);
 	hvn_tx_completed(other, s.tid, NVSP_STATUS_SUCCESS);
 	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 1);
 	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE);
-	send_one(packet(1, 1700));
+	send_one(make_packet(1, 1700));
 	assert_true(take(&s));
 	hvn_tx_completed(other, s.tid, NVSP_STATUS_SUCCESS);
 	host_complete(s.tid, 1);
@@ -323,7 +313,7 @@ exhausted(void **state)
 
 	RTE_SET_USED(state);
 	for (;;) {
-		struct rte_mbuf *m = packet(n, 60);
+		struct rte_mbuf *m = make_packet(n, 60);
 
 		if (send_one(m) == 0) {
 			rte_pktmbuf_free(m);
@@ -351,7 +341,7 @@ static struct rte_mbuf *
 ip4_packet(bool tag, bool tcp, uint32_t payload)
 {
 	const uint32_t l4 = tcp ? 20 : 8;
-	struct rte_mbuf *m = packet(3, (tag ? 18 : 14) + 20 + l4 + payload);
+	struct rte_mbuf *m = make_packet(3, (tag ? 18 : 14) + 20 + l4 + payload);
 	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
 	struct rte_ipv4_hdr *ip;
 
@@ -530,12 +520,12 @@ refused(void **state)
 	struct rte_mbuf *m[5];
 
 	RTE_SET_USED(state);
-	m[0] = packet(0, 10);
-	m[1] = packet(0, 60);
+	m[0] = make_packet(0, 10);
+	m[1] = make_packet(0, 60);
 	m[1]->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_TCP_CKSUM; /* no lengths */
 	m[2] = ip4_packet(false, true, 100);
 	m[2]->ol_flags |= RTE_MBUF_F_TX_TCP_SEG; /* tso_segsz 0 */
-	m[3] = packet(0, 60);
+	m[3] = make_packet(0, 60);
 	m[3]->ol_flags = RTE_MBUF_F_TX_TUNNEL_VXLAN;
 	m[4] = ip4_packet(false, true, 100);
 	m[4]->l3_len = 500; /* behind the end */
@@ -551,12 +541,12 @@ refused(void **state)
 static void
 corrupt_ring(void **state)
 {
-	struct rte_mbuf *m = packet(0, 60);
+	struct rte_mbuf *m = make_packet(0, 60);
 
 	RTE_SET_USED(state);
 	fx.host_rx.hdr->rindex = 4096;
 	for (uint32_t i = 0; i < 100; i++) {
-		struct rte_mbuf *more = packet(i, 1000);
+		struct rte_mbuf *more = make_packet(i, 1000);
 
 		if (send_one(more) == 0)
 			rte_pktmbuf_free(more);
@@ -577,7 +567,7 @@ dead_sender(void **state)
 	RTE_SET_USED(state);
 	hvn_lock_init_process(0);
 	for (uint32_t i = 0; i < 4; i++) {
-		assert_int_equal(send_one(packet(i, 1400)), 1);
+		assert_int_equal(send_one(make_packet(i, 1400)), 1);
 		assert_true(take(&first[i]));
 		assert_true(first[i].section < SECTS);
 		held[first[i].section] = true;
@@ -590,7 +580,7 @@ dead_sender(void **state)
 	t->agg_end = 77;
 	fx.ch->out_lock.owner = fx.ch->in_lock.owner = t->inside;
 	for (uint32_t i = 4; i < SECTS; i++) {
-		assert_int_equal(send_one(packet(i, 1400)), 1);
+		assert_int_equal(send_one(make_packet(i, 1400)), 1);
 		assert_true(take(&s));
 		assert_true(s.section < SECTS);
 		assert_false(held[s.section]);
@@ -637,7 +627,7 @@ nobody_receives(void **state)
 	RTE_SET_USED(state);
 	fx.txq->txd->reclaim_at = fx.txq->txd->reclaim_max = 1000;
 	do {
-		m[0] = packet(id++, 60);
+		m[0] = make_packet(id++, 60);
 		took = hvn_tx_burst(fx.txq, m, 1);
 	} while (took == 1 && id < 1000);
 	assert_int_equal(took, 0);

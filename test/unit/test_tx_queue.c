@@ -7,21 +7,11 @@
 #include "hvn_leave.h"
 #include "hvn_tx.h"
 
-static struct rte_mbuf *
-packet(uint32_t len)
-{
-	struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool);
-
-	assert_non_null(m);
-	make_frame((uint8_t *)rte_pktmbuf_append(m, (uint16_t)len), 7, len);
-	return m;
-}
-
 /* One that the host reads where it lies, and its id. */
 static uint64_t
 send_direct(void)
 {
-	struct rte_mbuf *m = packet(1900);
+	struct rte_mbuf *m = make_packet(7, 1900);
 	struct vmbus_ring_pkt pkt;
 
 	assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
@@ -98,11 +88,11 @@ released_while_stopped(void **state)
 static void
 no_section(void **state)
 {
-	struct rte_mbuf *m = packet(60), *more;
+	struct rte_mbuf *m = make_packet(7, 60), *more;
 
 	RTE_SET_USED(state);
 	for (uint32_t i = 1; i < HVN_GPA_RANGES_MAX + 1; i++) {
-		more = packet(20);
+		more = make_packet(7, 20);
 		assert_int_equal(rte_pktmbuf_chain(m, more), 0);
 	}
 	assert_int_equal(hvn_tx_prepare(fx.txq, &m, 1), 1);
@@ -160,7 +150,7 @@ static void
 cleanup_some(void **state)
 {
 	uint64_t tid[5];
-	struct rte_mbuf *m = packet(60);
+	struct rte_mbuf *m = make_packet(7, 60);
 	struct vmbus_ring_pkt pkt;
 
 	RTE_SET_USED(state);
@@ -215,26 +205,14 @@ completed_before_published(void **state)
 	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 0);
 }
 
-static pid_t
-stopped_process(void)
-{
-	pid_t pid = fork();
-
-	if (pid == 0)
-		for (;;)
-			pause();
-	assert_true(pid > 0);
-	return pid;
-}
-
 /* A process that is stopped in a burst on either queue: what it has is replaced, not touched. */
 static void
 stopped_inside(void **state)
 {
-	const pid_t pid = stopped_process();
+	const pid_t pid = living_process();
 	struct hvn_txq *txq = fx.txq;
 	struct hvn_rxq *rxq = fx.rxq;
-	struct rte_mbuf *m = packet(60);
+	struct rte_mbuf *m = make_packet(7, 60);
 
 	fx.ch->in_lock.owner = txq->txd->inside = (uint32_t)pid;
 	RTE_SET_USED(state);
@@ -268,7 +246,7 @@ stopped_inside(void **state)
 static void
 released_inside(void **state)
 {
-	const pid_t pid = stopped_process();
+	const pid_t pid = living_process();
 	struct hvn_txq *txq = fx.txq;
 	struct hvn_rxq *rxq = fx.rxq;
 

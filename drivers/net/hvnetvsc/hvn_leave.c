@@ -17,20 +17,7 @@ shut(struct hvn_chan *ch)
 	return hvn_lock_wait(&ch->out_lock, in ? HVN_LOCK_MS : 0) != HVN_LOCK_NO && in;
 }
 
-/* Can nobody say whether its process runs? */
-static bool
-is_alien(uint32_t mark)
-{
-	return ((mark | hvn_lock_self) & HVN_LOCK_ALIEN) != 0;
-}
-
 /* Only a secondary can be stopped while this process runs, and it keeps what it has. */
-static bool
-is_kept(const struct hvn_lock *l)
-{
-	return hvn_process_elsewhere(__atomic_load_n(&l->owner, __ATOMIC_RELAXED));
-}
-
 static bool
 is_kept_for_long(const struct hvn_lock *l, bool now)
 {
@@ -38,7 +25,7 @@ is_kept_for_long(const struct hvn_lock *l, bool now)
 	uint32_t mark;
 
 	while (hvn_process_elsewhere(mark = __atomic_load_n(&l->owner, __ATOMIC_RELAXED))) {
-		if ((now && is_alien(mark)) || hvn_process_late(mark, since, HVN_LOCK_MS))
+		if ((now && hvn_process_alien(mark)) || hvn_process_late(mark, since, HVN_LOCK_MS))
 			return true;
 		rte_delay_us_sleep(20);
 	}
@@ -64,7 +51,7 @@ is_on_vf(const struct hvn_queue_path *path, const struct hvn_lock *asking, bool 
 	uint32_t mark;
 
 	while ((mark = mark_on_vf(path, asking)) != 0) {
-		if ((now && is_alien(mark)) || hvn_process_late(mark, since, HVN_LOCK_MS))
+		if ((now && hvn_process_alien(mark)) || hvn_process_late(mark, since, HVN_LOCK_MS))
 			return true;
 		rte_delay_us_sleep(20);
 	}
@@ -124,9 +111,12 @@ hvn_leave_needed(struct hvn_port *p)
 	for (uint16_t i = 0; i < p->n_chans; i++)
 		if (hvn_chan_in_use(p->chan[i]))
 			return true;
-	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++)
-		if (p->data->rx_queues[i] != NULL && hvn_rxq_in_use(p->data->rx_queues[i], false))
+	for (uint16_t i = 0; i < p->data->nb_rx_queues; i++) {
+		const struct hvn_rxq *q = p->data->rx_queues[i];
+
+		if (q != NULL && is_on_vf(&q->path, &q->asking, false))
 			return true;
+	}
 	for (uint16_t i = 0; i < p->data->nb_tx_queues; i++) {
 		const struct hvn_txq *q = p->data->tx_queues[i];
 
@@ -216,7 +206,8 @@ static bool
 txq_in_use(const struct hvn_txq *q)
 {
 	return hvn_process_elsewhere(q->txd->inside) ||
-	       (q->chan != NULL && is_kept(&q->chan->in_lock));
+	       (q->chan != NULL &&
+		hvn_process_elsewhere(__atomic_load_n(&q->chan->in_lock.owner, __ATOMIC_RELAXED)));
 }
 
 void

@@ -98,7 +98,7 @@ hvn_process_barrier(void)
 static bool
 is_foreign(uint32_t mark)
 {
-	return mark != 0 && mark != hvn_lock_self && ((mark | hvn_lock_self) & HVN_LOCK_ALIEN) == 0;
+	return mark != 0 && mark != hvn_lock_self && !hvn_process_alien(mark);
 }
 
 /* Is what was seen the process of this mark? */

@@ -44,6 +44,13 @@ int hvn_process_register(void);
 /* Every thread of those processes passes a full barrier before this returns. 0 or a negative errno. */
 int hvn_process_barrier(void);
 
+/* Can nobody here say whether the process of this mark runs? */
+static inline bool
+hvn_process_alien(uint32_t mark)
+{
+	return ((mark | hvn_lock_self) & HVN_LOCK_ALIEN) != 0;
+}
+
 /* Its id, for people. */
 static inline uint32_t
 hvn_process_id(uint32_t mark)

@@ -301,7 +301,7 @@ hvn_rxq_start(struct hvn_rxq *q)
 	if (q->left) {
 		if (hvn_rxq_in_use(q, true))
 			return -EBUSY;
-		/* Of before the stop, as hvn_rxq_stop() could not say. */
+		/* What was held at the stop, which a process was in the middle of. */
 		hvn_path_rx_drop(q);
 		q->left = false;
 	}

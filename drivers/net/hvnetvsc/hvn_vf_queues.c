@@ -148,8 +148,7 @@ abandoned(struct hvn_vf *vf, const uint32_t *busy, uint32_t mark)
 {
 	if (mark == hvn_lock_self)
 		return false;
-	if (((mark | hvn_lock_self) & HVN_LOCK_ALIEN) != 0 ? !is_silent(vf, busy, mark)
-							   : !hvn_process_gone(mark))
+	if (hvn_process_alien(mark) ? !is_silent(vf, busy, mark) : !hvn_process_gone(mark))
 		return false;
 	vf->abandoned = true;
 	HVN_LOG(ERR, "port %u: process %u ended in a burst on the VF: it is waited for no longer",
