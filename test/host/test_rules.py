@@ -204,6 +204,7 @@ def completion_flags(g):
     while (p := g.ch.read()).type != ng.XFER:
         pass
     g.ch.send(struct.pack("<2I", 108, 1), p.tid, ng.RC, ng.COMP)
+    assert g.query(ng.OID_MAC)[0] == 0, "it is read, and the channel lives"
 
 
 def no_id(g):
