@@ -145,6 +145,73 @@ forged_completion(void **state)
 	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 1);
 }
 
+/* One of so many pieces, too long to be copied. */
+static struct rte_mbuf *
+make_chain(uint32_t segs)
+{
+	struct rte_mbuf *m = make_packet(7, 1700);
+
+	for (uint32_t i = 1; i < segs; i++)
+		assert_int_equal(rte_pktmbuf_chain(m, make_packet(7, 16)), 0);
+	return m;
+}
+
+/* The host reads no more mbufs than the queue has descriptors: pools are made for as many. */
+static void
+mbufs_in_flight(void **state)
+{
+	const uint32_t segs[] = { 20, 20, 20, 1, 3, 1 };
+	const unsigned int first_full = 5;
+	struct vmbus_ring_pkt pkt[RTE_DIM(segs)];
+	struct rte_mbuf *m;
+
+	RTE_SET_USED(state);
+	for (unsigned int i = 0; i < RTE_DIM(segs); i++) {
+		m = make_chain(segs[i]);
+		assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), i != first_full);
+		if (i == first_full)
+			break;
+		assert_int_equal(host_peek(&pkt[i]), 1);
+		assert_int_equal(pkt[i].type, VMBUS_PKT_GPA_DIRECT);
+		host_release(&pkt[i]);
+	}
+	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE - TX_DESC - 1);
+	assert_int_equal(fx.txq->stats.desc_full, 1);
+	assert_true(host_complete(pkt[3].tid, NVSP_STATUS_SUCCESS));
+	assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
+	/* What was killed in a burst has as many in flight as before. */
+	fx.txq->txd->inside = dead_process();
+	m = make_packet(7, 1700);
+	assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 0);
+	assert_int_equal(fx.txq->txd->inside, 0);
+	assert_true(host_complete(pkt[0].tid, NVSP_STATUS_SUCCESS));
+	assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
+	assert_int_equal(fx.txq->txd->segs, TX_DESC - segs[0] + 1);
+	hvn_txq_reclaim(fx.txq);
+	assert_int_equal(fx.txq->txd->segs, 0);
+	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE);
+}
+
+/* A packet of more pieces than descriptors waits until the host reads nothing else, and is copied. */
+static void
+more_pieces_than_descriptors(void **state)
+{
+	const uint64_t tid = send_direct();
+	struct rte_mbuf *m = make_chain(TX_DESC + 1);
+	struct vmbus_ring_pkt pkt;
+
+	RTE_SET_USED(state);
+	assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 0);
+	assert_true(host_complete(tid, NVSP_STATUS_SUCCESS));
+	assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
+	assert_int_equal(host_peek(&pkt), 1);
+	assert_int_equal(pkt.type, VMBUS_PKT_INBAND);
+	host_release(&pkt);
+	assert_int_equal(fx.txq->stats.errors, 0);
+	assert_true(host_complete(pkt.tid, NVSP_STATUS_SUCCESS));
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 0);
+}
+
 /* So many packets are freed as were asked for, and no more. */
 static void
 cleanup_some(void **state)
@@ -273,6 +340,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(released_while_stopped, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(no_section, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(forged_completion, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(mbufs_in_flight, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(more_pieces_than_descriptors, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(cleanup_some, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(completed_before_published, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(stopped_inside, fx_big, fx_close),

@@ -187,7 +187,8 @@ tx_direct(struct hvn_txq *q, struct hvn_txd *t, struct rte_mbuf *m, const struct
 	/* Order of packets: what was packed before goes out before. */
 	if (t->agg_base != NULL)
 		hvn_tx_send_section(q, t);
-	if (t->n_free == 0) {
+	/* Each segment counts as a descriptor; a long chain goes when nothing else is read. */
+	if (t->n_free == 0 || (t->segs != 0 && t->segs + m->nb_segs > t->nb_desc)) {
 		q->stats.desc_full++;
 		return 0;
 	}
@@ -207,6 +208,8 @@ tx_direct(struct hvn_txq *q, struct hvn_txd *t, struct rte_mbuf *m, const struct
 	slot += tx_write_header(t, f, slot);
 	memcpy(slot, f->head, f->head_len);
 	t->desc[d].mbuf = m;
+	t->desc[d].segs = m->nb_segs;
+	t->segs += m->nb_segs;
 
 	ext[0] = VMBUS_PKT_GPA_DIRECT | (uint64_t)n << 16 | (uint64_t)(len / 8) << 32 |
 		 (uint64_t)VMBUS_PKT_F_RC << 48;

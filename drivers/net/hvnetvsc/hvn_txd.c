@@ -141,7 +141,7 @@ hvn_txd_reset(struct hvn_txd *t)
 		t->free[i] = (uint16_t)(t->nb_desc - 1 - i);
 	}
 	t->n_free = t->nb_desc;
-	t->n_sect = 0;
+	t->n_sect = t->segs = 0;
 	t->copybreak = 0;
 	t->plain_max = 0;
 	t->done_cons = t->done_prod;
@@ -174,12 +174,14 @@ hvn_txd_repair(struct hvn_txq *q)
 		q->queue_id);
 	t->done_cons = t->done_prod;
 	t->agg_base = NULL;
-	t->n_free = t->n_sect = 0;
+	t->n_free = t->n_sect = t->segs = 0;
 	for (uint32_t i = 0; i < t->nb_desc; i++) {
 		struct hvn_txd_desc *desc = &t->desc[i];
 
-		if (desc->expect != 0)
+		if (desc->expect != 0) {
+			t->segs += desc->mbuf != NULL ? desc->segs : 0;
 			continue;
+		}
 		/* It may have been freed before: rather lost than freed twice. */
 		desc->mbuf = NULL;
 		desc->sect = HVN_TXD_NO_SECT;

@@ -32,7 +32,8 @@ struct hvn_txd_desc {
 	uint32_t sect;	       /* HVN_TXD_NO_SECT: none */
 	uint64_t foreign;      /* completed on another channel: status << 32 | low half of the id */
 	uint64_t hdr_gpa;
-	uint32_t id; /* low half of the last id: its own number, below a count that is odd */
+	uint32_t id;   /* low half of the last id: its own number, below a count that is odd */
+	uint32_t segs; /* of mbuf, when it was sent */
 };
 
 /* Longest frame that may be sent unsegmented: the MTU's, with two tags. */
@@ -61,6 +62,7 @@ struct hvn_txd {
 	uint8_t *send_buf;
 	uint32_t section_size;
 	uint32_t n_free, n_sect;
+	uint32_t segs;	 /* of all mbufs that the host reads: a pool has to last for nb_desc */
 	uint32_t inside; /* the process that is changing the above, 0: none */
 	uint32_t done_cons;
 	uint32_t mask; /* of the done ring */
@@ -132,6 +134,14 @@ hvn_txd_used(const struct hvn_txd *t)
 }
 
 static inline void
+hvn_txd_free_mbuf(struct hvn_txd *t, struct hvn_txd_desc *desc)
+{
+	t->segs -= desc->segs;
+	rte_pktmbuf_free(desc->mbuf);
+	desc->mbuf = NULL;
+}
+
+static inline void
 hvn_txd_put(struct hvn_txd *t, uint16_t d)
 {
 	struct hvn_txd_desc *desc = &t->desc[d];
@@ -140,10 +150,8 @@ hvn_txd_put(struct hvn_txd *t, uint16_t d)
 		t->sect[t->n_sect++] = desc->sect;
 		desc->sect = HVN_TXD_NO_SECT;
 	}
-	if (desc->mbuf != NULL) {
-		rte_pktmbuf_free(desc->mbuf);
-		desc->mbuf = NULL;
-	}
+	if (desc->mbuf != NULL)
+		hvn_txd_free_mbuf(t, desc);
 	t->free[t->n_free++] = d;
 }
 
@@ -164,8 +172,7 @@ hvn_txd_harvest_to(struct hvn_txd *t, const uint32_t prod)
 			desc->sect = HVN_TXD_NO_SECT;
 			continue;
 		}
-		rte_pktmbuf_free(desc->mbuf);
-		desc->mbuf = NULL;
+		hvn_txd_free_mbuf(t, desc);
 	}
 	t->n_free += prod - t->done_cons;
 	t->n_sect = (uint32_t)(sect - t->sect);
