@@ -5,7 +5,7 @@ import re
 import pytest
 
 from console import Console, cycle, queues_of
-from hv import Host, until
+from hv import BUILD, Host, Testpmd, until
 
 COUNT = 2000
 GEN = f"port=gen:count={COUNT},rate=100k,flows=256,proto=mix,ipv6=50,start=command,expect=return"
@@ -37,6 +37,23 @@ def test_counts(run, rx, tx):
     assert set(queues_of(host)) == set(range(max(rx, tx)))
     assert {q for q, n in queues_of(host).items() if n} == set(range(streams))
     app.quit()
+    host.end()
+
+
+class FewerQueues(Testpmd):
+    binary = BUILD / "test" / "e2e" / "fewer_queues"
+
+    def app_args(self, cores):
+        return []
+
+
+def test_fewer_while_the_host_is_slow(run):
+    """What a queue of before still has in the host's hands is not given to another one."""
+    host = run(Host, nics=["queues=4,tx-delay=6000,port=sink"])
+    app = run(FewerQueues, host)
+    assert app.wait() == 0, app.text
+    assert "transmit queue 1: the host still holds packets" in app.text
+    app.forget()
     host.end()
 
 

@@ -381,6 +381,7 @@ struct hvn_port {
 	bool subs_asked;       /* one request per session */
 	uint16_t granted;      /* sub-channels, of which some may come late */
 	uint16_t asked_queues; /* what the session was fitted to */
+	uint16_t tx_shares;    /* into which the send sections are divided */
 	uint16_t n_mc;	       /* addresses in the application's multicast list */
 	bool rss_on;
 	bool rsc_on;

@@ -332,6 +332,17 @@ host_holds_released(struct hvn_port *p)
 	return any;
 }
 
+/* The send sections are to be divided anew: does the host still read some of them? */
+static bool
+host_holds_sections(struct hvn_port *p)
+{
+	bool any = false;
+
+	for (uint16_t i = 0; i < HVN_QUEUES_MAX && p->tx_shares != p->data->nb_tx_queues; i++)
+		any |= p->txq[i] != NULL && hvn_txq_stop(p->txq[i], 0) != 0;
+	return any;
+}
+
 int
 hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues)
 {
@@ -342,7 +353,7 @@ hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues)
 		return -ENODEV;
 	queues = RTE_MAX(queues, (uint16_t)1);
 	if (p->opened && p->session_mtu == wire_mtu(mtu) && !host_holds_released(p) &&
-	    !hvn_leave_needed(p)) {
+	    !host_holds_sections(p) && !hvn_leave_needed(p)) {
 		if (p->n_chans == 1 && queues == 1)
 			return 0;
 		if (more || p->asked_queues == queues)
@@ -359,6 +370,7 @@ extend:
 		return rc;
 	}
 	p->asked_queues = queues;
+	p->tx_shares = p->data->nb_tx_queues;
 	return 0;
 }
 
