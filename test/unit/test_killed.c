@@ -68,10 +68,10 @@ set_step(bool on)
 static void
 kill_in(void (*burst)(void))
 {
-	const uint32_t self = hvn_lock_self;
+	const uint32_t self = hvn_process_self;
 
 	steps = lost_in = failed_in = 0;
-	hvn_lock_self = gone;
+	hvn_process_self = gone;
 	RTE_PER_LCORE(_lcore_id) = VICTIM;
 	if (sigsetjmp(out, 1) == 0) {
 		set_step(true);
@@ -79,7 +79,7 @@ kill_in(void (*burst)(void))
 		set_step(false);
 	}
 	RTE_PER_LCORE(_lcore_id) = 0;
-	hvn_lock_self = self;
+	hvn_process_self = self;
 	/* The control thread comes by. */
 	hvn_chan_rescue(fx.ch);
 }
@@ -472,7 +472,7 @@ main(int argc, char **argv)
 	if (fx_eal() != 0 || rte_memseg_contig_walk(make_private, NULL) != 0 ||
 	    sigaction(SIGTRAP, &step, NULL) != 0)
 		return 1;
-	hvn_lock_init_process(0);
+	hvn_process_init(0);
 	gone = dead_process();
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);

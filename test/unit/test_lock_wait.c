@@ -36,6 +36,7 @@ test_sleep(unsigned int us)
 #define rte_delay_us_sleep test_sleep
 
 #include "../../drivers/net/hvnetvsc/hvn_lock.c"
+#include "../../drivers/net/hvnetvsc/hvn_process.c"
 
 /* The milliseconds until a lock is given up. */
 static uint64_t
@@ -53,7 +54,7 @@ static int
 later(void **state)
 {
 	(void)state;
-	hvn_lock_init_process(0);
+	hvn_process_init(0);
 	clock_us += 3600 * UINT64_C(1000000);
 	return 0;
 }
@@ -62,27 +63,27 @@ later(void **state)
 static void
 silent(void **state)
 {
-	const uint32_t one = HVN_LOCK_ALIEN | 5, other = HVN_LOCK_ALIEN | 6;
+	const uint32_t one = HVN_PROCESS_ALIEN | 5, other = HVN_PROCESS_ALIEN | 6;
 
 	(void)state;
-	assert_int_equal(wait_for(one, HVN_LOCK_MS), HVN_LOCK_MS);
-	assert_int_equal(wait_for(one, HVN_LOCK_MS), SHORT_MS);
-	assert_int_equal(wait_for(one, 10 * HVN_LOCK_MS), SHORT_MS);
-	assert_int_equal(wait_for(other, HVN_LOCK_MS), HVN_LOCK_MS);
+	assert_int_equal(wait_for(one, HVN_BURST_MS), HVN_BURST_MS);
+	assert_int_equal(wait_for(one, HVN_BURST_MS), SHORT_MS);
+	assert_int_equal(wait_for(one, 10 * HVN_BURST_MS), SHORT_MS);
+	assert_int_equal(wait_for(other, HVN_BURST_MS), HVN_BURST_MS);
 	clock_us += SILENT_MS * 1000;
-	assert_int_equal(wait_for(other, HVN_LOCK_MS), HVN_LOCK_MS);
+	assert_int_equal(wait_for(other, HVN_BURST_MS), HVN_BURST_MS);
 }
 
 /* A short wait in vain says nothing. */
 static void
 not_for_long(void **state)
 {
-	const uint32_t mark = HVN_LOCK_ALIEN | 7;
+	const uint32_t mark = HVN_PROCESS_ALIEN | 7;
 
 	(void)state;
 	assert_int_equal(wait_for(mark, 0), 0);
 	assert_int_equal(wait_for(mark, 10), 10);
-	assert_int_equal(wait_for(mark, HVN_LOCK_MS), HVN_LOCK_MS);
+	assert_int_equal(wait_for(mark, HVN_BURST_MS), HVN_BURST_MS);
 }
 
 /* Another thread of this process was kept from a processor. */
@@ -90,8 +91,8 @@ static void
 own(void **state)
 {
 	(void)state;
-	assert_int_equal(wait_for(hvn_lock_self, HVN_LOCK_MS), HVN_LOCK_MS);
-	assert_int_equal(wait_for(hvn_lock_self, HVN_LOCK_MS), HVN_LOCK_MS);
+	assert_int_equal(wait_for(hvn_process_self, HVN_BURST_MS), HVN_BURST_MS);
+	assert_int_equal(wait_for(hvn_process_self, HVN_BURST_MS), HVN_BURST_MS);
 }
 
 static void
@@ -105,11 +106,11 @@ stopped(void **state)
 		for (;;)
 			pause();
 	assert_true(child > 0);
-	assert_int_equal(wait_for((uint32_t)child, HVN_LOCK_MS), HVN_LOCK_MS);
+	assert_int_equal(wait_for((uint32_t)child, HVN_BURST_MS), HVN_BURST_MS);
 	clock_us += SILENT_MS * 1000;
 	kill(child, SIGSTOP);
 	assert_int_equal(waitpid(child, &status, WUNTRACED), child);
-	assert_int_equal(wait_for((uint32_t)child, HVN_LOCK_MS), SHORT_MS);
+	assert_int_equal(wait_for((uint32_t)child, HVN_BURST_MS), SHORT_MS);
 	kill(child, SIGKILL);
 	assert_int_equal(waitpid(child, NULL, 0), child);
 }

@@ -450,7 +450,7 @@ waiting(void **state)
 	assert_int_equal(hvn_rx_descriptor_status(fx.rxq, 2), RTE_ETH_RX_DESC_AVAIL);
 	vf->rx_queue_count = vf_count;
 	assert_int_equal(hvn_rx_queue_count(fx.rxq), 8);
-	assert_int_equal(asked_while, hvn_lock_self);
+	assert_int_equal(asked_while, hvn_process_self);
 	assert_int_equal(fx.rxq->asking.owner, 0);
 	assert_int_equal(hvn_rx_descriptor_status(fx.rxq, 7), RTE_ETH_RX_DESC_DONE);
 	assert_int_equal(hvn_rx_descriptor_status(fx.rxq, 8), RTE_ETH_RX_DESC_AVAIL);

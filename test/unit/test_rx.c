@@ -578,13 +578,13 @@ dead_holder(void **state)
 	struct rte_mbuf *m[BURST];
 
 	RTE_SET_USED(state);
-	hvn_lock_init_process(0);
+	hvn_process_init(0);
 	assert_true(host_frames(16, 1, 3, 60));
 	fx.ch->in_lock.owner = 1; /* init lives */
 	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
 	hvn_chan_rescue(fx.ch);
 	assert_int_equal(fx.ch->in_lock.owner, 1);
-	fx.ch->in_lock.owner = dead_process() | HVN_LOCK_ALIEN; /* of a world of its own */
+	fx.ch->in_lock.owner = dead_process() | HVN_PROCESS_ALIEN; /* of a world of its own */
 	hvn_chan_rescue(fx.ch);
 	assert_int_not_equal(fx.ch->in_lock.owner, 0);
 

@@ -565,7 +565,7 @@ dead_sender(void **state)
 	struct sent first[4];
 
 	RTE_SET_USED(state);
-	hvn_lock_init_process(0);
+	hvn_process_init(0);
 	for (uint32_t i = 0; i < 4; i++) {
 		assert_int_equal(send_one(make_packet(i, 1400)), 1);
 		assert_true(take(&first[i]));

@@ -44,8 +44,8 @@ in_burst(void)
 
 	child = fork();
 	if (child == 0) {
-		hvn_lock_init_process(0);
-		txq->path.busy = hvn_lock_self;
+		hvn_process_init(0);
+		txq->path.busy = hvn_process_self;
 		raise(SIGSTOP);
 		__atomic_store_n(&txq->path.busy, 0, __ATOMIC_RELEASE);
 		pause();
@@ -73,7 +73,7 @@ static int
 fresh(void **state)
 {
 	(void)state;
-	hvn_lock_init_process(0);
+	hvn_process_init(0);
 	if (hvn_process_register() != 0)
 		return -1;
 	txq = mmap(NULL, sizeof(*txq), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -130,7 +130,7 @@ another(void **state)
 static void
 silent(void **state)
 {
-	uint32_t mark = HVN_LOCK_ALIEN | 5;
+	uint32_t mark = HVN_PROCESS_ALIEN | 5;
 
 	(void)state;
 	txq->path.busy = mark;
@@ -167,9 +167,13 @@ gone(void **state)
 static void
 reused(void **state)
 {
+	uint32_t started;
+
 	(void)state;
 	in_burst();
-	txq->path.busy ^= UINT32_C(1) << HVN_PROCESS_ID_BITS;
+	/* 0 would be one that is not known. */
+	started = txq->path.busy >> HVN_PROCESS_ID_BITS == 1 ? 2 : 1;
+	txq->path.busy = hvn_process_id(txq->path.busy) | started << HVN_PROCESS_ID_BITS;
 	assert_false(hvn_process_stopped(txq->path.busy));
 	assert_int_equal(hvn_vf_queues_quiesce(&vf), 0);
 	assert_true(vf.abandoned);

@@ -393,7 +393,7 @@ struct hvn_port {
 	uint64_t counted_past[HVN_PORT_COUNTERS];
 	uint64_t counted_base[HVN_PORT_COUNTERS];
 
-	uint64_t world;	       /* where process ids are those of the primary: hvn_lock.h */
+	uint64_t world;	       /* where process ids are those of the primary: hvn_process.h */
 	uint32_t secondaries;  /* processes that were attached, dead ones too */
 	bool unheard;	       /* one has not answered: it may not know that the port has stopped */
 	struct hvn_chan *shut; /* closed, not yet freed, with secondaries: hvn_leave.c */

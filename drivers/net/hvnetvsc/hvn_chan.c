@@ -63,7 +63,7 @@ repair(struct hvn_chan *ch)
 bool
 hvn_chan_lock_in(struct hvn_chan *ch)
 {
-	enum hvn_lock_rc rc = hvn_lock_wait(&ch->in_lock, HVN_LOCK_MS);
+	enum hvn_lock_rc rc = hvn_lock_wait(&ch->in_lock, HVN_BURST_MS);
 
 	if (rc == HVN_LOCK_TAKEN_OVER)
 		repair(ch);
@@ -91,7 +91,7 @@ hvn_chan_send(struct hvn_chan *ch, uint16_t type, uint16_t flags, uint64_t tid, 
 	if (hvn_removed(ch->port))
 		return -ENODEV;
 	/* Nothing to repair behind a dead holder: what it had not committed is not in the ring. */
-	if (hvn_lock_wait(&ch->out_lock, HVN_LOCK_MS) == HVN_LOCK_NO)
+	if (hvn_lock_wait(&ch->out_lock, HVN_BURST_MS) == HVN_LOCK_NO)
 		return -EAGAIN;
 	rc = vmbus_ring_tx_put(&ch->vc->tx, type, flags, tid, ext, ext_len, payload, payload_len);
 	if (rc == 0)

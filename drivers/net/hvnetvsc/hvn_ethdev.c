@@ -453,7 +453,7 @@ init_port(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 	p->data = dev->data;
 	p->port_id = dev->data->port_id;
 	p->want_link_up = true;
-	p->world = hvn_lock_init_process(0);
+	p->world = hvn_process_init(0);
 	/* If not, no VF is used. */
 	hvn_process_register();
 	rte_spinlock_recursive_init(&p->ctrl_lock);
@@ -527,7 +527,7 @@ probe_secondary(struct hv_vmbus_device *vdev)
 	else if (hvn_port(dev) == NULL)
 		rc = -ENODEV;
 	if (rc == 0) {
-		hvn_lock_init_process(hvn_port(dev)->world);
+		hvn_process_init(hvn_port(dev)->world);
 		rc = hvn_mp_join(dev);
 	}
 	if (rc != 0) {

@@ -12,9 +12,9 @@
 static bool
 shut(struct hvn_chan *ch)
 {
-	bool in = hvn_lock_wait(&ch->in_lock, HVN_LOCK_MS) != HVN_LOCK_NO;
+	bool in = hvn_lock_wait(&ch->in_lock, HVN_BURST_MS) != HVN_LOCK_NO;
 
-	return hvn_lock_wait(&ch->out_lock, in ? HVN_LOCK_MS : 0) != HVN_LOCK_NO && in;
+	return hvn_lock_wait(&ch->out_lock, in ? HVN_BURST_MS : 0) != HVN_LOCK_NO && in;
 }
 
 /* Only a secondary can be stopped while this process runs, and it keeps what it has. */
@@ -25,7 +25,7 @@ is_kept_for_long(const struct hvn_lock *l, bool now)
 	uint32_t mark;
 
 	while (hvn_process_elsewhere(mark = __atomic_load_n(&l->owner, __ATOMIC_RELAXED))) {
-		if ((now && hvn_process_alien(mark)) || hvn_process_late(mark, since, HVN_LOCK_MS))
+		if ((now && hvn_process_alien(mark)) || hvn_process_late(mark, since, HVN_BURST_MS))
 			return true;
 		rte_delay_us_sleep(20);
 	}
@@ -51,7 +51,7 @@ is_on_vf(const struct hvn_queue_path *path, const struct hvn_lock *asking, bool 
 	uint32_t mark;
 
 	while ((mark = mark_on_vf(path, asking)) != 0) {
-		if ((now && hvn_process_alien(mark)) || hvn_process_late(mark, since, HVN_LOCK_MS))
+		if ((now && hvn_process_alien(mark)) || hvn_process_late(mark, since, HVN_BURST_MS))
 			return true;
 		rte_delay_us_sleep(20);
 	}

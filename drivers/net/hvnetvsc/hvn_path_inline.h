@@ -18,7 +18,7 @@
 static inline uint16_t
 hvn_path_enter(struct hvn_queue_path *path)
 {
-	__atomic_store_n(&path->busy, hvn_lock_self, __ATOMIC_RELAXED);
+	__atomic_store_n(&path->busy, hvn_process_self, __ATOMIC_RELAXED);
 	/* Program order is enough: the control thread's membarrier supplies the fence. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	/* Acquire: with it come the frames of hvn_path_rx_collect(). */

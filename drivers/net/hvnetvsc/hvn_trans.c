@@ -34,7 +34,7 @@ lock(struct hvn_ctrl *c)
 	HVN_LOG(ERR, "port %u: process %u is stopped inside the control queue: not waited for",
 		c->p->port_id, hvn_process_id(c->lock.owner));
 	/* Relaxed: there is nothing to take over in order with, its owner stands in the middle. */
-	__atomic_store_n(&c->lock.owner, hvn_lock_self, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->lock.owner, hvn_process_self, __ATOMIC_RELAXED);
 }
 
 uint64_t

@@ -115,7 +115,7 @@ bool hvn_txd_repair(struct hvn_txq *q);
 static inline void
 hvn_txd_enter(struct hvn_txd *t)
 {
-	t->inside = hvn_lock_self;
+	t->inside = hvn_process_self;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 

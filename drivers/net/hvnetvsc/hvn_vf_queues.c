@@ -146,7 +146,7 @@ is_silent(struct hvn_vf *vf, const uint32_t *busy, uint32_t mark)
 static bool
 abandoned(struct hvn_vf *vf, const uint32_t *busy, uint32_t mark)
 {
-	if (mark == hvn_lock_self)
+	if (mark == hvn_process_self)
 		return false;
 	if (hvn_process_alien(mark) ? !is_silent(vf, busy, mark) : !hvn_process_gone(mark))
 		return false;
