@@ -39,17 +39,26 @@ is_over(uint64_t since, uint64_t ms)
 
 /* --- receive -------------------------------------------------------------------------------------- */
 
+/* The VF's frames as the port's: not every VF tells packet types, nor is it asked to. */
+static void
+rx_adopt(const struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++)
+		pkts[i]->port = q->port_id;
+	if (unlikely(q->ptypes))
+		hvn_rx_ptypes(pkts, n, q->ptypes);
+}
+
 static uint16_t
 rx_vf(struct hvn_rxq *q, uint16_t vf, struct rte_mbuf **pkts, uint16_t n)
 {
 	const struct rte_eth_dev *dev = &rte_eth_devices[vf];
-	uint16_t i, got = 0;
+	uint16_t got = 0;
 
 	/* A secondary may lack it, and ethdev's copy may be older there than the queues. */
 	if (likely(dev->state == RTE_ETH_DEV_ATTACHED))
 		got = dev->rx_pkt_burst(dev->data->rx_queues[q->queue_id], pkts, n);
-	for (i = 0; i < got; i++)
-		pkts[i]->port = q->port_id;
+	rx_adopt(q, pkts, got);
 	/* For whoever waits until nothing is left in there. Release: what was taken out of it. */
 	if (got == 0 && n != 0)
 		__atomic_store_n(&q->hold.vf_empty, q->hold.vf_empty + 1, __ATOMIC_RELEASE);
@@ -359,8 +368,7 @@ hvn_path_rx_collect(struct hvn_rxq *q, uint16_t vf)
 		got = RTE_MIN(HVN_RX_LATE - h->late_n, HVN_RX_HOLD + 0u);
 		got = dev->rx_pkt_burst(dev->data->rx_queues[q->queue_id], h->late + h->late_n,
 					got);
-		for (uint16_t i = 0; i < got; i++)
-			h->late[h->late_n + i]->port = q->port_id;
+		rx_adopt(q, h->late + h->late_n, got);
 	} while (got != 0);
 	if (l->n == 0)
 		h->late_vfs--;

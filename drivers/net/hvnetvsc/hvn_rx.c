@@ -119,13 +119,18 @@ RTE_INIT(hvn_rx_pick)
 	rx_synthetic = HVN_PICK(hvn_rx_synthetic);
 }
 
-static __rte_noinline void
-rx_ptypes(struct rte_mbuf **pkts, uint16_t n, uint32_t layers)
+void
+hvn_rx_ptypes(struct rte_mbuf **pkts, uint16_t n, uint32_t layers)
 {
+	uint32_t look = RTE_PTYPE_L2_MASK;
 	uint16_t i;
 
+	/* A layer is found by way of those below it. */
+	if (layers > RTE_PTYPE_L2_MASK)
+		look |= RTE_PTYPE_L3_MASK;
+	look |= layers & RTE_PTYPE_L4_MASK;
 	for (i = 0; i < n; i++)
-		pkts[i]->packet_type = rte_net_get_ptype(pkts[i], NULL, layers);
+		pkts[i]->packet_type = rte_net_get_ptype(pkts[i], NULL, look) & layers;
 }
 
 /* There is something in the ring, or owed. */
@@ -151,7 +156,7 @@ rx_busy(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 			 __ATOMIC_RELAXED);
 	hvn_lock_release(&ch->in_lock);
 	if (unlikely(q->ptypes))
-		rx_ptypes(pkts, got, q->ptypes);
+		hvn_rx_ptypes(pkts, got, q->ptypes);
 	return got;
 }
 

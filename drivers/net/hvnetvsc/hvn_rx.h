@@ -49,6 +49,9 @@ HVN_WIDTHS(uint16_t, hvn_rx_synthetic, struct hvn_rxq *q, struct hvn_chan *ch,
 /* Empty mbufs into pkts: at most want, 0 if there are none. */
 uint32_t hvn_rx_alloc(struct hvn_rxq *q, struct rte_mbuf **pkts, uint32_t want);
 
+/* Tell the packet types of these layers, which are some of L2, L3 and L4. */
+void hvn_rx_ptypes(struct rte_mbuf **pkts, uint16_t n, uint32_t layers);
+
 /* Any range, with every check; there is an empty mbuf. False: not done for want of more of them. */
 bool hvn_rx_range(struct hvn_rxq *q, struct hvn_chan *ch, struct hvn_rx_room *room, uint64_t range);
 
