@@ -34,6 +34,13 @@ TIED = ["setpriv", "--pdeathsig", "KILL"]
 _prefix = itertools.count()
 
 
+def install(root):
+    """Below `root` what "make install" puts where; the plug-ins, whose search paths differ then."""
+    subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", root],
+                   check=True, capture_output=True)
+    return [root / EAL_PLUGINS.relative_to("/") / p.name for p in PLUGINS]
+
+
 def until(condition, what, seconds=SLOW):
     """Wait for a condition; its first true value."""
     end = time.monotonic() + seconds

@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from hv import BUILD, EAL_PLUGINS, PLUGINS, Host, Testpmd, until
+from hv import BUILD, PLUGINS, Host, Testpmd, install, until
 
 
 @pytest.fixture
@@ -20,9 +20,7 @@ def root():
 
 
 def test_install(run, root):
-    subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", root],
-                   check=True, capture_output=True)
-    plugins = [root / EAL_PLUGINS.relative_to("/") / p.name for p in PLUGINS]
+    plugins = install(root)
     found = {p.name: p for p in root.rglob("*") if p.is_file()}
     for plugin, built in zip(plugins, PLUGINS):
         assert plugin.stat().st_size > 0 and plugin.name == built.name
