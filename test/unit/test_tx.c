@@ -517,7 +517,7 @@ segmentation(void **state)
 static void
 refused(void **state)
 {
-	struct rte_mbuf *m[5];
+	struct rte_mbuf *m[7];
 
 	RTE_SET_USED(state);
 	m[0] = make_packet(0, 10);
@@ -529,10 +529,17 @@ refused(void **state)
 	m[3]->ol_flags = RTE_MBUF_F_TX_TUNNEL_VXLAN;
 	m[4] = ip4_packet(false, true, 100);
 	m[4]->l3_len = 500; /* behind the end */
-	for (uint32_t i = 0; i < 5; i++)
+	fx.data.mtu = 1500;
+	for (uint32_t i = 5; i < 7; i++) {
+		/* One segment longer than the MTU, and two of which the first is. */
+		m[i] = ip4_packet(false, true, 1600);
+		m[i]->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+		m[i]->tso_segsz = i == 5 ? 3000 : 1500;
+	}
+	for (uint32_t i = 0; i < 7; i++)
 		assert_int_equal(hvn_tx_prepare(fx.txq, &m[i], 1), 0);
-	assert_int_equal(hvn_tx_burst(fx.txq, m, 5), 5);
-	assert_int_equal(fx.txq->stats.errors, 5);
+	assert_int_equal(hvn_tx_burst(fx.txq, m, 7), 7);
+	assert_int_equal(fx.txq->stats.errors, 7);
 	assert_int_equal(fx.txq->stats.packets, 0);
 	assert_false(take(&s));
 }

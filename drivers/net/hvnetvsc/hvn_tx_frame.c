@@ -272,7 +272,7 @@ lengths_ok(const struct rte_mbuf *m)
 int
 hvn_tx_describe(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_tx_frame *f)
 {
-	uint32_t want = RTE_MIN(m->pkt_len, RTE_ETHER_HDR_LEN + TAG_LEN), l2;
+	uint32_t want = RTE_MIN(m->pkt_len, RTE_ETHER_HDR_LEN + TAG_LEN), l2, segment;
 	int32_t longer;
 
 	f->n_ppi = 0;
@@ -301,9 +301,11 @@ hvn_tx_describe(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_t
 	l2 = m->l2_len + longer;
 	if (l2 < RTE_ETHER_HDR_LEN)
 		return -EINVAL;
+	segment = l2 + m->l3_len + m->l4_len + m->tso_segsz;
+	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0)
+		return checksum_offload(p, m, f, l2);
+	if (RTE_MIN(f->len, segment) > hvn_tx_longest(p))
+		return -EINVAL;
 	/* What is one segment anyway needs a checksum only. */
-	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0 &&
-	    f->len > l2 + m->l3_len + m->l4_len + (uint32_t)m->tso_segsz)
-		return segment_offload(p, m, f, l2);
-	return checksum_offload(p, m, f, l2);
+	return f->len > segment ? segment_offload(p, m, f, l2) : checksum_offload(p, m, f, l2);
 }
