@@ -136,6 +136,19 @@ wait_frame(uint16_t queue)
 	rte_pktmbuf_free(m);
 }
 
+/* ethdev asks of queues that were never set up, too. */
+static void
+ask_nothing(void)
+{
+	struct rte_eth_burst_mode mode;
+	struct rte_power_monitor_cond cond;
+
+	if (rte_eth_rx_burst_mode_get(0, 0, &mode) != -EINVAL ||
+	    rte_eth_tx_burst_mode_get(0, 0, &mode) != -EINVAL ||
+	    rte_eth_get_monitor_addr(0, 0, &cond) != -EINVAL)
+		rte_exit(EXIT_FAILURE, "a queue that is not there answers\n");
+}
+
 /* Frames that come are counted where they came. */
 static void
 say_stats(void)
@@ -147,6 +160,7 @@ say_stats(void)
 	pool = rte_pktmbuf_pool_create("rx", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	check("pool", pool == NULL ? -rte_errno : 0);
 	check("configure", rte_eth_dev_configure(0, 1, 1, &conf));
+	ask_nothing();
 	check("rx queue", rte_eth_rx_queue_setup(0, 0, 256, SOCKET_ID_ANY, NULL, pool));
 	check("tx queue", rte_eth_tx_queue_setup(0, 0, 256, SOCKET_ID_ANY, NULL));
 	check("start", rte_eth_dev_start(0));

@@ -169,6 +169,8 @@ hvn_intr_monitor_addr(void *rxq, struct rte_power_monitor_cond *cond)
 {
 	const struct hvn_rxq *q = rxq;
 
+	if (q == NULL)
+		return -EINVAL;
 	/* One address can be watched: with a VF, frames come by two rings. */
 	if (!q->started || hvn_removed(q->port) || q->path.vf_port != RTE_MAX_ETHPORTS)
 		return -ENOTSUP;

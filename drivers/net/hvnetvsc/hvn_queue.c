@@ -271,6 +271,9 @@ hvn_rx_burst_mode(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_burst_mod
 {
 	const struct hvn_rxq *q = dev->data->rx_queues[id];
 
+	/* ethdev asks of queues that were never set up, too. */
+	if (q == NULL)
+		return -EINVAL;
 	snprintf(mode->info, sizeof(mode->info), "%s%s%s, %u-byte copies",
 		 q->path.vf_port != RTE_MAX_ETHPORTS ? "VF and synthetic" : "synthetic",
 		 (q->offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0 ? ", scattered" : "",
@@ -284,6 +287,8 @@ hvn_tx_burst_mode(struct rte_eth_dev *dev, uint16_t id, struct rte_eth_burst_mod
 {
 	const struct hvn_txq *q = dev->data->tx_queues[id];
 
+	if (q == NULL)
+		return -EINVAL;
 	snprintf(mode->info, sizeof(mode->info), "%s, sections up to %u bytes, %u-byte copies",
 		 q->path.vf_port != RTE_MAX_ETHPORTS ? "VF" : "synthetic", q->txd->copybreak,
 		 hvn_copy_width);
