@@ -72,6 +72,37 @@ def test_restart(run):
     host.end()
 
 
+def counted(x):
+    """Packets and bytes of every queue; completions still come in at a stop."""
+    return {name: n for name, n in x.items() if name.endswith(("_packets", "_bytes"))}
+
+
+def test_queues_anew(run):
+    """Queues set up anew, fewer or more of them, count on where those before them ended."""
+    host = run(Host, nics=[GEN])
+    app = run(Console, host, "--forward-mode=macswap", queues=3)
+    cycle(host, app, COUNT)
+    before = counted(check(host, app, 1)[1])
+    app.restart("port config all rxd 256", "port config all txd 256")
+    assert counted(check(host, app, 1)[1]) == before
+    app.do("stop", "port stop 0", "port 0 rxq 1 setup", "port 0 txq 2 setup")
+    assert counted(check(host, app, 1)[1]) == before
+    app.do("port config all rxq 1", "port config all txq 1")
+    app.do("port start 0")
+    cycle(host, app, COUNT, COUNT)
+    stats = app.stats()
+    assert stats["RX-packets"] == stats["TX-packets"] == 2 * COUNT
+    app.restart("port config all rxq 3", "port config all txq 3")
+    _, x = check(host, app, 2)
+    assert [x[f"rx_q{q}_packets"] - before[f"rx_q{q}_packets"] for q in QUEUES] == [COUNT, 0, 0]
+    app.do("clear port stats 0")
+    assert set(app.stats().values()) == {0}
+    app.restart("port config all rxd 512")
+    assert set(app.stats().values()) == {0}
+    app.quit()
+    host.end()
+
+
 def test_missed(run):
     """Frames that nobody takes are dropped for the host's sake, and counted: none is left out."""
     host = run(Host, nics=[f"ranges=1,port=gen:count={COUNT},size=64,start=command,verify=no"])

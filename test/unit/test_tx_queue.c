@@ -41,12 +41,16 @@ released(void **state)
 	assert_int_equal(hvn_txq_stop(fx.txq, 1), -EBUSY);
 	hvn_tx_queue_release(&fx.dev, 0);
 	assert_null(fx.data.tx_queues[0]);
+	assert_int_equal(fx.port.tx_past[0].packets, 1);
+	assert_int_equal(fx.port.tx_past[0].completions, 0);
 	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE - 1);
 	/* The port runs: the new queue would have the same ids. */
 	assert_int_equal(setup_again(), -EBUSY);
 	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE - 1);
 	assert_true(host_complete(tid, NVSP_STATUS_SUCCESS));
 	assert_int_equal(setup_again(), 0);
+	assert_int_equal(fx.port.tx_past[0].packets, 1);
+	assert_int_equal(fx.port.tx_past[0].completions, 1);
 	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE);
 	assert_int_equal(hvn_txq_start(fx.txq), 0);
 	assert_true(host_complete(send_direct(), NVSP_STATUS_SUCCESS));

@@ -389,6 +389,10 @@ struct hvn_port {
 	bool ptypes_set;		     /* ... and it has said so itself */
 	struct hvn_txq *txq[HVN_QUEUES_MAX]; /* those with descriptors, for completions */
 
+	/* Since the last reset, by the number of a queue: of those that are not there any more. */
+	struct hvn_rx_stats rx_past[HVN_QUEUES_MAX];
+	struct hvn_tx_stats tx_past[HVN_QUEUES_MAX];
+
 	/* Counters of channels that are closed, and what all had reached at the last reset. */
 	uint64_t counted_past[HVN_PORT_COUNTERS];
 	uint64_t counted_base[HVN_PORT_COUNTERS];

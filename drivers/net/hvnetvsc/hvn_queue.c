@@ -8,6 +8,7 @@
 #include "hvn_copy.h"
 #include "hvn_leave.h"
 #include "hvn_path_inline.h"
+#include "hvn_stats.h"
 #include "hvn_txd.h"
 
 #define SLOT_DATA_OFF 256 /* where hosts put a frame in its slot; measured again by each frame */
@@ -122,6 +123,7 @@ hvn_rx_queue_release(struct rte_eth_dev *dev, uint16_t id)
 		return;
 	dev->data->rx_queues[id] = NULL;
 	hvn_rxq_stop(q);
+	hvn_stats_add(&q->port->rx_past[id], &q->stats, &q->base, sizeof(q->stats));
 	if (q->left) {
 		hvn_leave_vf(q->port, &q->path, &q->asking);
 		return;
@@ -176,6 +178,13 @@ hvn_tx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 	return 0;
 }
 
+static void
+txq_keep_stats(struct hvn_txq *q)
+{
+	hvn_stats_add(&q->port->tx_past[q->queue_id], &q->stats, &q->base, sizeof(q->stats));
+	q->base = q->stats;
+}
+
 /* The host reads nothing of it any more. */
 static void
 txq_free(struct hvn_txq *q, bool closed)
@@ -183,6 +192,7 @@ txq_free(struct hvn_txq *q, bool closed)
 	const struct hvn_port *p = q->port;
 
 	hvn_txq_reclaim(q);
+	txq_keep_stats(q);
 	if (q->left)
 		return;
 	/* Whoever looks up a completion that the host made up may have found it just now. */
@@ -214,6 +224,7 @@ hvn_tx_queue_release(struct rte_eth_dev *dev, uint16_t id)
 	if (q->chan != NULL &&
 	    (hvn_txd_used(q->txd) != 0 || hvn_process_elsewhere(q->txd->inside))) {
 		q->released = true;
+		txq_keep_stats(q);
 		return;
 	}
 	txq_free(q, false);

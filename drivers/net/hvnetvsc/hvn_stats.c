@@ -99,12 +99,33 @@ port_name(unsigned int i)
 }
 
 static uint64_t
-value(const void *now, const void *base, const struct counter *c)
+value(const void *stats, const struct counter *c)
 {
-	const uint64_t *n = (const void *)((const uint8_t *)now + c->off);
-	const uint64_t *b = (const void *)((const uint8_t *)base + c->off);
+	return *(const uint64_t *)(const void *)((const uint8_t *)stats + c->off);
+}
 
-	return __atomic_load_n(n, __ATOMIC_RELAXED) - *b;
+/* --- of a queue ----------------------------------------------------------------------------------- */
+
+static struct hvn_rx_stats
+rx_stats(const struct rte_eth_dev *dev, unsigned int i)
+{
+	const struct hvn_rxq *q = i < dev->data->nb_rx_queues ? dev->data->rx_queues[i] : NULL;
+	struct hvn_rx_stats s = hvn_port(dev)->rx_past[i];
+
+	if (q != NULL)
+		hvn_stats_add(&s, &q->stats, &q->base, sizeof(s));
+	return s;
+}
+
+static struct hvn_tx_stats
+tx_stats(const struct rte_eth_dev *dev, unsigned int i)
+{
+	const struct hvn_txq *q = i < dev->data->nb_tx_queues ? dev->data->tx_queues[i] : NULL;
+	struct hvn_tx_stats s = hvn_port(dev)->tx_past[i];
+
+	if (q != NULL)
+		hvn_stats_add(&s, &q->stats, &q->base, sizeof(s));
+	return s;
 }
 
 /* --- of the port ---------------------------------------------------------------------------------- */
@@ -185,35 +206,35 @@ port_reset(struct hvn_port *p)
 /* --- basic ------------------------------------------------------------------------------------------- */
 
 static void
-add_rx(struct rte_eth_stats *s, const struct hvn_rxq *q, unsigned int i)
+add_rx(struct rte_eth_stats *s, const struct rte_eth_dev *dev, unsigned int i)
 {
-	const struct hvn_rx_stats *n = &q->stats, *b = &q->base;
+	const struct hvn_rx_stats n = rx_stats(dev, i);
 
-	s->ipackets += n->packets - b->packets;
-	s->ibytes += n->bytes - b->bytes;
-	s->ierrors += n->errors - b->errors;
-	s->imissed += n->dropped - b->dropped;
-	s->rx_nombuf += n->nombuf - b->nombuf;
+	s->ipackets += n.packets;
+	s->ibytes += n.bytes;
+	s->ierrors += n.errors;
+	s->imissed += n.dropped;
+	s->rx_nombuf += n.nombuf;
 	if (i >= RTE_ETHDEV_QUEUE_STAT_CNTRS)
 		return;
-	s->q_ipackets[i] = n->packets - b->packets;
-	s->q_ibytes[i] = n->bytes - b->bytes;
-	s->q_errors[i] = n->errors - b->errors;
+	s->q_ipackets[i] = n.packets;
+	s->q_ibytes[i] = n.bytes;
+	s->q_errors[i] = n.errors;
 }
 
 static void
-add_tx(struct rte_eth_stats *s, const struct hvn_txq *q, unsigned int i)
+add_tx(struct rte_eth_stats *s, const struct rte_eth_dev *dev, unsigned int i)
 {
-	const struct hvn_tx_stats *n = &q->stats, *b = &q->base;
+	const struct hvn_tx_stats n = tx_stats(dev, i);
 
-	s->opackets += n->packets - b->packets;
-	s->obytes += n->bytes - b->bytes;
+	s->opackets += n.packets;
+	s->obytes += n.bytes;
 	/* A message that the host did not send counts once, however many packets it carried. */
-	s->oerrors += n->errors - b->errors + n->failed - b->failed;
+	s->oerrors += n.errors + n.failed;
 	if (i >= RTE_ETHDEV_QUEUE_STAT_CNTRS)
 		return;
-	s->q_opackets[i] = n->packets - b->packets;
-	s->q_obytes[i] = n->bytes - b->bytes;
+	s->q_opackets[i] = n.packets;
+	s->q_obytes[i] = n.bytes;
 }
 
 int
@@ -221,12 +242,11 @@ hvn_stats_get(struct rte_eth_dev *dev, struct rte_eth_stats *stats)
 {
 	uint64_t port[PORT_OF_CHANNELS];
 
-	for (unsigned int i = 0; i < dev->data->nb_rx_queues; i++)
-		if (dev->data->rx_queues[i] != NULL)
-			add_rx(stats, dev->data->rx_queues[i], i);
-	for (unsigned int i = 0; i < dev->data->nb_tx_queues; i++)
-		if (dev->data->tx_queues[i] != NULL)
-			add_tx(stats, dev->data->tx_queues[i], i);
+	/* Also of numbers that no queue has at present. */
+	for (unsigned int i = 0; i < HVN_QUEUES_MAX; i++) {
+		add_rx(stats, dev, i);
+		add_tx(stats, dev, i);
+	}
 	channel_values(hvn_port(dev), port);
 	/* Frames for which there was no queue at all. */
 	stats->imissed += port[PORT_RX_UNTAKEN] - hvn_port(dev)->counted_base[PORT_RX_UNTAKEN];
@@ -250,6 +270,8 @@ hvn_stats_reset(struct rte_eth_dev *dev)
 		if (q != NULL)
 			q->base = q->stats;
 	}
+	memset(hvn_port(dev)->rx_past, 0, sizeof(hvn_port(dev)->rx_past));
+	memset(hvn_port(dev)->tx_past, 0, sizeof(hvn_port(dev)->tx_past));
 	port_reset(hvn_port(dev));
 	hvn_vf_stats_reset(hvn_port(dev));
 	return 0;
@@ -293,27 +315,22 @@ hvn_xstats_get_names(struct rte_eth_dev *dev, struct rte_eth_xstat_name *names, 
 int
 hvn_xstats_get(struct rte_eth_dev *dev, struct rte_eth_xstat *xstats, unsigned int size)
 {
-	static const uint8_t zero[sizeof(struct hvn_rx_stats) + sizeof(struct hvn_tx_stats)];
 	unsigned int n = xstats_count(dev), at = 0;
 	uint64_t port[PORT_COUNTERS];
 
 	if (xstats == NULL || size < n)
 		return (int)n;
 	for (unsigned int q = 0; q < dev->data->nb_rx_queues; q++) {
-		const struct hvn_rxq *rxq = dev->data->rx_queues[q];
+		const struct hvn_rx_stats rx = rx_stats(dev, q);
 
 		for (unsigned int i = 0; i < RTE_DIM(rx_counters); i++)
-			xstats[at++].value =
-				rxq == NULL ? value(zero, zero, &rx_counters[i])
-					    : value(&rxq->stats, &rxq->base, &rx_counters[i]);
+			xstats[at++].value = value(&rx, &rx_counters[i]);
 	}
 	for (unsigned int q = 0; q < dev->data->nb_tx_queues; q++) {
-		const struct hvn_txq *txq = dev->data->tx_queues[q];
+		const struct hvn_tx_stats tx = tx_stats(dev, q);
 
 		for (unsigned int i = 0; i < RTE_DIM(tx_counters); i++)
-			xstats[at++].value =
-				txq == NULL ? value(zero, zero, &tx_counters[i])
-					    : value(&txq->stats, &txq->base, &tx_counters[i]);
+			xstats[at++].value = value(&tx, &tx_counters[i]);
 	}
 	port_values(hvn_port(dev), port);
 	for (unsigned int i = 0; i < PORT_COUNTERS; i++)

@@ -5,6 +5,17 @@
 
 #include "hvn.h"
 
+/* The counters of a queue, which are words, since the last reset, to those of its predecessors. */
+static inline void
+hvn_stats_add(void *sum, const void *now, const void *base, size_t size)
+{
+	const uint64_t *n = now, *b = base;
+	uint64_t *s = sum;
+
+	for (size_t i = 0; i < size / sizeof(*s); i++)
+		s[i] += n[i] - b[i];
+}
+
 int hvn_stats_get(struct rte_eth_dev *dev, struct rte_eth_stats *stats);
 int hvn_stats_reset(struct rte_eth_dev *dev);
 int hvn_xstats_get_names(struct rte_eth_dev *dev, struct rte_eth_xstat_name *names,
