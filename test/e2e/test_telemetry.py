@@ -88,6 +88,39 @@ def test_while_ports_come_and_go(run):
     host.end()
 
 
+def test_ethdev_while_ports_come_and_go(run):
+    """ethdev's statistics, which its own thread asks for: they never go back meanwhile."""
+    host = run(Host, nics=[GEN])
+    app = run(Console, host, "--forward-mode=macswap", queues=2, **ON)
+    cycle(host, app, COUNT)
+    done, seen = threading.Event(), []
+
+    def ask():
+        t = Telemetry(app)
+        while not done.is_set():
+            basic, x = t.ask("/ethdev/stats,0"), t.ask("/ethdev/xstats,0")
+            t.ask("/hvnetvsc/stats,0")
+            if x:  # ethdev counts queues first, and gives up if there are others then
+                seen.append(x["rx_good_packets"])
+            if basic:
+                seen.append(basic["ipackets"])
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for queues in (8, 1, 64, 2, 3, 1, 16, 2):
+            app.restart(f"port config all rxq {queues}", f"port config all txq {queues}")
+        app.restart("port reset 0")
+        asked = len(seen)
+        app.do("port stop 0", "port close 0")
+    finally:
+        done.set()
+        thread.join()
+    assert asked > 20 and set(seen[:asked]) == {COUNT}, seen
+    app.quit()
+    host.end()
+
+
 def test_during_close(rig):  # noqa: F811
     """The host takes its time to let go of a port that closes: questions do not wait for it."""
     nic = f"hv_vmbus:{NicConfig.instance},stop_timeout=60000"

@@ -442,6 +442,10 @@ close_port(struct rte_eth_dev *dev)
 	/* Closing the channels has as long once more. */
 	hvn_session_close(p, hvn_hurry_ms(p));
 	hvn_ctrl_unlock(p);
+	/* Nobody who is late looks at what goes now. */
+	hvn_telemetry_lock();
+	p->closed = true;
+	hvn_telemetry_unlock();
 	hvn_ctrl_destroy(p);
 	hvn_telemetry_lock();
 	hvn_vf_destroy(p);
@@ -459,7 +463,6 @@ close_port(struct rte_eth_dev *dev)
 		dev->data->dev_private = NULL;
 	}
 	dev->data->nb_rx_queues = dev->data->nb_tx_queues = 0;
-	p->closed = true;
 	hvn_telemetry_unlock();
 }
 

@@ -5,6 +5,7 @@
 
 #include "hvn_ctrl.h"
 #include "hvn_stats.h"
+#include "hvn_telemetry.h"
 #include "hvn_vf.h"
 
 struct counter {
@@ -237,11 +238,24 @@ add_tx(struct rte_eth_stats *s, const struct rte_eth_dev *dev, unsigned int i)
 	s->q_obytes[i] = n.bytes;
 }
 
+/* ethdev calls from its telemetry thread too, while another configures the port or closes it. */
+static bool
+lock_port(const struct rte_eth_dev *dev)
+{
+	hvn_telemetry_lock();
+	if (hvn_port(dev) != NULL && !hvn_port(dev)->closed)
+		return true;
+	hvn_telemetry_unlock();
+	return false;
+}
+
 int
 hvn_stats_get(struct rte_eth_dev *dev, struct rte_eth_stats *stats)
 {
 	uint64_t port[PORT_OF_CHANNELS];
 
+	if (!lock_port(dev))
+		return -ENODEV;
 	/* Also of numbers that no queue has at present. */
 	for (unsigned int i = 0; i < HVN_QUEUES_MAX; i++) {
 		add_rx(stats, dev, i);
@@ -251,6 +265,7 @@ hvn_stats_get(struct rte_eth_dev *dev, struct rte_eth_stats *stats)
 	/* Frames for which there was no queue at all. */
 	stats->imissed += port[PORT_RX_UNTAKEN] - hvn_port(dev)->counted_base[PORT_RX_UNTAKEN];
 	hvn_vf_stats_add(hvn_port(dev), stats);
+	hvn_telemetry_unlock();
 	return 0;
 }
 
@@ -258,6 +273,8 @@ hvn_stats_get(struct rte_eth_dev *dev, struct rte_eth_stats *stats)
 int
 hvn_stats_reset(struct rte_eth_dev *dev)
 {
+	if (!lock_port(dev))
+		return -ENODEV;
 	for (unsigned int i = 0; i < dev->data->nb_rx_queues; i++) {
 		struct hvn_rxq *q = dev->data->rx_queues[i];
 
@@ -274,6 +291,7 @@ hvn_stats_reset(struct rte_eth_dev *dev)
 	memset(hvn_port(dev)->tx_past, 0, sizeof(hvn_port(dev)->tx_past));
 	port_reset(hvn_port(dev));
 	hvn_vf_stats_reset(hvn_port(dev));
+	hvn_telemetry_unlock();
 	return 0;
 }
 
@@ -285,25 +303,37 @@ hvn_xstats_reset(struct rte_eth_dev *dev)
 
 /* --- extended ------------------------------------------------------------------------------------------ */
 
-static unsigned int
-xstats_count(const struct rte_eth_dev *dev)
+struct queues {
+	uint16_t rx, tx;
+};
+
+/* Read once: ethdev changes them whoever asks. */
+static struct queues
+queues_now(const struct rte_eth_dev *dev)
 {
-	return dev->data->nb_rx_queues * RTE_DIM(rx_counters) +
-	       dev->data->nb_tx_queues * RTE_DIM(tx_counters) + PORT_COUNTERS;
+	return (struct queues){ __atomic_load_n(&dev->data->nb_rx_queues, __ATOMIC_RELAXED),
+				__atomic_load_n(&dev->data->nb_tx_queues, __ATOMIC_RELAXED) };
+}
+
+static unsigned int
+xstats_count(struct queues n)
+{
+	return n.rx * RTE_DIM(rx_counters) + n.tx * RTE_DIM(tx_counters) + PORT_COUNTERS;
 }
 
 int
 hvn_xstats_get_names(struct rte_eth_dev *dev, struct rte_eth_xstat_name *names, unsigned int size)
 {
-	unsigned int n = xstats_count(dev), at = 0;
+	const struct queues queues = queues_now(dev);
+	unsigned int n = xstats_count(queues), at = 0;
 
 	if (names == NULL || size < n)
 		return (int)n;
-	for (unsigned int q = 0; q < dev->data->nb_rx_queues; q++)
+	for (unsigned int q = 0; q < queues.rx; q++)
 		for (unsigned int i = 0; i < RTE_DIM(rx_counters); i++)
 			snprintf(names[at++].name, RTE_ETH_XSTATS_NAME_SIZE, "rx_q%u_%s", q,
 				 rx_counters[i].name);
-	for (unsigned int q = 0; q < dev->data->nb_tx_queues; q++)
+	for (unsigned int q = 0; q < queues.tx; q++)
 		for (unsigned int i = 0; i < RTE_DIM(tx_counters); i++)
 			snprintf(names[at++].name, RTE_ETH_XSTATS_NAME_SIZE, "tx_q%u_%s", q,
 				 tx_counters[i].name);
@@ -315,24 +345,28 @@ hvn_xstats_get_names(struct rte_eth_dev *dev, struct rte_eth_xstat_name *names, 
 int
 hvn_xstats_get(struct rte_eth_dev *dev, struct rte_eth_xstat *xstats, unsigned int size)
 {
-	unsigned int n = xstats_count(dev), at = 0;
+	const struct queues queues = queues_now(dev);
+	unsigned int n = xstats_count(queues), at = 0;
 	uint64_t port[PORT_COUNTERS];
 
 	if (xstats == NULL || size < n)
 		return (int)n;
-	for (unsigned int q = 0; q < dev->data->nb_rx_queues; q++) {
+	if (!lock_port(dev))
+		return -ENODEV;
+	for (unsigned int q = 0; q < queues.rx; q++) {
 		const struct hvn_rx_stats rx = rx_stats(dev, q);
 
 		for (unsigned int i = 0; i < RTE_DIM(rx_counters); i++)
 			xstats[at++].value = value(&rx, &rx_counters[i]);
 	}
-	for (unsigned int q = 0; q < dev->data->nb_tx_queues; q++) {
+	for (unsigned int q = 0; q < queues.tx; q++) {
 		const struct hvn_tx_stats tx = tx_stats(dev, q);
 
 		for (unsigned int i = 0; i < RTE_DIM(tx_counters); i++)
 			xstats[at++].value = value(&tx, &tx_counters[i]);
 	}
 	port_values(hvn_port(dev), port);
+	hvn_telemetry_unlock();
 	for (unsigned int i = 0; i < PORT_COUNTERS; i++)
 		xstats[at++].value = port[i];
 	for (unsigned int i = 0; i < at; i++)

@@ -13,7 +13,8 @@
 #include "hvn_txd.h"
 #include "hvn_vf.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* Recursive: statistics of a port ask its VF, which may be a port of ours. */
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
 void
 hvn_telemetry_lock(void)

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Statistics are asked for at any time, by any thread: while queues and channels come and go too. */
+#include <pthread.h>
+#include <sched.h>
+
+#include "datapath_fixture.h"
+
+#include "hvn_stats.h"
+#include "hvn_telemetry.h"
+#include "hvn_vf.h"
+
+#define ASKED 100000u
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool over;
+static cpu_set_t others; /* CPUs that are not lcore 0's */
+
+void
+hvn_telemetry_lock(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+void
+hvn_telemetry_unlock(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+uint64_t
+hvn_ctrl_late(const struct hvn_port *p)
+{
+	(void)p;
+	return 0;
+}
+
+void
+hvn_vf_stats_add(struct hvn_port *p, struct rte_eth_stats *stats)
+{
+	(void)p, (void)stats;
+}
+
+void
+hvn_vf_stats_reset(struct hvn_port *p)
+{
+	(void)p;
+}
+
+/* What ethdev's telemetry thread does. */
+static void *
+ask(void *arg)
+{
+	struct rte_eth_stats last = { 0 }, s;
+	uint64_t *backwards = arg;
+
+	if (CPU_COUNT(&others) != 0)
+		pthread_setaffinity_np(pthread_self(), sizeof(others), &others);
+	for (uint32_t i = 0; i < ASKED; i++) {
+		memset(&s, 0, sizeof(s));
+		assert_int_equal(hvn_stats_get(&fx.dev, &s), 0);
+		*backwards += s.ipackets < last.ipackets || s.opackets < last.opackets ||
+			      s.imissed < last.imissed;
+		last = s;
+	}
+	__atomic_store_n(&over, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* As the driver does it. */
+static void
+queues_anew(void)
+{
+	const struct rte_eth_txconf tx = { .tx_free_thresh = 16 };
+	const struct rte_eth_rxconf rx = { 0 };
+
+	hvn_telemetry_lock();
+	hvn_rx_queue_release(&fx.dev, 0);
+	hvn_tx_queue_release(&fx.dev, 0);
+	hvn_telemetry_unlock();
+	hvn_telemetry_lock();
+	assert_int_equal(hvn_rx_queue_setup(&fx.dev, 0, 64, 0, &rx, fx.pool), 0);
+	assert_int_equal(hvn_tx_queue_setup(&fx.dev, 0, TX_DESC, 0, &tx), 0);
+	hvn_telemetry_unlock();
+	fx.rxq = fx.data.rx_queues[0];
+	fx.txq = fx.data.tx_queues[0];
+}
+
+static void
+channel_anew(void)
+{
+	hvn_telemetry_lock();
+	hvn_stats_channel_gone(&fx.port, fx.ch);
+	fx.port.hidden = true;
+	hvn_telemetry_unlock();
+	hvn_telemetry_lock();
+	fx.port.n_chans = 0;
+	fx.port.chan[0] = NULL;
+	fx.port.hidden = false;
+	hvn_telemetry_unlock();
+	fx.ch->dropped = 0;
+	fx.port.chan[0] = fx.ch;
+	fx.port.n_chans = 1;
+}
+
+static void
+monotonic(void **state)
+{
+	struct rte_eth_stats s = { 0 };
+	uint64_t backwards = 0, rounds;
+	pthread_t thread;
+
+	(void)state;
+	fx.data.mtu = 1500;
+	assert_int_equal(pthread_create(&thread, NULL, ask, &backwards), 0);
+	for (rounds = 0; !__atomic_load_n(&over, __ATOMIC_ACQUIRE); rounds++) {
+		fx.rxq->stats.packets++;
+		fx.txq->stats.packets++;
+		fx.ch->dropped++;
+		queues_anew();
+		channel_anew();
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(hvn_stats_get(&fx.dev, &s), 0);
+	assert_int_equal(s.ipackets, rounds);
+	assert_int_equal(s.opackets, rounds);
+	assert_int_equal(s.imissed, rounds);
+	assert_int_equal(s.q_ipackets[0], rounds);
+	assert_int_equal(backwards, 0);
+}
+
+/* A process that is slower than the close of the port. */
+static void
+closed(void **state)
+{
+	struct rte_eth_xstat x[100] = { { 0 } };
+	struct rte_eth_stats s = { 0 };
+
+	(void)state;
+	fx.data.dev_private = NULL;
+	assert_int_equal(hvn_stats_get(&fx.dev, &s), -ENODEV);
+	assert_int_equal(hvn_xstats_get(&fx.dev, x, RTE_DIM(x)), -ENODEV);
+	assert_int_equal(hvn_stats_reset(&fx.dev), -ENODEV);
+	fx.data.dev_private = &fx.port;
+	assert_int_equal(hvn_stats_get(&fx.dev, &s), 0);
+	assert_true(hvn_xstats_get(&fx.dev, x, RTE_DIM(x)) > 0);
+	fx.port.closed = true;
+	assert_int_equal(hvn_stats_get(&fx.dev, &s), -ENODEV);
+	assert_int_equal(hvn_xstats_get(&fx.dev, x, RTE_DIM(x)), -ENODEV);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(monotonic, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(closed, fx_big, fx_close),
+	};
+
+	if (sched_getaffinity(0, sizeof(others), &others) != 0 || fx_eal() != 0)
+		return 1;
+	CPU_CLR(rte_lcore_to_cpu_id(0), &others);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
