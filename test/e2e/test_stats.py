@@ -2,6 +2,8 @@
 """Statistics: basic, extended and per queue ones agree with each other and with the host's."""
 import signal
 
+import pytest
+
 from console import Console, cycle, queues_of
 from hv import Host, until
 
@@ -103,13 +105,17 @@ def test_queues_anew(run):
     host.end()
 
 
-def test_missed(run):
+@pytest.mark.parametrize("queues", [1, 2])
+def test_missed(run, queues):
     """Frames that nobody takes are dropped for the host's sake, and counted: none is left out."""
-    host = run(Host, nics=[f"ranges=1,port=gen:count={COUNT},size=64,start=command,verify=no"])
-    app = run(Console, host, "--forward-mode=rxonly",
+    host = run(Host, nics=[f"queues=2,ranges=1,port=gen:count={COUNT},size=64,flows=64,"
+                           "start=command,verify=no"])
+    app = run(Console, host, "--forward-mode=rxonly", queues=queues,
               eal=["-a", f"hv_vmbus:{GUID},ring_size=16384"])
     host.command("start", nic=0)
-    until(lambda: app.stats()["RX-missed"] > 0, "frames dropped")
+    # A host that waits for the room of one queue does not serve the others.
+    until(lambda: all(app.xstats()[f"rx_q{q}_dropped"] > 0 for q in range(queues)),
+          "frames dropped", 20)
     app.do("start")
 
     def all_seen():
@@ -118,6 +124,26 @@ def test_missed(run):
 
     until(all_seen, "all frames")
     assert app.xstats()["rx_missed_errors"] == app.stats()["RX-missed"] < COUNT
+    app.quit()
+    host.end()
+
+
+def test_missed_of_a_stopped_queue(run):
+    """The same of a queue that is stopped while others receive."""
+    host = run(Host, nics=[f"queues=2,ranges=1,port=gen:count={COUNT},size=64,flows=64,"
+                           "start=command,verify=no"])
+    app = run(Console, host, "--forward-mode=rxonly", queues=2,
+              eal=["-a", f"hv_vmbus:{GUID},ring_size=16384"])
+    app.do("port 0 rxq 1 stop", "start")
+    host.command("start", nic=0)
+
+    def all_seen():
+        stats = app.stats()
+        return stats["RX-packets"] + stats["RX-missed"] == COUNT
+
+    until(all_seen, "all frames", 20)
+    assert app.xstats()["rx_untaken_packets"] == app.stats()["RX-missed"] > 0
+    assert app.stats()["RX-packets"] == app.xstats()["rx_q0_packets"] > 0
     app.quit()
     host.end()
 

@@ -157,6 +157,7 @@ struct hvn_chan {
 
 	uint64_t rx_polls_seen; /* rxq->polls at the last change that a scan noticed, and when */
 	uint64_t rx_polls_tsc;
+	uint64_t polls_looked; /* rxq->polls at the control thread's last look */
 
 	uint64_t invalid[HVN_INV_COUNT];
 	uint64_t parse_errors[RNDIS_PARSE_ERRORS];
@@ -462,6 +463,9 @@ int hvn_chan_send(struct hvn_chan *ch, uint16_t type, uint16_t flags, uint64_t t
  * > 0 if something was handled, 0, -EBUSY if another thread is at it, -EIO, -ENODEV. Caller holds no lock.
  */
 int hvn_chan_scan(struct hvn_chan *ch);
+
+/* Has nobody received on ch since this was last asked? Caller holds ctrl_lock. */
+bool hvn_chan_unpolled(struct hvn_chan *ch);
 
 /*
  * in_lock, for control functions: false if its holder does not give it up in time. What a process

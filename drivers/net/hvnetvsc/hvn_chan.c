@@ -327,6 +327,17 @@ abandoned(struct hvn_chan *ch)
 	       now - ch->rx_polls_tsc > rte_get_tsc_hz() / 1000 * ABANDONED_MS;
 }
 
+bool
+hvn_chan_unpolled(struct hvn_chan *ch)
+{
+	const struct hvn_rxq *q = ch->rxq;
+	uint64_t polls = q != NULL ? __atomic_load_n(&q->polls, __ATOMIC_RELAXED) : 0;
+	bool same = q == NULL || polls == ch->polls_looked;
+
+	ch->polls_looked = polls;
+	return same;
+}
+
 /* Run ahead over frames that stay in the ring, on a copy of the ring's state. */
 static int
 scan_ahead(struct hvn_chan *ch)

@@ -124,9 +124,10 @@ look_around(struct hvn_ctrl *c)
 	if (!rte_spinlock_recursive_trylock(&p->ctrl_lock))
 		return again; /* whoever has it scans */
 	if (p->opened && !hvn_removed(p)) {
-		/* A stopped port has no bursts that would return frames to the host. */
+		/* A queue that is polled looks after its channel; the first is the control plane's too. */
 		for (uint16_t i = 0; i < p->n_chans; i++)
-			if (i == 0 || !p->running || hvn_ext_waiting(p->chan[i]))
+			if (i == 0 || !p->running || hvn_ext_waiting(p->chan[i]) ||
+			    hvn_chan_unpolled(p->chan[i]))
 				hvn_chan_scan(p->chan[i]);
 		for (uint16_t i = 0; i < p->n_chans; i++)
 			tell_corrupt(p->chan[i]);
