@@ -5,9 +5,11 @@ import pytest
 import capture
 from console import Console, cycle
 from hv import Host, Testpmd, until
+from second import NicConfig, rig  # noqa: F401 (rig is a fixture)
 from test_vlan import Wire
 
 COUNT = 400
+LONGEST = "Maximum configurable length of RX packet"
 BIG = ["--no-huge", "-m", "512", "--no-shconf"]
 
 
@@ -78,24 +80,51 @@ def test_mtu(run):
 
 
 def test_mtu_of_the_host(run):
-    """More than the host has is refused, and the MTU stays."""
+    """More than the host has is refused, and the MTU stays: what it has shows only by asking."""
     host = run(Host, nics=[gen("60", "mtu-max=4014,")])
     app = run(Console, host, "--mbuf-size=9728", "--total-num-mbufs=8192",
               "--forward-mode=macswap", memory=BIG)
+    assert app.info()[LONGEST] == "9216"
     app.do("port stop 0")
     assert "fail" in app.do("port config mtu 0 9000").lower()
     assert app.info()["MTU"] == "1500"
+    app.do("port start 0")
+    cycle(host, app, COUNT)
+    app.restart("port config mtu 0 4000")
+    assert app.info()["MTU"] == "4000" and app.info()[LONGEST] == "9216"
+    cycle(host, app, COUNT, COUNT)
+    app.quit()
+    host.end()
+
+
+def test_mtu_that_is_known(run):
+    """NVSP 1 has no message to ask for more than the host's frame size: it is the most there is."""
+    host = run(Host, nics=[gen("60", "nvsp-max=1,")])
+    app = run(Console, host, "--forward-mode=macswap")
+    assert app.info()[LONGEST] == "1514"
+    app.do("port stop 0")
+    assert "> device max MTU (1500)" in app.do("port config mtu 0 1501")
     app.do("port start 0")
     cycle(host, app, COUNT)
     app.quit()
     host.end()
 
 
+def test_less_than_the_least(rig):  # noqa: F811
+    """A host with less than the least that can be asked for: the port starts with that."""
+    r = rig(NicConfig(mtu=1400), cls=Console).up()
+    info = r.program.info()
+    assert info["MTU"] == "1400" and info[LONGEST] == "1414"
+    r.program.quit()
+    r.host.until(lambda: r.host.partition.gone, "a hang-up")
+    r.host.verdict()
+
+
 def test_mtu_of_the_host_at_start(run):
     """The same, asked for by configuration."""
     host = run(Host, nics=[gen("60", "mtu-max=4014,")])
     app = run(Testpmd, host, "--mbuf-size=9728", "--max-pkt-len=9014", memory=BIG)
-    assert app.wait() != 0 and "allows no MTU above 1500" in app.text, app.text
+    assert app.wait() != 0 and "gives an MTU of 1500, not 9000" in app.text, app.text
     app.forget()
     host.end()
 

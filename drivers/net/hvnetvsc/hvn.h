@@ -312,6 +312,7 @@ struct hvn_host_caps {
 	uint32_t nvsp_version;
 	uint32_t ndis_major, ndis_minor;
 	uint32_t mtu;	       /* L3 */
+	uint32_t mtu_max;      /* that may be asked for */
 	uint32_t max_packets;  /* RNDIS messages in one NVSP message */
 	uint32_t max_transfer; /* bytes of them */
 	uint32_t align;	       /* 1 << alignment factor */

@@ -55,9 +55,9 @@ infos_get(struct rte_eth_dev *dev, struct rte_eth_dev_info *info)
 	const struct hvn_port *p = hvn_port(dev);
 
 	info->min_mtu = RTE_ETHER_MIN_MTU;
-	info->max_mtu = HVN_MTU_MAX;
+	info->max_mtu = (uint16_t)p->caps.mtu_max;
 	info->min_rx_bufsize = HVN_RX_BUF_MIN;
-	info->max_rx_pktlen = HVN_MTU_MAX + RTE_ETHER_HDR_LEN;
+	info->max_rx_pktlen = p->caps.mtu_max + RTE_ETHER_HDR_LEN;
 	info->max_rx_queues = (uint16_t)p->caps.rx_queues;
 	info->max_tx_queues = (uint16_t)p->caps.rx_queues;
 	info->max_lro_pkt_size = p->caps.rsc ? HVN_LRO_MAX : 0;

@@ -253,7 +253,8 @@ hvn_port_configure(struct rte_eth_dev *dev)
 	hvn_ctrl_lock(p);
 	rc = hvn_session_fit(p, dev->data->mtu, queues_wanted(dev));
 	if (rc == 0 && dev->data->mtu > p->caps.mtu) {
-		HVN_LOG(ERR, "port %u: the host allows no MTU above %u", p->port_id, p->caps.mtu);
+		HVN_LOG(ERR, "port %u: the host gives an MTU of %u, not %u", p->port_id,
+			p->caps.mtu, dev->data->mtu);
 		rc = -EINVAL;
 	}
 	if (rc == 0)

@@ -50,8 +50,15 @@ get_mtu(struct hvn_port *p, uint16_t mtu)
 		host = mtu;
 	}
 	p->caps.mtu = RTE_MIN(host, (uint32_t)mtu);
+	/*
+	 * How much more the host has shows only when it is asked for, and it keeps 1500 where that is
+	 * too much. It has no more where it cannot be asked, or has less than the least.
+	 */
+	p->caps.mtu_max = HVN_MTU_MAX;
+	if (host < RTE_ETHER_MTU || (rc == 0 && p->caps.nvsp_version < NVSP_VERSION_2))
+		p->caps.mtu_max = RTE_MIN(host, (uint32_t)HVN_MTU_MAX);
 	if (host < mtu)
-		HVN_LOG(WARNING, "port %u: MTU %u asked for, the host allows %u", p->port_id, mtu,
+		HVN_LOG(WARNING, "port %u: MTU %u asked for, the host gives %u", p->port_id, mtu,
 			host);
 	return 0;
 }
