@@ -73,7 +73,7 @@ failover-tsan: | $(stamp)
 test: place unit-test e2e-test
 
 unit-test: all
-	meson test -C $(BUILD) --suite unit --print-errorlogs
+	meson test -C $(BUILD) --suite unit --timeout-multiplier 4 --print-errorlogs
 
 e2e-test: place all
 	$(PYTHON) -m pytest -q -rs test --ignore=test/guest
