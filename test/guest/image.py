@@ -150,8 +150,7 @@ def build(kern, out, extra=None):
         add_modules(root, kern, MODULES)
         if extra:
             extra(root)
-        run("sh", "-c", f"find . | cpio -o -H newc --quiet | gzip -1 > '{out}.new'", cwd=root)
-        os.rename(f"{out}.new", out)
+        run("sh", "-c", f"find . | cpio -o -H newc --quiet | gzip -1 > '{out}'", cwd=root)
     return out
 
 
@@ -161,7 +160,7 @@ def standard(kern):
     sources = [HERE / "image.py", HERE / "init.sh"]
     out = CACHE / f"initrd-{kern.release}.cpio.gz"
     if not out.exists() or out.stat().st_mtime < max(p.stat().st_mtime for p in sources):
-        build(kern, out)
+        os.rename(build(kern, f"{out}.new"), out)
     return out
 
 
@@ -218,7 +217,11 @@ def add_dpdk(root, objects):
 
 @functools.cache
 def with_dpdk(kern, objects):
-    """The file system with the drivers under test: made anew in each run."""
-    out = CACHE / f"initrd-dpdk-{kern.release}-{os.getpid()}.cpio.gz"
-    atexit.register(out.unlink, missing_ok=True)
-    return build(kern, out, extra=lambda root: add_dpdk(root, objects))
+    """The file system with the drivers under test: made anew in each run.
+
+    It has no name: what a run left that was killed, nobody would remove.
+    """
+    out = tempfile.TemporaryFile(dir=CACHE)
+    atexit.register(out.close)
+    return build(kern, f"/proc/{os.getpid()}/fd/{out.fileno()}",
+                 extra=lambda root: add_dpdk(root, objects))
