@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An application that goes on with fewer transmit queues: fewer_queues [EAL arguments]. The host is
- * slow and still holds packets of the second queue when the port is stopped, and configured with two
- * transmit queues instead of four; that queue is not set up again. Then the first one sends as much
- * as it may. Exits with 0 if everything was sent; the host says whether it was disturbed.
+ * An application that goes on with other numbers of queues: fewer_queues [EAL arguments] [-- again].
+ * The host is slow and still holds packets of the second transmit queue when the port is stopped, and
+ * configured with two instead of four; that queue is not set up again. Then the first one sends as
+ * much as it may. Again: with one queue for a while, which sends as much as it may, and with four once
+ * more, of which the second sends. Exits with 0 if everything was sent; the host says whether it was
+ * disturbed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +14,8 @@
 #include <rte_eal.h>
 #include <rte_ethdev.h>
 
-#define RX_QUEUES 4
-#define BURST	  32
-#define LONG_MS	  20000
+#define QUEUES 4
+#define BURST  32
 
 static struct rte_mempool *pool;
 
@@ -26,11 +27,20 @@ check(const char *what, int rc)
 }
 
 static void
-configure(uint16_t tx_queues)
+configure(uint16_t rx_queues, uint16_t tx_queues)
 {
 	const struct rte_eth_conf conf = { .rxmode.mq_mode = RTE_ETH_MQ_RX_RSS };
 
-	check("configure", rte_eth_dev_configure(0, RX_QUEUES, tx_queues, &conf));
+	check("configure", rte_eth_dev_configure(0, rx_queues, tx_queues, &conf));
+}
+
+static void
+set_up(uint16_t first)
+{
+	for (uint16_t q = first; q < QUEUES; q++) {
+		check("rx queue", rte_eth_rx_queue_setup(0, q, 256, SOCKET_ID_ANY, NULL, pool));
+		check("tx queue", rte_eth_tx_queue_setup(0, q, 1024, SOCKET_ID_ANY, NULL));
+	}
 }
 
 /* A burst, or what of it finds room in a second; every packet is full of its mark. */
@@ -56,28 +66,58 @@ send_burst(uint16_t queue, uint8_t mark)
 	return sent;
 }
 
+/* As much as the first queue takes. */
+static void
+fill(void)
+{
+	for (int i = 0; i < 120; i++)
+		if (send_burst(0, 0) != BURST)
+			break;
+}
+
+static void
+fewer(void)
+{
+	if (send_burst(1, 1) != BURST)
+		rte_exit(EXIT_FAILURE, "the second queue takes no burst\n");
+	check("stop", rte_eth_dev_stop(0));
+	configure(QUEUES, 2);
+	check("start", rte_eth_dev_start(0));
+	fill();
+}
+
+static void
+again(void)
+{
+	check("stop", rte_eth_dev_stop(0));
+	configure(1, 1);
+	check("start", rte_eth_dev_start(0));
+	fill();
+	check("stop", rte_eth_dev_stop(0));
+	configure(QUEUES, QUEUES);
+	set_up(1);
+	check("start", rte_eth_dev_start(0));
+	if (send_burst(1, 1) != BURST)
+		rte_exit(EXIT_FAILURE, "the second queue takes no burst\n");
+}
+
 int
 main(int argc, char **argv)
 {
-	check("EAL", rte_eal_init(argc, argv) < 0 ? -rte_errno : 0);
+	int used = rte_eal_init(argc, argv);
+
+	check("EAL", used < 0 ? -rte_errno : 0);
 	pool = rte_pktmbuf_pool_create("pool", 16383, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
 				       SOCKET_ID_ANY);
 	if (pool == NULL)
 		check("pool", -rte_errno);
-	configure(4);
-	for (uint16_t q = 0; q < 4; q++) {
-		check("rx queue", rte_eth_rx_queue_setup(0, q, 256, SOCKET_ID_ANY, NULL, pool));
-		check("tx queue", rte_eth_tx_queue_setup(0, q, 1024, SOCKET_ID_ANY, NULL));
-	}
+	configure(QUEUES, QUEUES);
+	set_up(0);
 	check("start", rte_eth_dev_start(0));
-	if (send_burst(1, 1) != BURST)
-		rte_exit(EXIT_FAILURE, "the second queue takes no burst\n");
-	check("stop", rte_eth_dev_stop(0));
-	configure(2);
-	check("start", rte_eth_dev_start(0));
-	for (int i = 0; i < 120; i++)
-		if (send_burst(0, 0) != BURST)
-			break;
+	if (argc > used + 1)
+		again();
+	else
+		fewer();
 	check("stop", rte_eth_dev_stop(0));
 	check("close", rte_eth_dev_close(0));
 	rte_eal_cleanup();

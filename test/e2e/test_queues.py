@@ -57,6 +57,21 @@ def test_fewer_while_the_host_is_slow(run):
     host.end()
 
 
+class QueuesAgain(FewerQueues):
+    def app_args(self, cores):
+        return ["again"]
+
+
+def test_one_while_the_host_is_slow(run):
+    """All sections are one queue's for a while, whose packets the host still has after that."""
+    host = run(Host, nics=["queues=4,grant=0,tx-delay=6000,port=sink"])
+    app = run(QueuesAgain, host)
+    assert app.wait() == 0, app.text
+    assert "transmit queue 0: the host still holds packets" in app.text
+    app.forget()
+    host.end()
+
+
 def test_most(run):
     """64 queues, the most that the driver has."""
     host = run(Host, nics=[f"queues=64,{GEN}"])
@@ -90,25 +105,6 @@ def test_stop_and_start(run):
     assert queues_of(host)[2] > after[2]
     app.quit()
     host.end()
-
-
-def test_frames_wait_for_a_stopped_queue(run):
-    """What the host has put into a stopped queue's ring is received once it is started."""
-    host = run(Host, nics=[f"queues=8,{GEN}"])
-    app = run(Console, host, "--forward-mode=rxonly", queues=4)
-    app.do("port 0 rxq 2 stop", "start")
-    host.command("start", nic=0)
-    until(lambda: sum(queues_of(host).values()) == COUNT, "all frames sent")
-    held = queues_of(host)[2]
-    assert 0 < held < COUNT
-    until(lambda: app.stats()["RX-packets"] == COUNT - held, "the other queues' frames")
-    app.do("stop", "port 0 rxq 2 start", "start")
-    until(lambda: app.stats()["RX-packets"] == COUNT, "the frames of queue 2")
-    app.quit()
-    assert host.port()["received"] == 0
-    host.proc.terminate()
-    assert host.wait() == 4  # nothing has come back, as it had to
-    assert host.result()["violations"] == {}
 
 
 def test_deferred_start(run):

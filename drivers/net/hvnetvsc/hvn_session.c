@@ -361,9 +361,7 @@ hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues)
 	queues = RTE_MAX(queues, (uint16_t)1);
 	if (p->opened && p->session_mtu == wire_mtu(mtu) && !host_holds_released(p) &&
 	    !host_holds_sections(p) && !hvn_leave_needed(p)) {
-		if (p->n_chans == 1 && queues == 1)
-			return 0;
-		if (more || p->asked_queues == queues)
+		if ((p->n_chans == 1 && queues == 1) || more || p->asked_queues == queues)
 			goto extend;
 	}
 	hvn_session_close(p, 0);
