@@ -11,7 +11,9 @@
 
 #define ASKED 100000u
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static unsigned int inside; /* the lock */
+static unsigned int vf_asked, vf_asked_outside;
 static bool over;
 static cpu_set_t others; /* CPUs that are not lcore 0's */
 
@@ -19,11 +21,13 @@ void
 hvn_telemetry_lock(void)
 {
 	pthread_mutex_lock(&lock);
+	inside++;
 }
 
 void
 hvn_telemetry_unlock(void)
 {
+	inside--;
 	pthread_mutex_unlock(&lock);
 }
 
@@ -34,16 +38,16 @@ hvn_ctrl_late(const struct hvn_port *p)
 	return 0;
 }
 
-void
-hvn_vf_stats_add(struct hvn_port *p, struct rte_eth_stats *stats)
+/* The VF's, which may be a port of ours: that takes the lock. */
+int
+rte_eth_stats_get(uint16_t port, struct rte_eth_stats *stats)
 {
-	(void)p, (void)stats;
-}
-
-void
-hvn_vf_stats_reset(struct hvn_port *p)
-{
-	(void)p;
+	(void)port;
+	vf_asked++;
+	vf_asked_outside += inside == 0;
+	memset(stats, 0, sizeof(*stats));
+	stats->ipackets = 5;
+	return 0;
 }
 
 /* What ethdev's telemetry thread does. */
@@ -141,11 +145,38 @@ closed(void **state)
 	assert_int_equal(hvn_xstats_get(&fx.dev, x, RTE_DIM(x)), -ENODEV);
 	assert_int_equal(hvn_stats_reset(&fx.dev), -ENODEV);
 	fx.data.dev_private = &fx.port;
+	fx.dev.data = NULL;
+	assert_int_equal(hvn_stats_get(&fx.dev, &s), -ENODEV);
+	assert_int_equal(hvn_stats_reset(&fx.dev), -ENODEV);
+	fx.dev.data = &fx.data;
 	assert_int_equal(hvn_stats_get(&fx.dev, &s), 0);
 	assert_true(hvn_xstats_get(&fx.dev, x, RTE_DIM(x)) > 0);
 	fx.port.closed = true;
 	assert_int_equal(hvn_stats_get(&fx.dev, &s), -ENODEV);
 	assert_int_equal(hvn_xstats_get(&fx.dev, x, RTE_DIM(x)), -ENODEV);
+}
+
+/* Whoever has the lock of a VF's statistics waits for none that is held by who waits for that one. */
+static void
+order_of_locks(void **state)
+{
+	static struct hvn_vf vf = { .counting = true };
+	struct rte_eth_stats s = { 0 };
+
+	(void)state;
+	vf.p = &fx.port;
+	fx.port.vf = &vf;
+	assert_int_equal(hvn_stats_get(&fx.dev, &s), 0);
+	assert_int_equal(s.ipackets, 5);
+	hvn_vf_stats_end(&vf);
+	assert_int_equal(vf_asked, 2);
+	assert_int_equal(vf_asked_outside, 0);
+	memset(&s, 0, sizeof(s));
+	assert_int_equal(hvn_stats_get(&fx.dev, &s), 0);
+	assert_int_equal(s.ipackets, 5);
+	assert_int_equal(hvn_stats_reset(&fx.dev), 0);
+	assert_int_equal(vf_asked, 2);
+	fx.port.vf = NULL;
 }
 
 int
@@ -154,6 +185,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(monotonic, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(closed, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(order_of_locks, fx_big, fx_close),
 	};
 
 	if (sched_getaffinity(0, sizeof(others), &others) != 0 || fx_eal() != 0)

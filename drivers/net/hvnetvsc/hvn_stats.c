@@ -243,7 +243,8 @@ static bool
 lock_port(const struct rte_eth_dev *dev)
 {
 	hvn_telemetry_lock();
-	if (hvn_port(dev) != NULL && !hvn_port(dev)->closed)
+	/* Behind a close ethdev takes the data away too. */
+	if (dev->data != NULL && hvn_port(dev) != NULL && !hvn_port(dev)->closed)
 		return true;
 	hvn_telemetry_unlock();
 	return false;

@@ -2,6 +2,7 @@
 /* What went by way of VFs: of the one that runs, and of those before it. */
 #include <string.h>
 
+#include "hvn_telemetry.h"
 #include "hvn_vf.h"
 
 #define STATS_MS 1000
@@ -46,13 +47,17 @@ void
 hvn_vf_stats_end(struct hvn_vf *vf)
 {
 	struct rte_eth_stats s;
-	bool locked = hvn_lock_wait(&vf->stats_lock, STATS_MS) != HVN_LOCK_NO;
+	bool locked;
 
+	/* First, as whoever asks for statistics: a VF that is a port of ours takes it too. */
+	hvn_telemetry_lock();
+	locked = hvn_lock_wait(&vf->stats_lock, STATS_MS) != HVN_LOCK_NO;
 	if (vf->counting && rte_eth_stats_get(vf->port, &s) == 0)
 		add(&vf->past, &s, &vf->base);
 	vf->counting = false;
 	if (locked)
 		hvn_lock_release(&vf->stats_lock);
+	hvn_telemetry_unlock();
 }
 
 void
