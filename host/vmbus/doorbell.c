@@ -187,12 +187,17 @@ believable(const struct vchan *c)
 	return !c->pub.forged && c->pub.part->faults == 0;
 }
 
-/* Is that so only now? It is told once for as long as it is so. */
+/*
+ * Is that so only now? It is told once for as long as it is so. Asked behind the load of the word,
+ * which may have found that the memory has gone.
+ */
 static bool
 newly(struct vchan *c, unsigned int word, bool odd)
 {
 	bool told = (c->odd & word) != 0;
 
+	if (!believable(c))
+		return false;
 	c->odd = odd ? c->odd | word : c->odd & ~word;
 	return odd && !told;
 }
@@ -203,7 +208,7 @@ check_mask(struct vchan *c)
 {
 	uint32_t mask = __atomic_load_n(&c->pub.rx.hdr->imask, __ATOMIC_RELAXED);
 
-	if (!believable(c) || !newly(c, ODD_MASK, (mask != 0) == c->pub.asleep))
+	if (!newly(c, ODD_MASK, (mask != 0) == c->pub.asleep))
 		return;
 	host_violation(c->pub.part, "ring.mask", &mask, sizeof(mask),
 		       "channel %u: the guest wrote the host's interrupt mask", c->pub.relid);
@@ -217,8 +222,7 @@ check_word(struct vchan *c, unsigned int bit, const uint32_t *word, uint32_t our
 {
 	uint32_t seen = __atomic_load_n(word, __ATOMIC_RELAXED);
 
-	/* Asked behind the load, which may have found that the memory has gone. */
-	if (believable(c) && newly(c, bit, seen != ours))
+	if (newly(c, bit, seen != ours))
 		host_violation(c->pub.part, "ring.owner", &seen, sizeof(seen),
 			       "channel %u: the guest wrote the host's %s", c->pub.relid, what);
 }

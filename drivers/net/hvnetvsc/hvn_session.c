@@ -345,30 +345,38 @@ host_holds_sections(struct hvn_port *p)
 {
 	bool any = false;
 
-	for (uint16_t i = 0; i < HVN_QUEUES_MAX && p->tx_shares != p->data->nb_tx_queues; i++)
+	if (p->tx_shares == p->data->nb_tx_queues)
+		return false;
+	for (uint16_t i = 0; i < HVN_QUEUES_MAX; i++)
 		any |= p->txq[i] != NULL && hvn_txq_stop(p->txq[i], 0) != 0;
 	return any;
+}
+
+/* Does the session that there is fit, or will with more channels? */
+static bool
+can_go_on(struct hvn_port *p, uint16_t mtu, uint16_t queues)
+{
+	if (!p->opened || p->session_mtu != wire_mtu(mtu) || host_holds_released(p) ||
+	    host_holds_sections(p) || hvn_leave_needed(p))
+		return false;
+	return (p->n_chans == 1 && queues == 1) || (queues > 1 && !p->subs_asked) ||
+	       p->asked_queues == queues;
 }
 
 int
 hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues)
 {
-	bool more = queues > 1 && !p->subs_asked;
-	int rc = 0;
+	int rc;
 
 	if (hvn_removed(p))
 		return -ENODEV;
 	queues = RTE_MAX(queues, (uint16_t)1);
-	if (p->opened && p->session_mtu == wire_mtu(mtu) && !host_holds_released(p) &&
-	    !host_holds_sections(p) && !hvn_leave_needed(p)) {
-		if ((p->n_chans == 1 && queues == 1) || more || p->asked_queues == queues)
-			goto extend;
+	if (!can_go_on(p, mtu, queues)) {
+		hvn_session_close(p, 0);
+		rc = hvn_session_open(p, mtu);
+		if (rc != 0)
+			return rc;
 	}
-	hvn_session_close(p, 0);
-	rc = hvn_session_open(p, mtu);
-	if (rc != 0)
-		return rc;
-extend:
 	rc = open_subchannels(p, queues);
 	if (rc != 0) {
 		hvn_session_close(p, 0);

@@ -301,9 +301,9 @@ hvn_tx_describe(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_t
 	l2 = m->l2_len + longer;
 	if (l2 < RTE_ETHER_HDR_LEN)
 		return -EINVAL;
-	segment = l2 + m->l3_len + m->l4_len + m->tso_segsz;
 	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0)
 		return checksum_offload(p, m, f, l2);
+	segment = l2 + m->l3_len + m->l4_len + m->tso_segsz;
 	if (RTE_MIN(f->len, segment) > hvn_tx_longest(p))
 		return -EINVAL;
 	/* What is one segment anyway needs a checksum only. */
