@@ -239,13 +239,17 @@ class Testpmd(Program):
         self.forget()
 
 
-class TestpmdHv(Testpmd):
-    """Our own."""
-    binary = TESTPMD_HV
-    plugins = []
+class App(Testpmd):
+    """Another application than testpmd, which has arguments of its own or none."""
 
     def app_args(self, cores):
         return []
+
+
+class TestpmdHv(App):
+    """Our own."""
+    binary = TESTPMD_HV
+    plugins = []
 
 
 class UioTestpmd(Testpmd):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from console import Console, cycle
-from hv import BUILD, NO_HUGE, Host, Testpmd, until
+from hv import BUILD, NO_HUGE, App, Host, until
 from test_checksum_tso import GUID
 from test_link import UioConsole
 
@@ -61,16 +61,19 @@ def test_received_only(run):
     host.end()
 
 
-class HoldRx(Testpmd):
+class HoldRx(App):
     """An application that keeps frames."""
     binary = BUILD / "test" / "e2e" / "hold_rx"
-
-    def app_args(self, cores):
-        return []
 
     def do(self, line):
         self.type(line)
         return self.expect(f"(?s)(.*?)done {line}\\r?\\n")[1]
+
+    def hold(self, host, n):
+        """The next frames; told before they come, since those before the command are sent back."""
+        self.type(f"hold {n}")
+        assert host.command("start", nic=0)["ok"]
+        self.expect(f"done hold {n}\\r?\\n")
 
     def check(self, held):
         """How many of the frames held are in the receive buffer; none has changed."""
@@ -105,8 +108,7 @@ def test_held_and_sent_back(run, queues):
     """Up to the quota and far beyond; sent back out of the receive buffer every byte is right."""
     host, app = holder(run, queues)
     for n in range(3):
-        assert host.command("start", nic=0)["ok"]
-        app.do("hold 250")
+        app.hold(host, 250)
         external = app.check(250)
         assert 0 < external <= 30
         until(lambda n=n: host.port()["received"] == 400 * n + 150, "the rest of the frames")
@@ -127,8 +129,7 @@ def test_held_over_a_restart(run, again, end):
     """Stopped and started, or with another session: what is held stays, traffic goes on."""
     host, app = holder(run)
     for n, line in enumerate((again, "mtu 1500")):
-        assert host.command("start", nic=0)["ok"]
-        app.do("hold 100")
+        app.hold(host, 100)
         assert app.check(100) > 0
         app.do("stop")
         app.check(100)
@@ -148,8 +149,7 @@ def test_held_over_a_restart(run, again, end):
 def test_held_when_the_port_is_closed(run):
     """Frames of a port that is gone are still whole, and can be freed."""
     host, app = holder(run)
-    assert host.command("start", nic=0)["ok"]
-    app.do("hold 100")
+    app.hold(host, 100)
     assert app.check(100) > 0
     app.do("close")
     assert app.check(100) > 0
