@@ -11,6 +11,8 @@
 #include <rte_eal.h>
 #include <ethdev_driver.h>
 
+#include "check.h"
+
 #define LONG_MS 20000
 
 #define OPS	 (sizeof(struct eth_dev_ops) / sizeof(void *))
@@ -77,13 +79,6 @@ static const char *const names[OPS] = { OP(dev_configure),
 					OP(tm_ops_get),
 					OP(get_eeprom),
 					OP(get_reg) };
-
-static void
-check(const char *what, int rc)
-{
-	if (rc != 0)
-		rte_exit(EXIT_FAILURE, "%s: %s\n", what, rte_strerror(-rc));
-}
 
 /* Each member of the table is a pointer to a function. */
 static void

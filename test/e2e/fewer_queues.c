@@ -14,17 +14,12 @@
 #include <rte_eal.h>
 #include <rte_ethdev.h>
 
+#include "check.h"
+
 #define QUEUES 4
 #define BURST  32
 
 static struct rte_mempool *pool;
-
-static void
-check(const char *what, int rc)
-{
-	if (rc != 0)
-		rte_exit(EXIT_FAILURE, "%s: %s\n", what, rte_strerror(-rc));
-}
 
 static void
 configure(uint16_t rx_queues, uint16_t tx_queues)

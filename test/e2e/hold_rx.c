@@ -21,6 +21,7 @@
 #include <rte_eal.h>
 #include <rte_ethdev.h>
 
+#include "check.h"
 #include "command_line.h"
 
 #define BURST	 32
@@ -37,13 +38,6 @@ static unsigned int n_held, wanted;
 static struct rte_mempool *pool;
 static uint16_t queues;
 static bool running;
-
-static void
-check(const char *what, int rc)
-{
-	if (rc != 0)
-		rte_exit(EXIT_FAILURE, "%s: %s\n", what, rte_strerror(-rc));
-}
 
 static void
 set_up(void)

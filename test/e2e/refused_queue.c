@@ -12,17 +12,12 @@
 #include <rte_eal.h>
 #include <rte_ethdev.h>
 
+#include "check.h"
+
 #define LONG_MS		20000
 #define NO_SUCH_OFFLOAD (UINT64_C(1) << 63)
 
 static struct rte_mempool *pool;
-
-static void
-check(const char *what, int rc)
-{
-	if (rc != 0)
-		rte_exit(EXIT_FAILURE, "%s: %s\n", what, rte_strerror(-rc));
-}
 
 static void
 refused(const char *what, int rc)

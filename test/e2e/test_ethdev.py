@@ -233,6 +233,12 @@ def others(app):
     return [got[f"rx_q{q}_packets"] for q in range(3)]
 
 
+def others_rest(app):
+    before = others(app)
+    time.sleep(0.2)
+    return others(app) == before
+
+
 def test_rss(run):
     """A RETA of one queue brings everything there, now and after a restart."""
     host, app = start(run, "rss-entries=64," + GEN, "--rxq=4", "--txq=4")
@@ -245,9 +251,7 @@ def test_rss(run):
             ask(app, "port start 0")
         # Frames from before may still be in the rings of the other queues: they are taken first.
         ask(app, "start")
-        seen = None
-        while seen != (seen := others(app)):
-            time.sleep(0.2)
+        until(lambda: others_rest(app), "frames of before taken")
         app.type("stop")
         app.expect("Accumulated forward statistics")
         ask(app, "clear port xstats 0")

@@ -9,14 +9,14 @@ import pytest
 from scapy.all import IP, TCP, UDP, Ether, IPv6, Raw
 
 import capture
-from hv import BUILD, Host, Program, Testpmd, lcores, until
+from hv import BUILD, App, Host, Program, lcores, until
 
 FRAMES = 400
 MAC = capture.NIC_MAC[:-1]  # and 1 or 2
 MEMORY = ["--no-huge", "-m", "512", "--no-shconf"]  # of which tables of routes take 256
 
 
-class Example(Testpmd):
+class Example(App):
     """Built from DPDK's source, see test/e2e/meson.build."""
     name = None
 
@@ -25,9 +25,6 @@ class Example(Testpmd):
         assert binary.exists(), f"no {binary}: run make setup, and build"
         self.binary = binary
         super().__init__(host, *args, **{"memory": MEMORY, **more})
-
-    def app_args(self, cores):
-        return []
 
 
 class L3fwd(Example):

@@ -4,7 +4,7 @@ import collections
 import configparser
 import re
 
-from hv import BUILD, ROOT, Host, Program, Testpmd, lcores
+from hv import BUILD, ROOT, App, Host, Program, lcores
 from test_examples import SymmetricMp
 
 # A feature, and the functions or offloads that make it (doc/guides/nics/features.rst of DPDK).
@@ -88,12 +88,9 @@ def wanted(needs, have):
 BINARY = BUILD / "test" / "e2e" / "features"
 
 
-class Features(Testpmd):
+class Features(App):
     """Says what port 0 has: it is asked, not read."""
     binary = BINARY
-
-    def app_args(self, cores):
-        return []
 
     def told(self):
         self.ended(0)

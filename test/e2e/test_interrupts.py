@@ -6,14 +6,11 @@ import time
 
 import pytest
 
-from hv import BUILD, Host, Testpmd, UioTestpmd
+from hv import BUILD, App, Host, UioTestpmd
 
 
-class RxIntr(Testpmd):
+class RxIntr(App):
     binary = BUILD / "test" / "e2e" / "rx_intr"
-
-    def app_args(self, cores):
-        return []
 
 
 class UioRxIntr(UioTestpmd, RxIntr):

@@ -9,17 +9,14 @@ import time
 
 import pytest
 
-from hv import BUILD, Host, Program, Testpmd, lcores, until
+from hv import BUILD, App, Host, Program, lcores, until
 
 COUNT = 2000
 
 
-class Primary(Testpmd):
+class Primary(App):
     """mp_fwd, which forwards on one queue and sets the port up for the others."""
     binary = BUILD / "test" / "e2e" / "mp_fwd"
-
-    def app_args(self, cores):
-        return []
 
     def do(self, line):
         self.type(line)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from console import Console, cycle, queues_of
-from hv import BUILD, Host, Testpmd, until
+from hv import BUILD, App, Host, until
 
 COUNT = 2000
 GEN = f"port=gen:count={COUNT},rate=100k,flows=256,proto=mix,ipv6=50,start=command,expect=return"
@@ -40,34 +40,19 @@ def test_counts(run, rx, tx):
     host.end()
 
 
-class FewerQueues(Testpmd):
+class FewerQueues(App):
     binary = BUILD / "test" / "e2e" / "fewer_queues"
 
-    def app_args(self, cores):
-        return []
 
-
-def test_fewer_while_the_host_is_slow(run):
-    """What a queue of before still has in the host's hands is not given to another one."""
-    host = run(Host, nics=["queues=4,tx-delay=6000,port=sink"])
-    app = run(FewerQueues, host)
+@pytest.mark.parametrize("nic, args, held", [
+    ("queues=4", [], 1), ("queues=4,grant=0", ["again"], 0)])
+def test_other_numbers_while_the_host_is_slow(run, nic, args, held):
+    """What a queue of before still has in the host's hands is not given to another one: with fewer
+    queues, and with more behind one that had all sections."""
+    host = run(Host, nics=[f"{nic},tx-delay=6000,port=sink"])
+    app = run(FewerQueues, host, *args)
     assert app.wait() == 0, app.text
-    assert "transmit queue 1: the host still holds packets" in app.text
-    app.forget()
-    host.end()
-
-
-class QueuesAgain(FewerQueues):
-    def app_args(self, cores):
-        return ["again"]
-
-
-def test_one_while_the_host_is_slow(run):
-    """All sections are one queue's for a while, whose packets the host still has after that."""
-    host = run(Host, nics=["queues=4,grant=0,tx-delay=6000,port=sink"])
-    app = run(QueuesAgain, host)
-    assert app.wait() == 0, app.text
-    assert "transmit queue 0: the host still holds packets" in app.text
+    assert f"transmit queue {held}: the host still holds packets" in app.text
     app.forget()
     host.end()
 

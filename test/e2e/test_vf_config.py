@@ -6,7 +6,7 @@ import pytest
 
 import vf
 from console import Console
-from hv import BUILD, Host, Testpmd, until
+from hv import BUILD, App, Host, until
 from test_queues import reta
 
 KEY = "0123456789ABCDEF" * 5
@@ -99,11 +99,8 @@ def test_cannot_follow(pair):
     assert "00:15:5D:00:00:98" in app.info()["MAC address"]
 
 
-class RefusedQueue(Testpmd):
+class RefusedQueue(App):
     binary = BUILD / "test" / "e2e" / "refused_queue"
-
-    def app_args(self, cores):
-        return []
 
 
 def test_refused_queue(run):

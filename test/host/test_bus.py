@@ -10,6 +10,7 @@ import time
 import pytest
 import vmu
 from control import TIED, control, end_all
+from nicguest import until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
@@ -83,9 +84,7 @@ def test_open_echo_reopen(host):
         g.mem[at:at + 32] = struct.pack("<4HQQQ", 6, 2, 3, 0, 7, 0x1122334455667788, 0)
         struct.pack_into("<I", g.mem, 0, 32)
         back = (SCATTERED[32] - 0x100) * vmu.PAGE
-        end = time.monotonic() + 20
-        while struct.unpack_from("<I", g.mem, back)[0] != 32 and time.monotonic() < end:
-            time.sleep(0.001)
+        assert until(lambda: struct.unpack_from("<I", g.mem, back)[0] == 32)
         data = (SCATTERED[33] - 0x100) * vmu.PAGE
         assert struct.unpack_from("<QQ", g.mem, data + 8) == (7, 0x1122334455667788)
         g.post(struct.pack("<3I", 7, 0, 1))
@@ -157,9 +156,7 @@ def test_truncated_memory(host):
     g = ready(h)
     assert g.gpadl(1, 0x10, SCATTERED) == 0 and g.open(1, 0x10, 32) == 0
     os.ftruncate(g.memfd, 0)
-    end = time.monotonic() + 20
-    while not control(h, cmd="violations")["violations"] and time.monotonic() < end:
-        time.sleep(0.01)
+    assert until(lambda: control(h, cmd="violations")["violations"])
     h.end("mem.truncated")
 
 
