@@ -27,6 +27,26 @@ static struct event_source listener = { .fd = -1 };
 static struct client clients[CLIENTS];
 static const char *control_path;
 
+/* Without the number of a NIC they are not unknown. */
+static bool
+is_of_a_nic(const char *cmd)
+{
+	static const char *const names[] = {
+		"bus-raw",   "clear",	  "filter",	 "hold-rx",
+		"indicate",  "link",	  "mangle",	 "network-change",
+		"offer",     "offload",	  "poke",	 "rate",
+		"raw",	     "rescind",	  "reset-stats", "resume",
+		"resume-rx", "ring-word", "rss",	 "speed",
+		"stall",     "start",	  "stop",	 "switch-synthetic",
+		"vf",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(cmd, names[i]) == 0)
+			return true;
+	return false;
+}
+
 static int
 run(const char *cmd, json_t *request, json_t *reply)
 {
@@ -49,7 +69,9 @@ run(const char *cmd, json_t *request, json_t *reply)
 	}
 	/* One NIC needs no number. */
 	if (number == NULL && host_nic(1) != NULL)
-		return json_refuse(reply, "there are several NICs: \"nic\" says which");
+		return is_of_a_nic(cmd)
+			       ? json_refuse(reply, "there are several NICs: \"nic\" says which")
+			       : -ENOENT;
 	nic = (number == NULL || json_is_integer(number)) && index >= 0 && index < HOST_NICS_MAX
 		      ? host_nic((unsigned int)index)
 		      : NULL;

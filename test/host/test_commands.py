@@ -73,6 +73,17 @@ def test_lines_that_are_no_command(nichost):
     h.end()
 
 
+def test_several_nics(host):  # noqa: F811
+    """Whose command it is has to be said, of a command that there is."""
+    h = host("port=sink", "port=sink")
+    for command in sorted(commands() - {"stats", "violations", "version", "quit"}):
+        assert "several NICs" in h.hostctl(command).stderr, command
+    for command in ("what", "", "start "):
+        assert h.hostctl(command).stderr == f"hv-hostctl: {command}: unknown command\n"
+    assert h.hostctl("-n", "1", "what").stderr == "hv-hostctl: what: unknown command\n"
+    h.end()
+
+
 def test_stall_and_resume(nichost):
     """One queue is not read; the others are."""
     h = nichost()
