@@ -367,6 +367,21 @@ second_fds(struct hv_vmbus_device *dev, uint16_t index, struct user_second *seco
 	return user_mp_fds(dev, index, &second->signal_fd[index], &second->event_fd[index]);
 }
 
+static void
+user_detach(struct hv_vmbus_device *dev)
+{
+	struct user_second *second = dev->backend;
+
+	for (uint16_t i = 0; second != NULL && i < VMBUS_CHANNELS_MAX; i++) {
+		if (second->signal_fd[i] >= 0)
+			close(second->signal_fd[i]);
+		if (second->event_fd[i] >= 0)
+			close(second->event_fd[i]);
+	}
+	free(second);
+	dev->backend = NULL;
+}
+
 /* The rest of what a secondary needs is DPDK memory. */
 static int
 user_attach(struct hv_vmbus_device *dev)
@@ -384,24 +399,12 @@ user_attach(struct hv_vmbus_device *dev)
 	for (uint16_t i = 0; i < VMBUS_CHANNELS_MAX && rc == 0; i++)
 		if (hv_vmbus_channel_find(dev, i) != NULL && second->event_fd[i] < 0)
 			rc = second_fds(dev, i, second);
-	if (rc != 0)
+	if (rc != 0) {
 		VMBUS_LOG(ERR, "%s: the primary process does not answer", dev->name);
-	return rc;
-}
-
-static void
-user_detach(struct hv_vmbus_device *dev)
-{
-	struct user_second *second = dev->backend;
-
-	for (uint16_t i = 0; second != NULL && i < VMBUS_CHANNELS_MAX; i++) {
-		if (second->signal_fd[i] >= 0)
-			close(second->signal_fd[i]);
-		if (second->event_fd[i] >= 0)
-			close(second->event_fd[i]);
+		/* What it has may be of another session when this is tried again. */
+		user_detach(dev);
 	}
-	free(second);
-	dev->backend = NULL;
+	return rc;
 }
 
 static void

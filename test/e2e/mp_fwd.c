@@ -153,7 +153,7 @@ renew(uint16_t q)
 {
 	check("rx stop", rte_eth_dev_rx_queue_stop(PORT, q));
 	if (rte_eth_dev_tx_queue_stop(PORT, q) != 0) {
-		reopen(1400);
+		reopen(1600);
 		reopen(1500);
 		check("rx stop", rte_eth_dev_rx_queue_stop(PORT, q));
 		check("tx stop", rte_eth_dev_tx_queue_stop(PORT, q));
@@ -193,6 +193,10 @@ command(const char *line)
 	} else if (strcmp(line, "promisc") == 0) { /* a transaction on the first channel */
 		check("off", rte_eth_promiscuous_disable(PORT));
 		check("on", rte_eth_promiscuous_enable(PORT));
+	} else if (strcmp(line, "stop") == 0) {
+		check("stop", rte_eth_dev_stop(PORT));
+	} else if (strcmp(line, "start") == 0) {
+		check("start", rte_eth_dev_start(PORT));
 	} else if (strcmp(line, "restart") == 0) {
 		check("stop", rte_eth_dev_stop(PORT));
 		check("start", rte_eth_dev_start(PORT));

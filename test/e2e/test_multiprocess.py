@@ -88,7 +88,7 @@ def test_restart_of_the_primary(huge_dir, run):
     host = run(Host, nics=["queues=4,port=gen:rate=20k,flows=64,verify=count"])
     first, second = processes(run, host, huge_dir, 2, 0)
     other = second(1)
-    for line in ("restart", "mtu 1400", "restart", "mtu 1600", "mtu 1500"):
+    for line in ("restart", "mtu 1600", "restart", "mtu 1700", "mtu 1500"):
         flows(host)
         first.do(line)
     before = stats(other)["received"]
@@ -97,6 +97,37 @@ def test_restart_of_the_primary(huge_dir, run):
     assert host.port()["damaged"] == 0
     # The port goes away under it; it lives on without.
     first.do("close")
+    other.quit()
+    first.quit()
+    host.end()
+
+
+def test_attached_at_any_time(huge_dir, run):
+    """A secondary starts while the port is stopped, and while there is no session with the host,
+    which answers slowly here: it forwards as soon as the port does.
+    """
+    host = run(Host, "--reply-delay", "100", "--wait", "event", "--no-monitor",
+               nics=["queues=2,overflow=drop,port=gen:rate=20k,flows=64,verify=count"])
+    first, second = processes(run, host, huge_dir, 2, 0)
+
+    def forwards(process):
+        before = stats(process)["received"]
+        until(lambda: stats(process)["received"] > before + 1000, "frames of its queue")
+
+    first.do("stop")
+    other = second(1)
+    assert stats(other)["received"] == 0
+    first.do("start")
+    forwards(other)
+    other.quit()
+    lines = [f"mtu {mtu}" for mtu in range(1601, 1606)]
+    for line in lines:
+        first.type(line)
+    first.expect(f"done {lines[0]}")
+    other = second(1)
+    assert f"done {lines[-1]}" not in first.text
+    first.expect(f"done {lines[-1]}")
+    forwards(other)
     other.quit()
     first.quit()
     host.end()
@@ -137,8 +168,8 @@ def stopped(pid):
 
 
 @pytest.mark.parametrize("line, queue, where", [
-    ("restart", 0, "loop"), ("mtu 1400", 1, "loop"), ("close", 0, "loop"),
-    ("restart", 0, "rx"), ("restart", 1, "tx"), ("mtu 1400", 0, "tx"), ("close", 0, "rx")])
+    ("restart", 0, "loop"), ("mtu 1600", 1, "loop"), ("close", 0, "loop"),
+    ("restart", 0, "rx"), ("restart", 1, "tx"), ("mtu 1600", 0, "tx"), ("close", 0, "rx")])
 def test_asleep(huge_dir, run, line, queue, where):
     """A secondary sleeps in its loop, or inside a burst with the locks of its channel: the primary
     restarts, reopens or closes its port all the same, and forwards meanwhile. Awake again, the

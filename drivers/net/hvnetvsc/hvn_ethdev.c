@@ -536,7 +536,12 @@ probe_secondary(struct hv_vmbus_device *vdev)
 	}
 	vdev->drv_priv = dev;
 	rte_eth_dev_probing_finish(dev);
-	return 0;
+	rc = hvn_mp_joined(dev);
+	if (rc != 0) {
+		vdev->drv_priv = NULL;
+		rte_eth_dev_release_port(dev);
+	}
+	return rc;
 }
 
 static int

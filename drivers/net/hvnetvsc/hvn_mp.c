@@ -88,9 +88,18 @@ set_bursts(struct rte_eth_dev *dev, bool on)
  */
 static struct {
 	rte_spinlock_t lock;
+	pthread_mutex_t mapping;
 	struct hv_vmbus_device *vdev[RTE_MAX_ETHPORTS];
 	uint8_t what[RTE_MAX_ETHPORTS];
-} told = { .lock = RTE_SPINLOCK_INITIALIZER };
+	bool joined[RTE_MAX_ETHPORTS];
+} told = { .lock = RTE_SPINLOCK_INITIALIZER, .mapping = PTHREAD_MUTEX_INITIALIZER };
+
+/* Not every secondary has probed every port; one may be in the middle of it. */
+static bool
+is_ours(const struct rte_eth_dev *dev)
+{
+	return dev->data != NULL && dev->rx_queue_count == hvn_rx_queue_count;
+}
 
 static void
 remap(void *arg)
@@ -99,16 +108,18 @@ remap(void *arg)
 	struct hv_vmbus_device *vdev = told.vdev[id];
 	int rc = 0;
 
+	pthread_mutex_lock(&told.mapping);
 	/* What the primary has open now: it may have been closed and opened since. */
 	hv_vmbus_close(vdev);
 	/* Relaxed: it is looked at again, with the lock. */
 	if (__atomic_load_n(&told.what[id], __ATOMIC_RELAXED) == HVN_MP_START)
 		rc = hv_vmbus_attach_secondary(vdev);
+	pthread_mutex_unlock(&told.mapping);
 	if (rc != 0)
 		HVN_LOG(ERR, "port %u: cannot follow the primary process: %s", id,
 			rte_strerror(-rc));
 	rte_spinlock_lock(&told.lock);
-	if (rc == 0 && told.what[id] == HVN_MP_START)
+	if (rc == 0 && told.what[id] == HVN_MP_START && is_ours(&rte_eth_devices[id]))
 		set_bursts(&rte_eth_devices[id], true);
 	rte_spinlock_unlock(&told.lock);
 }
@@ -118,11 +129,14 @@ follow(struct rte_eth_dev *dev, uint16_t what)
 {
 	const uint16_t id = dev->data->port_id;
 
+	bool joined;
+
 	if (what > HVN_MP_CLOSE)
 		return -ENOTSUP;
 	told.vdev[id] = HV_VMBUS_DEV(dev->device);
 	rte_spinlock_lock(&told.lock);
 	__atomic_store_n(&told.what[id], (uint8_t)what, __ATOMIC_RELAXED);
+	joined = told.joined[id];
 	if (what != HVN_MP_START)
 		set_bursts(dev, false);
 	rte_spinlock_unlock(&told.lock);
@@ -131,6 +145,8 @@ follow(struct rte_eth_dev *dev, uint16_t what)
 		return 0;
 	}
 	if (what == HVN_MP_CLOSE) {
+		if (!joined)
+			return 0; /* hvn_mp_joined() sees it */
 		rte_delay_us_sleep(GRACE_US);
 		told.vdev[id]->drv_priv = NULL;
 		rte_eth_dev_release_port(dev);
@@ -150,10 +166,9 @@ on_request(const struct rte_mp_msg *msg, const void *peer)
 	memcpy(&param, msg->param, sizeof(param));
 	strcpy(out.name, MP_NAME);
 	param.rc = 0;
-	if (rte_eth_dev_is_valid_port(param.port_id)) {
+	if (param.port_id < RTE_MAX_ETHPORTS) {
 		dev = &rte_eth_devices[param.port_id];
-		/* Not every secondary has probed every port. */
-		if (dev->rx_queue_count == hvn_rx_queue_count)
+		if (is_ours(dev))
 			param.rc = follow(dev, param.what);
 	}
 	memcpy(out.param, &param, sizeof(param));
@@ -164,15 +179,46 @@ int
 hvn_mp_join(struct rte_eth_dev *dev)
 {
 	static bool listening;
+	const uint16_t id = dev->data->port_id;
 	struct hvn_port *p = hvn_port(dev);
+	int rc;
 
 	if (p == NULL)
 		return -ENODEV;
+	told.joined[id] = false;
+	__atomic_store_n(&told.what[id], HVN_MP_NOTHING, __ATOMIC_RELAXED);
+	set_bursts(dev, false);
 	/* First, so that no change is missed. */
 	if (!listening && rte_mp_action_register(MP_NAME, on_request) != 0)
 		return -rte_errno;
 	listening = true;
 	/* See hvn_mp_tell(). */
 	__atomic_fetch_add(&p->secondaries, 1, __ATOMIC_ACQ_REL);
-	return hv_vmbus_attach_secondary(HV_VMBUS_DEV(dev->device));
+	pthread_mutex_lock(&told.mapping);
+	rc = hv_vmbus_attach_secondary(HV_VMBUS_DEV(dev->device));
+	pthread_mutex_unlock(&told.mapping);
+	/* Between two sessions; or it was told of the next one by now, which it follows. */
+	if (rc != 0 && !hvn_removed(p) &&
+	    (!__atomic_load_n(&p->running, __ATOMIC_RELAXED) ||
+	     __atomic_load_n(&told.what[id], __ATOMIC_RELAXED) != HVN_MP_NOTHING))
+		rc = 0;
+	return rc;
+}
+
+int
+hvn_mp_joined(struct rte_eth_dev *dev)
+{
+	const uint16_t id = dev->data->port_id;
+	const struct hvn_port *p = hvn_port(dev);
+	bool closed;
+
+	rte_spinlock_lock(&told.lock);
+	closed = told.what[id] == HVN_MP_CLOSE;
+	told.joined[id] = !closed;
+	/* A start that is not over yet is told. */
+	if (told.what[id] == HVN_MP_NOTHING && HV_VMBUS_DEV(dev->device)->opened &&
+	    __atomic_load_n(&p->running, __ATOMIC_RELAXED))
+		set_bursts(dev, true);
+	rte_spinlock_unlock(&told.lock);
+	return closed ? -ENODEV : 0;
 }

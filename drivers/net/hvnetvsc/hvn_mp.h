@@ -9,6 +9,7 @@
 #include "hvn.h"
 
 enum hvn_mp_what {
+	HVN_MP_NOTHING,
 	HVN_MP_STOP,  /* bursts do nothing from now on */
 	HVN_MP_START, /* map what is open now; bursts work again soon */
 	HVN_MP_CLOSE, /* the port goes away */
@@ -17,7 +18,11 @@ enum hvn_mp_what {
 /* Primary: have every secondary do so, and wait for it, for a limited time. false: one is silent. */
 bool hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what);
 
-/* Secondary: at its probe. 0 or a negative errno. */
+/*
+ * Secondary: at its probe, before ethdev has the port and behind that. There need be no session then:
+ * the start of the port is told. 0 or a negative errno.
+ */
 int hvn_mp_join(struct rte_eth_dev *dev);
+int hvn_mp_joined(struct rte_eth_dev *dev);
 
 #endif /* HVN_MP_H */
