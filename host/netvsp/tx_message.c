@@ -52,7 +52,8 @@ static enum tx_outcome
 check_frame(struct nic_queue *q, const struct frame *f, const uint8_t *base)
 {
 	const struct rndis_pkt_info *i = &f->info;
-	uint32_t max = q->nic->mtu + 4; /* a tag may be in the bytes */
+	/* Two tags may be in the bytes: of 802.1ad none travels beside them. */
+	uint32_t max = q->nic->mtu + 8;
 
 	/* Microsoft's pages ask for it; no host is known to look. */
 	if ((i->data_off & 3) != 0)

@@ -27,9 +27,9 @@ def tagged(tci):
 
 @pytest.fixture(scope="module")
 def mixed():
-    """A capture in which no two frames become equal without their tag."""
+    """A capture in which no two frames become equal without their tag, up to the MTU's."""
     found, known = [], set()
-    for flow, data in capture.make(count=2 * FRAMES, largest=1500, seed=8021):
+    for flow, data in capture.make(count=2 * FRAMES, seed=8021):
         if untagged(data) not in known:
             known.add(untagged(data))
             found.append((flow, data))

@@ -6,18 +6,29 @@
 #include "hvn_txd.h"
 
 /*
- * Longer than the MTU: not sent, whoever asked beforehand. What the host takes in one send is about
- * packed ones: a packet alone is sent however long it is.
+ * Longer than the MTU with two tags in the bytes that the host gets: not sent, whoever asked
+ * beforehand. What the host takes in one send is about packed ones: a packet alone is sent however
+ * long it is.
  */
 static void
 too_long(void **state)
 {
 	const struct {
 		uint32_t mtu, max, len;
-		bool good;
+		bool good, tag; /* tag: one in the packet, which travels beside it */
+		uint64_t flags;
 	} cases[] = {
-		{ 1500, 0, 1522, true },    { 1500, 0, 1523, false },	{ 1500, 0, 1900, false },
-		{ 9000, 2000, 1900, true }, { 9000, 2000, 2000, true },
+		{ 1500, 0, 1522, true, false, 0 },
+		{ 1500, 0, 1523, false, false, 0 },
+		{ 1500, 0, 1900, false, false, 0 },
+		{ 9000, 2000, 1900, true, false, 0 },
+		{ 9000, 2000, 2000, true, false, 0 },
+		{ 1500, 0, 1526, true, true, 0 },
+		{ 1500, 0, 1527, false, true, 0 },
+		{ 1500, 0, 1522, true, true, RTE_MBUF_F_TX_VLAN },
+		{ 1500, 0, 1523, false, true, RTE_MBUF_F_TX_VLAN },
+		{ 1500, 0, 1518, true, false, RTE_MBUF_F_TX_QINQ | RTE_MBUF_F_TX_VLAN },
+		{ 1500, 0, 1519, false, false, RTE_MBUF_F_TX_QINQ | RTE_MBUF_F_TX_VLAN },
 	};
 
 	RTE_SET_USED(state);
@@ -28,6 +39,9 @@ too_long(void **state)
 
 		make_frame((uint8_t *)rte_pktmbuf_append(m, (uint16_t)cases[i].len), 1,
 			   cases[i].len);
+		if (cases[i].tag)
+			memcpy(rte_pktmbuf_mtod_offset(m, uint8_t *, 12), "\x81\x00", 2);
+		m->ol_flags = cases[i].flags;
 		fx.data.mtu = (uint16_t)cases[i].mtu;
 		fx.port.caps.max_transfer = cases[i].max;
 		hvn_txd_start(fx.txq);

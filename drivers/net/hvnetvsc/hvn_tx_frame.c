@@ -208,15 +208,16 @@ checksum_l4(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_tx_fr
 	const uint16_t pseudo = pseudo_sum(l3, ip4, tcp, l4_len);
 	uint16_t sum;
 
+	/* The datagram ends where its IP header says, which Ethernet padding may follow. */
+	if (total < m->l3_len + (tcp ? sizeof(struct rte_tcp_hdr) : sizeof(struct rte_udp_hdr)) ||
+	    l2 + total > f->len)
+		return -EINVAL;
 	if (host_sums_l4(p, f, ip4, tcp, l2, m->l3_len)) {
 		memcpy(field, &pseudo, sizeof(pseudo));
 		*what |= (tcp ? RNDIS_TXCSUM_TCP : RNDIS_TXCSUM_UDP) |
 			 l4 << RNDIS_TXCSUM_L4OFF_SHIFT;
 		return 0;
 	}
-	/* The datagram ends where its IP header says, which Ethernet padding may follow. */
-	if (total < m->l3_len || l2 + total > f->len)
-		return -EINVAL;
 	memset(field, 0, 2);
 	sum = (uint16_t)~fold((uint32_t)sum_l4(m, f, l4, l4_len) + pseudo);
 	if (sum == 0 && !tcp)
@@ -269,6 +270,19 @@ lengths_ok(const struct rte_mbuf *m)
 	       m->l4_len >= sizeof(struct rte_tcp_hdr);
 }
 
+/* And are they those of the headers? Who sends the packet may go by either. */
+static bool
+headers_ok(const struct rte_mbuf *m, const struct hvn_tx_frame *f, uint32_t l2)
+{
+	const bool ip4 = (m->ol_flags & RTE_MBUF_F_TX_IPV4) != 0;
+	const uint8_t *l3 = f->head + l2, *l4 = l3 + m->l3_len;
+
+	if (ip4 ? l3[0] >> 4 != 4 || (l3[0] & 0xFu) * 4 != m->l3_len : l3[0] >> 4 != 6)
+		return false;
+	return (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0 ||
+	       (((const struct rte_tcp_hdr *)l4)->data_off >> 4) * 4u == m->l4_len;
+}
+
 int
 hvn_tx_describe(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_tx_frame *f)
 {
@@ -276,8 +290,7 @@ hvn_tx_describe(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_t
 	int32_t longer;
 
 	f->n_ppi = 0;
-	if (m->pkt_len < RTE_ETHER_HDR_LEN || m->pkt_len > UINT16_MAX ||
-	    ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0 && m->pkt_len > hvn_tx_longest(p)))
+	if (m->pkt_len < RTE_ETHER_HDR_LEN || m->pkt_len > UINT16_MAX)
 		return -EINVAL;
 	if ((m->ol_flags & (RTE_MBUF_F_TX_TUNNEL_MASK | RTE_MBUF_F_TX_OUTER_IP_CKSUM |
 			    RTE_MBUF_F_TX_UDP_SEG)) != 0)
@@ -295,11 +308,15 @@ hvn_tx_describe(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_t
 		add_ppi(f, RNDIS_PPI_VLAN, RNDIS_VLAN_FROM_TCI(m->vlan_tci));
 	longer = take_headers(m, want, f);
 	f->len = m->pkt_len + longer;
+	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0 && f->len > hvn_tx_longest(p))
+		return -EINVAL;
+	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0 && f->len > hvn_tx_longest(p))
+		return -EINVAL;
 	if ((m->ol_flags & CSUM_FLAGS) == 0)
 		return 0;
 	/* With a tag left in it the L2 header is longer than hosts can parse. */
 	l2 = m->l2_len + longer;
-	if (l2 < RTE_ETHER_HDR_LEN)
+	if (l2 < RTE_ETHER_HDR_LEN || !headers_ok(m, f, l2))
 		return -EINVAL;
 	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0)
 		return checksum_offload(p, m, f, l2);

@@ -36,7 +36,7 @@ struct hvn_txd_desc {
 	uint32_t segs; /* of mbuf, when it was sent */
 };
 
-/* Longest frame that may be sent unsegmented: the MTU's, with two tags. */
+/* Longest frame that may be sent unsegmented: the MTU's, with two tags that are in its bytes. */
 static inline uint32_t
 hvn_tx_longest(const struct hvn_port *p)
 {
