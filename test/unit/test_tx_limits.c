@@ -56,6 +56,22 @@ too_long(void **state)
 	}
 }
 
+/* A frame of IPv4 and TCP without options, up to its end. */
+static void
+tcp_frame(uint8_t *frame, uint32_t len)
+{
+	const struct rte_ipv4_hdr ip = { .version_ihl = 0x45,
+					 .total_length = rte_cpu_to_be_16((uint16_t)(len - 14)),
+					 .next_proto_id = IPPROTO_TCP,
+					 .src_addr = RTE_BE32(0x0A000001),
+					 .dst_addr = RTE_BE32(0x0A000002) };
+
+	make_frame(frame, 3, len);
+	memcpy(frame + 12, "\x08\x00", 2);
+	memcpy(frame + 14, &ip, sizeof(ip));
+	frame[14 + 20 + 12] = 0x50;
+}
+
 /* TCP headers cut at every byte: tx_prepare takes the packet, and the burst sends it summed right. */
 static void
 split_headers(void **state)
@@ -66,17 +82,11 @@ split_headers(void **state)
 	RTE_SET_USED(state);
 	for (uint32_t cut = 14; cut < n; cut++) {
 		struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool), *seg = rte_pktmbuf_alloc(fx.pool);
-		struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(frame + 14);
+		const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(frame + 14);
 		struct vmbus_ring_pkt pkt;
 		struct rndis_pkt_info info;
 
-		make_frame(frame, 3, n);
-		memcpy(frame + 12, "\x08\x00", 2);
-		*ip = (struct rte_ipv4_hdr){ .version_ihl = 0x45,
-					     .total_length = RTE_BE16(80),
-					     .next_proto_id = IPPROTO_TCP,
-					     .src_addr = RTE_BE32(0x0A000001),
-					     .dst_addr = RTE_BE32(0x0A000002) };
+		tcp_frame(frame, n);
 		memcpy(rte_pktmbuf_append(m, (uint16_t)cut), frame, cut);
 		memcpy(rte_pktmbuf_append(seg, (uint16_t)(n - cut)), frame + cut, n - cut);
 		assert_int_equal(rte_pktmbuf_chain(m, seg), 0);
@@ -103,6 +113,59 @@ split_headers(void **state)
 		assert_true(host_complete(pkt.tid, NVSP_STATUS_SUCCESS));
 		hvn_tx_done_cleanup(fx.txq, 0);
 	}
+}
+
+/* Header lengths that are not those of the packet, which goes out as one segment or as several. */
+static void
+contradicted(void **state)
+{
+	static const struct {
+		uint8_t l3_len, l4_len, version_ihl, data_off;
+		int16_t total; /* added to the IP header's */
+	} cases[] = {
+		{ 20, 20, 0x45, 0x50, 0 }, /* the one that is right */
+		{ 20, 0, 0x45, 0x50, 0 },     { 20, 19, 0x45, 0x50, 0 },
+		{ 20, 24, 0x45, 0x50, 0 },    { 20, 61, 0x45, 0x50, 0 },
+		{ 20, 255, 0x45, 0x50, 0 },   { 20, 20, 0x45, 0x80, 0 },
+		{ 20, 20, 0x45, 0x40, 0 },    { 24, 20, 0x45, 0x50, 0 },
+		{ 20, 20, 0x46, 0x50, 0 },    { 20, 20, 0x65, 0x50, 0 },
+		{ 20, 20, 0x45, 0x50, 1 },    { 20, 20, 0x45, 0x50, -101 },
+		{ 20, 20, 0x45, 0x50, -140 },
+	};
+	uint64_t errors = 0;
+
+	RTE_SET_USED(state);
+	fx.data.mtu = 1500;
+	for (uint32_t i = 0; i < 2 * RTE_DIM(cases); i++) {
+		const uint32_t c = i / 2, payload = 100, segsz = i & 1 ? 60 : 1000;
+		struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool);
+		uint8_t *frame = (uint8_t *)rte_pktmbuf_append(m, 54 + payload);
+		struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(frame + 14);
+		struct vmbus_ring_pkt pkt;
+
+		/* What is cut into pieces needs no IP length: each has its own. */
+		const bool good = c == 0 || (cases[c].total != 0 && segsz < payload);
+
+		tcp_frame(frame, 54 + payload);
+		m->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_SEG;
+		m->l2_len = 14;
+		m->tso_segsz = (uint16_t)segsz;
+		m->l3_len = cases[c].l3_len;
+		m->l4_len = cases[c].l4_len;
+		ip->version_ihl = cases[c].version_ihl;
+		frame[14 + 20 + 12] = cases[c].data_off;
+		ip->total_length = rte_cpu_to_be_16((uint16_t)(40 + payload + cases[c].total));
+		assert_int_equal(hvn_tx_prepare(fx.txq, &m, 1), good);
+		assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
+		errors += !good;
+		assert_int_equal(fx.txq->stats.errors, errors);
+		assert_int_equal(host_peek(&pkt), good);
+		if (!good)
+			continue;
+		host_release(&pkt);
+		assert_true(host_complete(pkt.tid, NVSP_STATUS_SUCCESS));
+	}
+	hvn_tx_done_cleanup(fx.txq, 0);
 }
 
 /* Sum over all that an L4 checksum covers, but for what is added. */
@@ -202,6 +265,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(too_long, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(split_headers, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(contradicted, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(ip_options, fx_big, fx_close),
 	};
 

@@ -310,8 +310,6 @@ hvn_tx_describe(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_t
 	f->len = m->pkt_len + longer;
 	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0 && f->len > hvn_tx_longest(p))
 		return -EINVAL;
-	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0 && f->len > hvn_tx_longest(p))
-		return -EINVAL;
 	if ((m->ol_flags & CSUM_FLAGS) == 0)
 		return 0;
 	/* With a tag left in it the L2 header is longer than hosts can parse. */
