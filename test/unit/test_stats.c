@@ -132,6 +132,56 @@ monotonic(void **state)
 	assert_int_not_equal(rounds, 0);
 }
 
+/* A packet that the host reads where it lies; its id. */
+static uint64_t
+send_direct(void)
+{
+	struct rte_mbuf *m = make_packet(1, 1900);
+	struct vmbus_ring_pkt pkt;
+
+	assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
+	assert_int_equal(host_peek(&pkt), 1);
+	host_release(&pkt);
+	return pkt.tid;
+}
+
+/* What queue 0 has counted as completed. */
+static uint64_t
+completions(void)
+{
+	struct rte_eth_xstat_name names[100];
+	struct rte_eth_xstat x[100];
+	int n = hvn_xstats_get_names(&fx.dev, names, RTE_DIM(names));
+
+	assert_int_equal(hvn_xstats_get(&fx.dev, x, RTE_DIM(x)), n);
+	for (int i = 0; i < n; i++)
+		if (strcmp(names[i].name, "tx_q0_completions") == 0)
+			return x[i].value;
+	return UINT64_MAX;
+}
+
+/* A queue that was released while the host held its packets counts on, from a reset again at zero. */
+static void
+released(void **state)
+{
+	const struct rte_eth_txconf tx = { .tx_free_thresh = 16 };
+	const uint64_t tid[] = { send_direct(), send_direct(), send_direct() };
+
+	(void)state;
+	assert_true(host_complete(tid[0], NVSP_STATUS_SUCCESS));
+	assert_true(hvn_chan_scan(fx.ch) > 0);
+	hvn_tx_queue_release(&fx.dev, 0);
+	assert_int_equal(completions(), 1);
+	assert_true(host_complete(tid[1], NVSP_STATUS_SUCCESS));
+	assert_true(hvn_chan_scan(fx.ch) > 0);
+	assert_int_equal(completions(), 2);
+	assert_int_equal(hvn_stats_reset(&fx.dev), 0);
+	assert_int_equal(completions(), 0);
+	assert_true(host_complete(tid[2], NVSP_STATUS_SUCCESS));
+	assert_int_equal(hvn_tx_queue_setup(&fx.dev, 0, TX_DESC, 0, &tx), 0);
+	assert_int_equal(completions(), 1);
+}
+
 /* A process that is slower than the close of the port. */
 static void
 closed(void **state)
@@ -184,6 +234,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(monotonic, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(released, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(closed, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(order_of_locks, fx_big, fx_close),
 	};

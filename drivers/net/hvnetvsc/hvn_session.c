@@ -334,8 +334,10 @@ host_holds_released(struct hvn_port *p)
 {
 	bool any = false;
 
+	hvn_telemetry_lock();
 	for (uint16_t i = 0; i < HVN_QUEUES_MAX; i++)
 		any |= hvn_txq_free_released(p, i, false);
+	hvn_telemetry_unlock();
 	return any;
 }
 
