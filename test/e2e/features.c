@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What port 0 has, word by word: features [EAL arguments]. Functions of its ops table, offloads and
- * capabilities, flags, and whether its queues are counted, for which frames have to come. As a
- * secondary process: whether it gets a frame from the last queue of the primary's port.
+ * capabilities, flags, and whether its queues are counted, for which frames have to come; and that it
+ * says the same while the session with the host is another one. As a secondary process: whether it
+ * gets a frame from the last queue of the primary's port.
  */
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -154,7 +157,8 @@ say_stats(void)
 
 	pool = rte_pktmbuf_pool_create("rx", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	check("pool", pool == NULL ? -rte_errno : 0);
-	check("configure", rte_eth_dev_configure(0, 1, 1, &conf));
+	/* No numbers: those that the port prefers. */
+	check("configure", rte_eth_dev_configure(0, 0, 0, &conf));
 	ask_nothing();
 	check("rx queue", rte_eth_rx_queue_setup(0, 0, 256, SOCKET_ID_ANY, NULL, pool));
 	check("tx queue", rte_eth_tx_queue_setup(0, 0, 256, SOCKET_ID_ANY, NULL));
@@ -164,6 +168,47 @@ say_stats(void)
 	if (stats.q_ipackets[0] != 0)
 		printf("has q_ipackets\n");
 	check("stop", rte_eth_dev_stop(0));
+}
+
+static bool asking = true;
+
+/* Another thread's view. */
+static void *
+ask(void *arg)
+{
+	struct rte_eth_rss_conf rss = { 0 };
+	struct rte_eth_dev_info first, now;
+
+	check("info", rte_eth_dev_info_get(0, &first));
+	while (__atomic_load_n(&asking, __ATOMIC_RELAXED)) {
+		check("info", rte_eth_dev_info_get(0, &now));
+		if (now.max_rx_queues != first.max_rx_queues ||
+		    now.max_tx_queues != first.max_tx_queues || now.max_mtu != first.max_mtu ||
+		    now.max_rx_pktlen != first.max_rx_pktlen ||
+		    now.max_lro_pkt_size != first.max_lro_pkt_size ||
+		    now.reta_size != first.reta_size || now.speed_capa != first.speed_capa ||
+		    now.rx_offload_capa != first.rx_offload_capa ||
+		    now.tx_offload_capa != first.tx_offload_capa ||
+		    now.flow_type_rss_offloads != first.flow_type_rss_offloads)
+			rte_exit(EXIT_FAILURE, "another port for a moment\n");
+		check("hash", rte_eth_dev_rss_hash_conf_get(0, &rss));
+	}
+	return arg;
+}
+
+/* Each MTU, and each reset, is another session. */
+static void
+reopen(void)
+{
+	pthread_t thread;
+
+	check("thread", -pthread_create(&thread, NULL, ask, NULL));
+	for (int i = 0; i < 4; i++) {
+		check("MTU", rte_eth_dev_set_mtu(0, i % 2 != 0 ? 1500 : 9000));
+		check("reset", rte_eth_dev_reset(0));
+	}
+	__atomic_store_n(&asking, false, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
 }
 
 int
@@ -178,6 +223,7 @@ main(int argc, char **argv)
 		say_ops(rte_eth_devices[0].dev_ops);
 		say_info(&rte_eth_devices[0]);
 		say_stats();
+		reopen();
 		rte_eth_dev_close(0);
 	}
 	rte_eal_cleanup();

@@ -307,7 +307,7 @@ struct hvn_devargs {
 
 #define HVN_PORT_COUNTERS 20 /* room: hvn_stats.c has the names */
 
-/* What the host granted; constant between open and close of the channel. */
+/* What the host granted. */
 struct hvn_host_caps {
 	uint32_t nvsp_version;
 	uint32_t ndis_major, ndis_minor;
@@ -355,7 +355,8 @@ struct hvn_port {
 	bool closed;	  /* by dev_close: nothing is left to be looked at */
 	bool running;	  /* dev_start succeeded: frames are delivered, else dropped */
 	uint32_t removed; /* rescind or host death: bursts return 0 and touch no ring */
-	struct hvn_host_caps caps;
+	/* Of the session, also while it is being opened; of the last that was open: what others are told. */
+	struct hvn_host_caps caps, known;
 	struct hvn_said said;
 	struct hvn_devargs args;
 	struct hvn_rss rss;

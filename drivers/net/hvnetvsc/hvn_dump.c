@@ -11,7 +11,7 @@ int
 hvn_fw_version(struct rte_eth_dev *dev, char *text, size_t size)
 {
 	const struct hvn_port *p = hvn_port(dev);
-	uint32_t v = p->caps.nvsp_version;
+	uint32_t v = p->known.nvsp_version;
 	char nvsp[16];
 	int n;
 
@@ -22,8 +22,8 @@ hvn_fw_version(struct rte_eth_dev *dev, char *text, size_t size)
 		snprintf(nvsp, sizeof(nvsp), "%u.%u", v >> 16, v & 0xFFFF);
 	else
 		snprintf(nvsp, sizeof(nvsp), "%u", v >> 16);
-	n = snprintf(text, size, "NVSP %s NDIS %u.%u", nvsp, p->caps.ndis_major,
-		     p->caps.ndis_minor);
+	n = snprintf(text, size, "NVSP %s NDIS %u.%u", nvsp, p->known.ndis_major,
+		     p->known.ndis_minor);
 	if (n < 0)
 		return -EINVAL;
 	return (size_t)n + 1 > size ? n + 1 : 0;
@@ -54,7 +54,7 @@ static void
 dump_port(struct rte_eth_dev *dev, FILE *f)
 {
 	const struct hvn_port *p = hvn_port(dev);
-	const struct hvn_host_caps *c = &p->caps;
+	const struct hvn_host_caps *c = &p->known;
 	char version[64];
 
 	hvn_fw_version(dev, version, sizeof(version));

@@ -55,17 +55,17 @@ infos_get(struct rte_eth_dev *dev, struct rte_eth_dev_info *info)
 	const struct hvn_port *p = hvn_port(dev);
 
 	info->min_mtu = RTE_ETHER_MIN_MTU;
-	info->max_mtu = (uint16_t)p->caps.mtu_max;
+	info->max_mtu = (uint16_t)p->known.mtu_max;
 	info->min_rx_bufsize = HVN_RX_BUF_MIN;
-	info->max_rx_pktlen = p->caps.mtu_max + RTE_ETHER_HDR_LEN;
-	info->max_rx_queues = (uint16_t)p->caps.rx_queues;
-	info->max_tx_queues = (uint16_t)p->caps.rx_queues;
-	info->max_lro_pkt_size = p->caps.rsc ? HVN_LRO_MAX : 0;
+	info->max_rx_pktlen = p->known.mtu_max + RTE_ETHER_HDR_LEN;
+	info->max_rx_queues = (uint16_t)p->known.rx_queues;
+	info->max_tx_queues = (uint16_t)p->known.rx_queues;
+	info->max_lro_pkt_size = p->known.rsc ? HVN_LRO_MAX : 0;
 	info->max_mac_addrs = 1;
 	info->rx_queue_offload_capa = 0;
 	info->rx_offload_capa = hvn_offload_rx_capa(p);
 	info->tx_offload_capa = hvn_offload_tx_capa(p);
-	info->reta_size = p->caps.reta_size;
+	info->reta_size = p->known.reta_size;
 	info->hash_key_size = NDIS_RSS_KEY_SIZE;
 	info->flow_type_rss_offloads = hvn_rss_capa(p);
 	info->rx_desc_lim = (struct rte_eth_desc_lim){ .nb_max = HVN_DESC_MAX,

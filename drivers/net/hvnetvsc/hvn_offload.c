@@ -194,7 +194,7 @@ hvn_offload_setup(struct hvn_port *p)
 uint64_t
 hvn_offload_rx_capa(const struct hvn_port *p)
 {
-	const struct ndis_offload *o = &p->caps.offload;
+	const struct ndis_offload *o = &p->known.offload;
 	uint64_t capa = RTE_ETH_RX_OFFLOAD_VLAN_STRIP | RTE_ETH_RX_OFFLOAD_RSS_HASH |
 			RTE_ETH_RX_OFFLOAD_SCATTER;
 
@@ -204,7 +204,7 @@ hvn_offload_rx_capa(const struct hvn_port *p)
 		capa |= RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 	if (has(o->ip4_rx.flags, NDIS_CSUM_UDP) && has(o->ip6_rx.flags, NDIS_CSUM_UDP))
 		capa |= RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
-	if (p->caps.rsc)
+	if (p->known.rsc)
 		capa |= RTE_ETH_RX_OFFLOAD_TCP_LRO;
 	return capa;
 }
@@ -213,7 +213,7 @@ hvn_offload_rx_capa(const struct hvn_port *p)
 uint64_t
 hvn_offload_tx_capa(const struct hvn_port *p)
 {
-	const struct ndis_offload *o = &p->caps.offload;
+	const struct ndis_offload *o = &p->known.offload;
 	uint64_t capa = RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_VLAN_INSERT |
 			RTE_ETH_TX_OFFLOAD_QINQ_INSERT;
 
@@ -226,7 +226,7 @@ hvn_offload_tx_capa(const struct hvn_port *p)
 		capa |= RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
 	if (has(o->ip4_tx.flags, NDIS_CSUM_UDP) && has(o->ip6_tx.flags, NDIS_CSUM_UDP))
 		capa |= RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
-	if (p->caps.lso4_max != 0 && p->caps.lso6_max != 0)
+	if (p->known.lso4_max != 0 && p->known.lso6_max != 0)
 		capa |= RTE_ETH_TX_OFFLOAD_TCP_TSO;
 	return capa;
 }

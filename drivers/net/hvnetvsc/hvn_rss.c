@@ -72,10 +72,10 @@ hvn_rss_capa(const struct hvn_port *p)
 {
 	uint64_t hf = 0;
 
-	if (p->caps.rx_queues < 2)
+	if (p->known.rx_queues < 2)
 		return 0;
 	for (unsigned int i = 0; i < RTE_DIM(types); i++)
-		if ((p->caps.rss_caps & types[i].cap) != 0)
+		if ((p->known.rss_caps & types[i].cap) != 0)
 			hf |= types[i].hf;
 	return hf;
 }
@@ -230,7 +230,7 @@ hvn_rss_hash_update(struct rte_eth_dev *dev, struct rte_eth_rss_conf *conf)
 	struct hvn_rss before;
 	int rc;
 
-	if (p->caps.rx_queues < 2)
+	if (p->known.rx_queues < 2)
 		return -ENOTSUP;
 	hvn_ctrl_lock(p);
 	before = p->rss;
@@ -247,7 +247,7 @@ hvn_rss_hash_conf_get(struct rte_eth_dev *dev, struct rte_eth_rss_conf *conf)
 {
 	struct hvn_port *p = hvn_port(dev);
 
-	if (p->caps.rx_queues < 2)
+	if (p->known.rx_queues < 2)
 		return -ENOTSUP;
 	conf->rss_hf = p->rss.hf;
 	if (conf->rss_key != NULL) {
@@ -287,9 +287,9 @@ hvn_rss_reta_update(struct rte_eth_dev *dev, struct rte_eth_rss_reta_entry64 *re
 	struct hvn_rss before;
 	int rc;
 
-	if (size != p->caps.reta_size) {
+	if (size != p->known.reta_size) {
 		HVN_LOG(ERR, "port %u: RETA of %u entries: the host has %u", p->port_id, size,
-			p->caps.reta_size);
+			p->known.reta_size);
 		return -EINVAL;
 	}
 	hvn_ctrl_lock(p);
@@ -307,7 +307,7 @@ hvn_rss_reta_query(struct rte_eth_dev *dev, struct rte_eth_rss_reta_entry64 *ret
 {
 	const struct hvn_port *p = hvn_port(dev);
 
-	if (size != p->caps.reta_size)
+	if (size != p->known.reta_size)
 		return -EINVAL;
 	for (uint16_t i = 0; i < size; i++) {
 		struct rte_eth_rss_reta_entry64 *e = &reta[i / RTE_ETH_RETA_GROUP_SIZE];

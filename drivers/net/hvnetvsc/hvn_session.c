@@ -125,7 +125,6 @@ int
 hvn_session_open(struct hvn_port *p, uint16_t mtu)
 {
 	struct session_times t = { .start = rte_get_timer_cycles() };
-	const struct hvn_host_caps before = p->caps;
 	uint64_t end;
 	int rc;
 
@@ -153,10 +152,9 @@ hvn_session_open(struct hvn_port *p, uint16_t mtu)
 	}
 	if (rc != 0) {
 		hvn_session_close(p, 0);
-		/* A port that can do nothing could not be configured, which opens it anew. */
-		p->caps = before;
 		return rc;
 	}
+	p->known = p->caps;
 	p->opened = true;
 	hvn_vf_known(p);
 	end = rte_get_timer_cycles();

@@ -95,7 +95,7 @@ static int
 port_info(struct rte_eth_dev *dev, unsigned long from, struct rte_tel_data *d)
 {
 	const struct hvn_port *p = hvn_port(dev);
-	const struct hvn_host_caps *c = &p->caps;
+	const struct hvn_host_caps *c = &p->known;
 	char text[64];
 
 	(void)from;
