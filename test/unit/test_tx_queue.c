@@ -313,6 +313,44 @@ stopped_inside(void **state)
 	rte_free(rxq);
 }
 
+static bool no_memory;
+void *__real_rte_malloc_socket(const char *type, size_t size, unsigned int align, int socket);
+void *__wrap_rte_malloc_socket(const char *type, size_t size, unsigned int align, int socket);
+
+void *
+__wrap_rte_malloc_socket(const char *type, size_t size, unsigned int align, int socket)
+{
+	return no_memory ? NULL : __real_rte_malloc_socket(type, size, align, socket);
+}
+
+/* Without memory for others there are no queues any more, but what they counted. */
+static void
+stopped_inside_without_memory(void **state)
+{
+	const pid_t pid = living_process();
+	struct hvn_txq *txq = fx.txq;
+	struct hvn_rxq *rxq = fx.rxq;
+
+	RTE_SET_USED(state);
+	fx.ch->in_lock.owner = txq->txd->inside = (uint32_t)pid;
+	rxq->stats.packets = txq->stats.packets = 7;
+	rxq->base.packets = txq->base.packets = 2;
+	no_memory = true;
+	hvn_leave(&fx.port);
+	no_memory = false;
+	assert_null(fx.data.rx_queues[0]);
+	assert_null(fx.data.tx_queues[0]);
+	assert_int_equal(fx.port.rx_past[0].packets, 5);
+	assert_int_equal(fx.port.tx_past[0].packets, 5);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	fx.rxq = NULL;
+	fx.txq = NULL;
+	hvn_txd_free(txq->txd);
+	rte_free(txq);
+	rte_free(rxq);
+}
+
 /* Queues that a stopped process has are released, but not freed; one that died is no such process. */
 static void
 released_inside(void **state)
@@ -349,6 +387,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(cleanup_some, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(completed_before_published, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(stopped_inside, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(stopped_inside_without_memory, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(released_inside, fx_big, fx_close),
 	};
 

@@ -6,6 +6,7 @@
 
 #include "hvn_chan.h"
 #include "hvn_leave.h"
+#include "hvn_stats.h"
 #include "hvn_txd.h"
 
 /* Both locks, whatever a dead holder has left; or what of them can be had. */
@@ -147,6 +148,8 @@ replace_rxq(struct hvn_port *p, uint16_t id)
 		q->nothing = 0;
 		q->idle_at = 0;
 		q->windex = &q->nothing;
+	} else {
+		hvn_stats_add(&p->rx_past[id], &old->stats, &old->base, sizeof(old->stats));
 	}
 	p->data->rx_queues[id] = q; /* NULL: the port does not start until it is set up again */
 }
@@ -171,6 +174,8 @@ replace_txq(struct hvn_port *p, uint16_t id)
 			q = NULL;
 		}
 	}
+	if (q == NULL)
+		hvn_stats_add(&p->tx_past[id], &old->stats, &old->base, sizeof(old->stats));
 	if (p->txq[id] == old)
 		p->txq[id] = NULL;
 	p->data->tx_queues[id] = q;
