@@ -41,6 +41,29 @@ def test_counts(run, rx, tx):
     host.end()
 
 
+def test_one_way(run):
+    """No receive queue, then no transmit queue, then as before: what is left works."""
+    host = run(Host, nics=["queues=4,port=gen:rate=5k,flows=64,verify=no"])
+    app = run(Console, host, "--rxq=0", "--txq=2", "--forward-mode=txonly", cores=1)
+    commands = {"txonly": ("port config all txq 2", "port config all rxq 0"),
+                "rxonly": ("port config all rxq 2", "port config all txq 0")}
+    for mode in ("txonly", "rxonly", "txonly"):
+        app.restart(f"set fwd {mode}", *commands[mode])
+        app.do("clear port stats all", "clear port xstats all", "start")
+        counted = "RX-packets" if mode == "rxonly" else "TX-packets"
+        until(lambda c=counted: app.stats()[c] > 500, counted)
+        # Frames that no queue takes do not stop those that go out.
+        if mode == "txonly":
+            until(lambda: app.xstats()["rx_untaken_packets"] > 500, "frames thrown away")
+        app.do("stop")
+        x = app.xstats()
+        assert {name[:2] for name in x if re.match("[rt]x_q", name)} == {mode[:2]}
+        assert set(queues_of(host)) == {0, 1}
+        assert host.command("rss", nic=0)["rss"]["enabled"] == (mode == "rxonly")
+    app.quit()
+    host.end()
+
+
 class FewerQueues(App):
     binary = BUILD / "test" / "e2e" / "fewer_queues"
 
