@@ -123,7 +123,7 @@ def test_held_and_sent_back(run, queues):
     host.end()
 
 
-@pytest.mark.parametrize("again", ["restart", "mtu 1300"])
+@pytest.mark.parametrize("again", ["restart", "mtu 1600"])
 @pytest.mark.parametrize("end", ["send", "free"])
 def test_held_over_a_restart(run, again, end):
     """Stopped and started, or with another session: what is held stays, traffic goes on."""
@@ -142,15 +142,20 @@ def test_held_over_a_restart(run, again, end):
         app.none_held()
     until(lambda: slots_used(host) == 0, "all slots back")
     assert host.port()["damaged"] == 0
+    assert host.stats()["nics"][0]["sessions"] == (1 if again == "restart" else 3)
     app.quit()
     host.end()
 
 
-def test_held_when_the_port_is_closed(run):
+@pytest.mark.parametrize("rescind", [False, True])
+def test_held_when_the_port_is_closed(run, rescind):
     """Frames of a port that is gone are still whole, and can be freed."""
     host, app = holder(run)
     app.hold(host, 100)
     assert app.check(100) > 0
+    if rescind:
+        assert host.command("rescind", nic=0)["ok"]
+        app.check(100)
     app.do("close")
     assert app.check(100) > 0
     app.do("free")

@@ -16,7 +16,7 @@ def host_filter(host):
 def survives(host, app, wanted):
     """A restart, another MTU, more queues, and a reset keep the filter; a stopped port has none."""
     assert host_filter(host) == wanted
-    for between in ((), ("port config mtu 0 1300",), ("port config all rxq 4",
+    for between in ((), ("port config mtu 0 1600",), ("port config all rxq 4",
                                                       "port config all txq 4"), ("port reset 0",),
                     ("port config all rxq 1", "port config all txq 1")):
         app.do("port stop 0")

@@ -15,7 +15,8 @@ GEN = f"port=gen:count={COUNT},rate=100k,flows=256,proto=mix,ipv6=50,start=comma
 def reta(console, queues, size=128):
     """Spread the table over some queues."""
     for first in range(0, size, 8):  # what one line of testpmd takes
-        entries = ",".join(f"({i},{queues[i % len(queues)]})" for i in range(first, first + 8))
+        entries = ",".join(f"({i},{queues[i % len(queues)]})"
+                           for i in range(first, min(first + 8, size)))
         answer = console.do(f"port config 0 rss reta {entries}")
         assert "fail" not in answer.lower() and "error" not in answer.lower(), answer
 

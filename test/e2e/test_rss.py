@@ -43,7 +43,7 @@ def spread(key, queues, ports, table=None):
     table = table or [i % queues for i in range(128)]
     counts = dict.fromkeys(range(queues), 0)
     for flow in range(FLOWS):
-        counts[table[toeplitz(key, flow_bytes(flow, ports)) % 128]] += PER_FLOW
+        counts[table[toeplitz(key, flow_bytes(flow, ports)) % len(table)]] += PER_FLOW
     return counts
 
 
@@ -109,14 +109,21 @@ def test_reta(run):
     host.end()
 
 
-@pytest.mark.parametrize("entries", [16, 64, 100])
+@pytest.mark.parametrize("entries", [16, 100, 256])
 def test_reta_size(run, entries):
-    """The host's size, whatever it is."""
+    """The host's size, whatever it is: by default, and set to the last entry."""
     host = run(Host, nics=[f"queues=8,rss-entries={entries},{GEN}"])
-    app = run(Console, host, "--forward-mode=macswap", queues=4)
+    app = run(Console, host, "--rss-udp", "--forward-mode=macswap", queues=4)
     assert app.info()["Redirection table size"] == str(entries)
     assert rss(host)["table"] == [i % 4 for i in range(entries)]
+    reta(app, [3, 1, 2], entries)
+    table = [[3, 1, 2][i % 3] for i in range(entries)]
+    assert rss(host)["table"] == table
+    shown = app.do(f"show port 0 rss reta {entries} "
+                   f"({','.join(['0xffffffffffffffff'] * -(-entries // 64))})")
+    assert [int(q) for q in re.findall(r", queue=(\d+)", shown)][:entries] == table
     cycle(host, app, COUNT)
+    assert queues_of(host) == spread(DEFAULT_KEY, 4, True, table)
     app.quit()
     host.end()
 
@@ -147,7 +154,7 @@ def test_restart(run):
     app.do(f"port config 0 rss-hash-key ipv4-udp {KEY.hex()}")
     reta(app, [2, 0, 3, 1])
     wanted = rss(host)
-    for n, between in enumerate(((), ("port config mtu 0 1400",), ("port reset 0",))):
+    for n, between in enumerate(((), ("port config mtu 0 1600",), ("port reset 0",))):
         app.restart(*between)
         if between == ("port reset 0",):  # testpmd configures the port with its own types anew
             wanted["hash_info"] |= UDP6
