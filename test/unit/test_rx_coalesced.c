@@ -39,6 +39,43 @@ coalesced(void **state)
 	}
 }
 
+/* Pieces that take several mbufs each. */
+static void
+small_mbufs(void **state)
+{
+	const char *why = NULL;
+	struct rte_mbuf *m;
+	uint64_t r[3];
+
+	RTE_SET_USED(state);
+	fx_rx_queue(fx.small, RTE_ETH_RX_OFFLOAD_SCATTER | RTE_ETH_RX_OFFLOAD_TCP_LRO);
+	r[0] = host_piece(0, RNDIS_PKTID_FIRST, 9, 0, 700);
+	r[1] = host_piece(1, 0, 9, 700, 1400);
+	r[2] = host_piece(2, RNDIS_PKTID_LAST, 9, 2100, 1000);
+	assert_true(host_xfer(1, 3, r));
+	assert_int_equal(hvn_rx_burst(fx.rxq, &m, 1), 1);
+	assert_int_equal(rte_mbuf_check(m, 1, &why), 0);
+	assert_int_equal(m->nb_segs, (3100 + 255) / 256);
+	expect_frame(m, 9, 3100);
+	expect_ack(1, NVSP_STATUS_SUCCESS);
+}
+
+/* More bytes than a packet can have: what is too much is refused, with all behind it. */
+static void
+too_long(void **state)
+{
+	struct rte_mbuf *m;
+	uint64_t r[60];
+
+	RTE_SET_USED(state);
+	for (uint32_t i = 0; i < RTE_DIM(r); i++)
+		r[i] = host_piece(i, i == 0 ? RNDIS_PKTID_FIRST : 0, 9, 0, 1400);
+	assert_true(host_xfer(1, RTE_DIM(r), r));
+	assert_int_equal(hvn_rx_burst(fx.rxq, &m, 1), 0);
+	assert_int_equal(fx.ch->invalid[HVN_INV_RSC], RTE_DIM(r) - HVN_LRO_MAX / 1400);
+	expect_ack(1, NVSP_STATUS_FAILURE);
+}
+
 /* The payload of a segment is what it is without the tag that is put back. */
 static void
 tagged(void **state)
@@ -128,6 +165,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(coalesced, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(small_mbufs, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(too_long, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(tagged, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(ip_sum, fx_big, fx_close),
 	};

@@ -199,6 +199,24 @@ outlive(void **state)
 	assert_false(pthread_equal(fx.memory_put_by, pthread_self()));
 }
 
+/* The channel goes in the middle of a message of which nothing is held any more. */
+static void
+begun(void **state)
+{
+	struct rte_mbuf *m[BURST];
+
+	RTE_SET_USED(state);
+	assert_true(host_frames(5, 0, 4, 1000));
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, 2), 2);
+	rte_pktmbuf_free_bulk(m, 2);
+	hvn_rx_queue_release(&fx.dev, 0);
+	fx.rxq = NULL;
+	hvn_chan_free(fx.ch);
+	fx.ch = NULL;
+	fx.port.n_chans = 0;
+	assert_int_equal(fx.memory_refs, 0);
+}
+
 /* Freed by other threads while the channel goes on. */
 #define THREADS 2
 #define ROUNDS	20000u
@@ -263,6 +281,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(quota, setup, teardown),
 		cmocka_unit_test_setup_teardown(records, setup, teardown),
 		cmocka_unit_test_setup_teardown(outlive, setup, teardown),
+		cmocka_unit_test_setup_teardown(begun, setup, teardown),
 		cmocka_unit_test_setup_teardown(threads, setup, teardown),
 	};
 

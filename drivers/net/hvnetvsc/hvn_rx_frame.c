@@ -216,7 +216,7 @@ rsc_piece(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf *m, const uint
 		ch->rsc_first = m->pkt_len; /* with a tag put back */
 		rc = HVN_RX_USED;
 	} else {
-		if (ch->rsc_head == NULL || ch->rsc_pieces >= NVSP_XFER_RANGES_MAX_RSC)
+		if (ch->rsc_head == NULL)
 			return rsc_refuse(q, ch);
 		rc = rsc_append(q, ch, m, frame, info->data_len);
 		if (rc < 0)
