@@ -19,13 +19,13 @@ NETVSC = "librte_net_netvsc.so.23"
 class Stock(Program):
     """dpdk-testpmd with net_netvsc; --queue-state because of its stopped queues."""
 
-    def __init__(self, host, *args, cores=1):
+    def __init__(self, host, *args, cores=1, eal=(), how=("-a",), peer=("--queue-state",)):
         self.prefix = f"hv-stock-{os.getpid()}-{next(_prefix)}"
-        super().__init__([ROOT / "test/peer/run-peer", "--socket", host.socket, "--queue-state",
+        super().__init__([ROOT / "test/peer/run-peer", "--socket", host.socket, *peer,
                           "--", DPDK_TESTPMD, "-d", NETVSC, *lcores(cores + 1), "--no-huge",
                           "-m", "256", "--no-shconf", "--no-pci", "--no-telemetry",
-                          "--file-prefix", self.prefix, "--", "--total-num-mbufs=16384", "-a",
-                          f"--nb-cores={cores}", *args])
+                          "--file-prefix", self.prefix, *eal, "--", "--total-num-mbufs=16384",
+                          f"--nb-cores={cores}", *how, *args])
 
     def end(self, sig=signal.SIGINT, status=0):
         self.proc.send_signal(sig)

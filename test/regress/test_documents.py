@@ -25,8 +25,15 @@ def test_defects():
     text = (DOC / "defects.rst").read_text()
     rows = text.split("   * - B")[1:]
     assert [int(r.split("\n")[0]) for r in rows] == list(range(1, 36))
+    stock = (ROOT / "test" / "e2e" / "test_stock_defects.py").read_text()
     for row in rows:
-        assert NAMED.search(row), row
+        _, _, seen, ours = row.split("\n     - ")
+        assert NAMED.search(ours), row
+        assert seen in ("measured", "elsewhere", "reading") or \
+            f"def {seen.strip('`')}(run" in stock, row
+    # What is seen of the stock driver is told, and nothing else.
+    seen = {seen for row in rows for seen in re.findall("``(test_[a-z_]+)``\n", row)}
+    assert seen == set(re.findall(r"(?m)^def (test_\w+)\(", stock))
 
 
 def test_past_defects():
