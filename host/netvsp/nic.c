@@ -66,7 +66,6 @@ nic_reset(struct vdev *vdev)
 
 	/* Another guest, or this one from its start: nothing switched, nothing announced. */
 	nic->path_vf = nic->leg_live = false;
-	memcpy(nic->mac, nic->opt.mac, sizeof(nic->mac));
 	nic->n_mcast = nic->vlan_id = 0;
 	if (nic->vf != VF_NONE)
 		nic->vf = VF_WAITING;

@@ -50,6 +50,7 @@ nvsp_session_start(struct nic *nic)
 	nic->ndis_major = nic->ndis_minor = 0;
 	nic->caps = 0;
 	nic->mtu = NIC_MTU_DEFAULT;
+	memcpy(nic->mac, nic->opt.mac, sizeof(nic->mac));
 	nic->filter = 0;
 	nic->granted = 0;
 	nic->switch_pending = false;
