@@ -33,7 +33,7 @@ class Console(Testpmd):
     def restart(self, *between):
         """Stop the port, do something, start it."""
         self.do("stop", "port stop 0", *between)
-        assert "Error" not in (answer := self.do("port start 0")), answer
+        assert not re.search("Error|Fail to", answer := self.do("port start 0")), answer
 
     def stats(self):
         """Basic statistics of port 0."""

@@ -34,10 +34,11 @@ def test_survives(run):
     app = run(Console, host)
     app.do("mac_addr set 0 02:15:5D:00:00:99")
     assert of_host(host) == "02:15:5D:00:00:99"
-    for commands in ((), ("port config mtu 0 4000",), ("port reset 0",)):
+    for commands in ((), ("port config mtu 0 1600",), ("port reset 0",)):
         app.restart(*commands)
         assert app.info()["MAC address"] == of_host(host) == "02:15:5D:00:00:99", commands
     assert "spoofing" not in app.text
+    assert host.stats()["nics"][0]["sessions"] == 3
     app.quit()
     host.end()
 
