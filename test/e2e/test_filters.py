@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Packet filters: what ethdev says is what the host has, whatever happens to the port."""
+import re
+
+import capture
 from console import Console
-from hv import Host
+from hv import Host, until
 
 # NDIS packet filter bits.
 DIRECTED, ALL_MULTICAST, BROADCAST, PROMISCUOUS = 0x1, 0x4, 0x8, 0x20
@@ -61,6 +64,28 @@ def test_multicast_list(run):
     assert host_filter(host) == PLAIN
     app.quit()
     host.end()
+
+
+def test_frames(run, tmp):
+    """A host that filters, as Windows: the frames that come are those that were asked for."""
+    frames = [(0, bytes.fromhex(to.replace(":", "")) + bytes(6) + b"\x88\xb5" + bytes(46 + n))
+              for n, to in enumerate((capture.NIC_MAC, "02:00:00:00:00:99", "FF:FF:FF:FF:FF:FF",
+                                      GROUP))]
+    capture.write(tmp / "in.pcap", frames)
+    for settings, wanted in ((("set promisc 0 on",), [60, 61, 62, 63]),
+                             (("set promisc 0 off",), [60, 62]),
+                             (("set promisc 0 off", "set allmulti 0 on"), [60, 62, 63])):
+        host = run(Host, nics=[f"filter=mac,hold-rx=yes,port=dpdk:net_pcap0,"
+                               f"rx_pcap={tmp}/in.pcap,tx_pcap={tmp}/out.pcap"])
+        app = run(Console, host, "--forward-mode=rxonly")
+        app.do(*settings, "set verbose 1", "start")
+        host.command("resume-rx", nic=0)
+        until(lambda: host.stats()["nics"][0]["rx_filtered"] == len(frames) - len(wanted) and
+              app.text.count("ol_flags:") >= len(wanted), "all frames")
+        app.do("stop")
+        assert [int(n) for n in re.findall(r"length=(\d+) ", app.text)] == wanted, settings
+        app.quit()
+        host.end()
 
 
 def test_before_start(run):
