@@ -383,6 +383,19 @@ def test_subchannels(nichost):
     h.end()
 
 
+def test_order_of_subchannels(nichost):
+    """They are offered in the order that is asked for; one by chance is neither."""
+    seen = {}
+    for order in ("forward", "reverse", "random"):
+        h = nichost("queues=8", "--sub-order", order, "--seed", "1")
+        g = h.guest().up()
+        assert g.subchannels(7) == 7
+        seen[order] = list(g.subs)
+        h.end()
+    assert seen["forward"] == seen["reverse"][::-1] == sorted(seen["random"]) == list(range(1, 8))
+    assert seen["random"] not in (seen["forward"], seen["reverse"])
+
+
 def test_table_comes_with_the_last_one(nichost):
     """Once all are open, and not before; the primary takes them along."""
     h = nichost("queues=4")
