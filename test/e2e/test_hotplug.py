@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Devices and memory that come at run time: another host's NIC, memory that is not DPDK's."""
+import signal
+
 import pytest
 
 from hv import Host, Testpmd, UioTestpmd, until
@@ -52,6 +54,30 @@ def test_offered_again(run, form):
         ask(app, "port start 0")
     forward(host, app)
     quit_both(host, app)
+
+
+@pytest.mark.parametrize("way", ["rescind", "kill", "kill in a reset"])
+def test_gone_while_stopped(run, way):
+    """A port that does not run is told of, and goes, as one that does; also while it opens."""
+    host = run(Host, nics=[GEN])
+    app = run(Testpmd, host, "--rxq=2", "--txq=2", interactive=True)
+    app.expect("testpmd>")
+    ask(app, "port stop 0")
+    if way == "rescind":
+        assert host.command("rescind", nic=0)["ok"]
+    else:
+        if way == "kill in a reset":
+            host.proc.send_signal(signal.SIGSTOP)
+            app.type("port reset 0")
+            app.expect("Resetting ports")
+        host.kill()
+    app.expect("device removal event")
+    app.expect("Device is detached")
+    assert "timed out" not in app.text
+    assert "Number of available ports: 0" in ask(app, "show port summary all")
+    app.type("quit")
+    assert app.wait() == 0, app.text
+    app.forget()
 
 
 @pytest.mark.parametrize("program", [Testpmd, UioTestpmd])
