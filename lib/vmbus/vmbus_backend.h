@@ -44,7 +44,7 @@ struct vmbus_shared {
 	bool gone; /* written by the primary, read by all */
 	struct hv_vmbus_buffer recv;
 	struct hv_vmbus_buffer send;
-	void *backend_data; /* of the back end, rte_malloc() memory */
+	void *backend_data; /* of the back end, rte_malloc() memory, freed with this */
 	uint16_t n_maps;
 	struct vmbus_shared_map maps[VMBUS_MAPS_MAX];
 	/* By sub-channel index; an entry appears when its channel is complete. */

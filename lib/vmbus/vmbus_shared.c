@@ -3,21 +3,20 @@
 #include <errno.h>
 #include <string.h>
 
-#include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_malloc.h>
 #include <rte_memzone.h>
-#include <rte_spinlock.h>
 
 #include "hv_guid.h"
 #include "vmbus_bus.h"
+#include "vmbus_lock.h"
 
 #define SHARED_ZONE "hv_vmbus_devices"
 #define GONE_MSG    "hv_vmbus_gone"
-#define LOCK_MS	    1000
+#define LOCK_MS	    999
 
 struct shared_list {
-	rte_spinlock_t lock;
+	pthread_mutex_t lock;
 	struct vmbus_shared *first;
 };
 
@@ -30,24 +29,20 @@ shared_list(bool create)
 
 	if (mz == NULL && create) {
 		mz = rte_memzone_reserve(SHARED_ZONE, sizeof(struct shared_list), SOCKET_ID_ANY, 0);
-		if (mz != NULL)
+		if (mz != NULL) {
 			memset(mz->addr, 0, sizeof(struct shared_list));
+			vmbus_lock_init(&((struct shared_list *)mz->addr)->lock);
+		}
 	}
 	return mz != NULL ? mz->addr : NULL;
 }
 
-/*
- * Held for moments only. A secondary that is killed while it has the lock must not stop the
- * primary: only the primary changes the list, so that after a while it may go on without.
- */
+/* Only the primary changes the list: it may go on without, past a secondary that is stopped. */
 static bool
 list_lock(struct shared_list *list)
 {
-	for (unsigned int i = 0; i < LOCK_MS; i++) {
-		if (rte_spinlock_trylock(&list->lock))
-			return true;
-		rte_delay_us_sleep(1000);
-	}
+	if (vmbus_lock(&list->lock, LOCK_MS))
+		return true;
 	VMBUS_LOG(WARNING, "the list of devices is locked by a process that does not run");
 	return false;
 }
@@ -62,7 +57,7 @@ vmbus_shared_list(struct vmbus_shared_id *out, unsigned int max)
 		return 0;
 	for (const struct vmbus_shared *s = list->first; s != NULL && n < max; s = s->next)
 		out[n++] = s->id;
-	rte_spinlock_unlock(&list->lock);
+	vmbus_unlock(&list->lock);
 	return n;
 }
 
@@ -77,7 +72,7 @@ shared_find(struct shared_list *list, const struct hv_guid *instance_id)
 	for (s = list->first; s != NULL; s = s->next)
 		if (hv_guid_equal(&s->id.instance_id, instance_id))
 			break;
-	rte_spinlock_unlock(&list->lock);
+	vmbus_unlock(&list->lock);
 	return s;
 }
 
@@ -112,7 +107,7 @@ vmbus_shared_get(struct vmbus_dev *dev)
 	s->next = list->first;
 	list->first = s;
 	if (locked)
-		rte_spinlock_unlock(&list->lock);
+		vmbus_unlock(&list->lock);
 	dev->shared = s;
 	return 0;
 }
@@ -138,7 +133,8 @@ vmbus_shared_put(struct vmbus_dev *dev)
 		}
 	}
 	if (locked)
-		rte_spinlock_unlock(&list->lock);
+		vmbus_unlock(&list->lock);
+	rte_free(s->backend_data);
 	rte_free(s);
 }
 

@@ -334,8 +334,23 @@ uio_close(struct hv_vmbus_device *dev, unsigned int ms)
 	s->n_maps = 0;
 	memset(&s->recv, 0, sizeof(s->recv));
 	memset(&s->send, 0, sizeof(s->send));
-	rte_free(s->backend_data);
-	s->backend_data = NULL;
+	return 0;
+}
+
+/* It stays: a burst of a secondary that is about to signal looks at it behind the close. */
+static int
+share(struct vmbus_shared *s)
+{
+	struct uio_shared *us = s->backend_data;
+
+	if (us == NULL) {
+		us = rte_zmalloc("hv_vmbus_uio", sizeof(*us), 0);
+		if (us == NULL)
+			return -ENOMEM;
+		vmbus_lock_init(&us->lock);
+		s->backend_data = us;
+	}
+	memset(us->intr_wanted, 0, sizeof(us->intr_wanted));
 	return 0;
 }
 
@@ -392,9 +407,9 @@ uio_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *params,
 		return rc;
 	held = held_open(dev);
 	s->n_maps = 0;
-	s->backend_data = rte_zmalloc("hv_vmbus_uio", sizeof(struct uio_shared), 0);
-	if (s->backend_data == NULL)
-		return -ENOMEM;
+	rc = share(s);
+	if (rc != 0)
+		return rc;
 	rc = uio_open_node(dev, &u->fd);
 	if (rc == 0)
 		rc = map_all(dev, maps, chan, held);

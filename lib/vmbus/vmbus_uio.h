@@ -3,9 +3,8 @@
 #ifndef VMBUS_UIO_H
 #define VMBUS_UIO_H
 
-#include <rte_spinlock.h>
-
 #include "vmbus_backend.h"
+#include "vmbus_lock.h"
 
 /* Private to a process. */
 struct uio_dev {
@@ -19,9 +18,9 @@ struct uio_dev {
 	bool ring_here[VMBUS_CHANNELS_MAX]; /* of sub-channels, by index */
 };
 
-/* The same for all processes: shared->backend_data. */
+/* The same for all processes: shared->backend_data, from the first open on. */
 struct uio_shared {
-	rte_spinlock_t lock;
+	pthread_mutex_t lock;
 	bool intr_wanted[VMBUS_CHANNELS_MAX]; /* by channel index */
 };
 

@@ -6,6 +6,8 @@
 
 #include "vmbus_uio.h"
 
+#define LOCK_MS 50 /* far longer than anybody who runs has it */
+
 /*
  * Without a monitor only a write of 1 reaches the host. It also unmasks the inbound rings of
  * all channels: those that want no interrupts are masked again.
@@ -17,8 +19,9 @@ uio_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 	struct uio_shared *us = s->backend_data;
 	struct uio_dev *u = dev->backend;
 	const int32_t on = 1;
+	/* With a holder that is stopped at worst an interrupt is masked that was just enabled. */
+	const bool locked = vmbus_lock(&us->lock, LOCK_MS);
 
-	rte_spinlock_lock(&us->lock);
 	/* Fails only when the device is gone. */
 	if (write(u->fd, &on, sizeof(on)) != (ssize_t)sizeof(on))
 		VMBUS_LOG(DEBUG, "%s: signal: %s", dev->name, strerror(errno));
@@ -28,7 +31,8 @@ uio_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 	/* Not in the list while it is being opened. */
 	if (s->chan[chan->index] == NULL)
 		vmbus_ring_rx_mask(&chan->rx);
-	rte_spinlock_unlock(&us->lock);
+	if (locked)
+		vmbus_unlock(&us->lock);
 }
 
 /*
@@ -40,6 +44,7 @@ uio_intr_prepare(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan, boo
 {
 	struct uio_shared *us = vmbus_shared_of(dev)->backend_data;
 	struct uio_dev *u = dev->backend;
+	bool locked;
 	int rc;
 
 	if (chan->index != 0)
@@ -49,12 +54,13 @@ uio_intr_prepare(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan, boo
 		if (rc != 0)
 			return rc;
 	}
-	rte_spinlock_lock(&us->lock);
+	locked = vmbus_lock(&us->lock, LOCK_MS);
 	us->intr_wanted[chan->index] = on;
 	/* A signal of another thread may have unmasked it in between. */
 	if (!on)
 		vmbus_ring_rx_mask(&chan->rx);
-	rte_spinlock_unlock(&us->lock);
+	if (locked)
+		vmbus_unlock(&us->lock);
 	return 0;
 }
 
