@@ -240,11 +240,12 @@ struct hvn_rxq {
 	const uint8_t *recv_buf;
 	uint64_t slot_max; /* largest offset of a whole slot */
 	uint32_t slot_size;
-	uint32_t data_max; /* bytes of a frame in one mbuf, behind the Ethernet header */
-	uint32_t data_off; /* of the last frame in its slot: what to prefetch of the next */
-	uint32_t owed;	   /* frames taken since the host was last told */
-	uint32_t owed_max; /* it has few slots: told at once */
-	uint16_t buf_len;  /* data room behind the headroom */
+	uint32_t data_max;  /* bytes of a frame in one mbuf, behind the Ethernet header */
+	uint32_t fetch_off; /* in the last slot, where the shortest frame ends: what to fetch */
+	uint64_t fetch_far; /* bytes in the ring to the message whose slots are fetched */
+	uint32_t owed;	    /* frames taken since the host was last told */
+	uint32_t owed_max;  /* it has few slots: told at once */
+	uint16_t buf_len;   /* data room behind the headroom */
 	bool want_hash;
 	bool records; /* frames come with more than a checksum record */
 	bool singles; /* messages come with one frame */

@@ -11,7 +11,7 @@
 #include "hvn_stats.h"
 #include "hvn_txd.h"
 
-#define SLOT_DATA_OFF 256 /* where hosts put a frame in its slot; measured again by each frame */
+#define SLOT_FETCH_OFF 256 /* to be fetched of a slot, before one was seen */
 
 static int
 queue_socket(const struct hvn_port *p, unsigned int socket)
@@ -101,7 +101,7 @@ hvn_rx_queue_setup(struct rte_eth_dev *dev, uint16_t id, uint16_t nb_desc, unsig
 	q->nb_desc = nb_desc;
 	q->buf_len = (uint16_t)RTE_MIN(room, (uint32_t)UINT16_MAX - RTE_PKTMBUF_HEADROOM);
 	q->data_max = q->buf_len - RTE_ETHER_HDR_LEN;
-	q->data_off = SLOT_DATA_OFF;
+	q->fetch_off = SLOT_FETCH_OFF;
 	q->want_hash = (offloads & RTE_ETH_RX_OFFLOAD_RSS_HASH) != 0;
 	q->pinned = (rte_pktmbuf_priv_flags(pool) & RTE_PKTMBUF_POOL_F_PINNED_EXT_BUF) != 0;
 	q->deferred = conf->rx_deferred_start != 0;

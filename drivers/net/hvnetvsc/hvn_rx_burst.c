@@ -14,9 +14,14 @@
 #include "hvn_ext.h"
 #include "hvn_rx.h"
 
-/* Slots ahead whose header and first line of data are fetched. */
+/* Slots ahead that are fetched, header and end of the shortest frame: in a message, of single ones. */
 #ifndef HVN_RX_AHEAD
 #define HVN_RX_AHEAD 4
+#endif
+
+/* The same from message to message, where they are alike: at least. */
+#ifndef HVN_RX_FAR
+#define HVN_RX_FAR 16
 #endif
 
 /* Completions owed at which the batch ends, although frames are left: see rx_defer(). */
@@ -67,13 +72,13 @@ rx_holds64(const uint8_t *p, const uint64_t value)
 }
 
 static __rte_always_inline void
-rx_prefetch(const uint8_t *recv_buf, const uint8_t *range, uint32_t data_off)
+rx_prefetch(const struct hvn_rxq *q, const uint8_t *range)
 {
-	const uint8_t *slot = recv_buf + hv_load32(range + 4);
+	const uint8_t *slot = q->recv_buf + hv_load32(range + 4);
 
 	/* A prefetch cannot fault, whatever the offset. */
 	rte_prefetch0(slot);
-	rte_prefetch0(slot + data_off);
+	rte_prefetch0(slot + q->fetch_off);
 }
 
 /*
@@ -206,18 +211,18 @@ rx_one(struct hvn_rxq *q, uint64_t range, struct rte_mbuf *m, uint64_t *bytes, c
 
 /*
  * Usual frames, from the n ranges before `end`, into the mbufs before `next`. Returns how many were
- * left because one is not usual. ahead: how many ranges follow in the message.
+ * left because one is not usual. fetch: what to fetch with the ranges up to fetch_end, of which 0
+ * is `end`, in the same distance from it.
  */
 static __rte_always_inline uint32_t
-rx_run(struct hvn_rxq *q, const uint8_t *end, struct rte_mbuf **next, uint64_t n, uint64_t ahead,
-       uint64_t *bytes, const bool records)
+rx_run(struct hvn_rxq *q, const uint8_t *end, struct rte_mbuf **next, uint64_t n,
+       const uint8_t *fetch, int64_t fetch_end, uint64_t *bytes, const bool records)
 {
-	const int64_t fetch_end = (int64_t)ahead - HVN_RX_AHEAD;
 	int64_t i;
 
 	for (i = -(int64_t)n; i != 0; i++) {
 		if (i < fetch_end)
-			rx_prefetch(q->recv_buf, end + 8 * (i + HVN_RX_AHEAD), q->data_off);
+			rx_prefetch(q, fetch + 8 * i);
 		if (unlikely(!rx_one(q, hv_load64(end + 8 * i), next[i], bytes, records)))
 			break;
 	}
@@ -274,9 +279,9 @@ rx_learn(struct hvn_rxq *q, const uint8_t *range)
 	const uint64_t off = hv_load32(range + 4);
 
 	if (likely(off <= q->slot_max))
-		q->data_off =
+		q->fetch_off =
 			hv_load32(q->recv_buf + off + offsetof(struct rndis_packet, data_off)) +
-			RNDIS_OFFSET_BASE;
+			RNDIS_OFFSET_BASE + (RTE_ETHER_MIN_LEN - RTE_ETHER_CRC_LEN) - 1;
 }
 
 /* Messages up to pkt are done: their completions are in acks[] up to ack. */
@@ -323,7 +328,7 @@ rx_single(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **next, uint64
 			break;
 		/* The slot of a message to come. */
 		if (left >= HVN_RX_AHEAD * len)
-			rx_prefetch(q->recv_buf, pkt + (HVN_RX_AHEAD - 1) * len + 24, q->data_off);
+			rx_prefetch(q, pkt + (HVN_RX_AHEAD - 1) * len + 24);
 		if (unlikely(!rx_one(q, hv_load64(pkt + 24), *next, &sum, records))) {
 			rx_stopped(ch, pkt, len, 1, 0);
 			break;
@@ -347,9 +352,11 @@ rx_whole(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **next, uint64_
 {
 	struct hvn_ack *ack = &ch->acks[ch->n_acks], *const ack_end = &ch->acks[HVN_ACKS_MAX];
 	const uint8_t *pkt = ch->vc->rx.data + ch->vc->rx.index, *const stop = rx_stop(&ch->vc->rx);
-	const uint8_t *last = NULL;
+	const uint8_t *last = NULL, *end, *fetch;
 	struct rte_mbuf **const first = next;
 	uint64_t desc, head, len, count, rest, sum = 0;
+	const uint64_t far = q->fetch_far;
+	int64_t fetch_end;
 
 	room = RTE_MIN(room, (uint64_t)NVSP_XFER_RANGES_MAX_RSC);
 	for (; ack != ack_end && pkt + 48 <= stop; ack++) {
@@ -367,9 +374,15 @@ rx_whole(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **next, uint64_
 		len = 8 * len + VMBUS_PKT_TRAILER;
 		if (unlikely(pkt + len > stop || !rx_holds64(pkt + 24 + 8 * count, NVSP_RNDIS)))
 			break;
-		if (pkt + HVN_RX_AHEAD * len <= stop)
-			rx_prefetch(q->recv_buf, pkt + (HVN_RX_AHEAD - 1) * len + 24, q->data_off);
-		rest = rx_run(q, pkt + 24 + 8 * count, next + count, count, 0, &sum, records);
+		end = pkt + 24 + 8 * count;
+		fetch = end + 8 * HVN_RX_AHEAD;
+		fetch_end = -HVN_RX_AHEAD;
+		/* The message to come has its ranges where this one has them. */
+		if (far + len <= (uint64_t)(stop - pkt) && rx_holds64(pkt + far, hv_load64(pkt))) {
+			fetch = end + far;
+			fetch_end = 0;
+		}
+		rest = rx_run(q, end, next + count, count, fetch, fetch_end, &sum, records);
 		next += count - rest;
 		if (unlikely(rest != 0)) {
 			rx_stopped(ch, pkt, len, count, count - rest);
@@ -469,6 +482,7 @@ rx_guess(struct hvn_rxq *q, const struct vmbus_ring *rx, uint32_t left, uint32_t
 	count = hv_load32(pkt + 20);
 	len = 8 * (uint32_t)(uint16_t)hv_load32(pkt + 4) + VMBUS_PKT_TRAILER;
 	q->singles = count == 1;
+	q->fetch_far = len * (count >= HVN_RX_FAR ? 1 : HVN_RX_FAR / RTE_MAX(count, 1u));
 	if (count >= room || len * room <= avail)
 		return room;
 	return RTE_MIN(room, RTE_MAX(left, 1u) + avail / len * count);
@@ -505,8 +519,9 @@ rx_mixed(struct hvn_rxq *q, struct hvn_chan *ch, struct rte_mbuf **next, struct 
 		run = RTE_MIN(ranges, (uint32_t)(spare - next));
 		rest = run;
 		if (likely(ch->rsc_head == NULL))
-			rest = rx_run(q, msg.at + 8 * (uint64_t)run, next + run, run, ranges - run,
-				      bytes, true);
+			rest = rx_run(q, msg.at + 8 * (uint64_t)run, next + run, run,
+				      msg.at + 8 * (uint64_t)(run + HVN_RX_AHEAD),
+				      (int64_t)(ranges - run) - HVN_RX_AHEAD, bytes, true);
 		msg.at += 8 * (uint64_t)(run - rest);
 		next += run - rest;
 		if (rest != 0 && !rx_other(q, ch, &msg, &next, &spare, bytes)) {
