@@ -40,6 +40,8 @@ SWEEPS = [
           [("rx", 60, 1), ("rx", 60, 8), ("tx", 60, 1), ("tx", 1514, 1)]),
     Sweep("slots fetched ahead", "HVN_RX_AHEAD", [1, 2, 4, 8, 16], 4,
           [("rx", 60, 1), ("rx", 60, 8), ("rx", 1514, 8)], timed_only=True),
+    Sweep("frames fetched ahead from message to message", "HVN_RX_FAR", [8, 16, 32], 16,
+          [("rx", 60, 8), ("rx", 60, 32)], timed_only=True),
     Sweep("completions owed at most while frames are left", "HVN_RX_DEFER", [1, 4, 16, 64], 16,
           [("rx", 60, 1), ("rx", 60, 8)]),
     Sweep("completions written together at most", "HVN_ACKS_MAX", [16, 64, 256], 64,
