@@ -16,6 +16,7 @@ struct uio_dev {
 	struct vmbus_monitor_page *monitor;
 	bool map_here[VMBUS_MAPS_MAX];	    /* of shared->maps[], in this process */
 	bool ring_here[VMBUS_CHANNELS_MAX]; /* of sub-channels, by index */
+	bool stalled;			    /* who had the lock for signals did not run */
 };
 
 /* The same for all processes: shared->backend_data, from the first open on. */

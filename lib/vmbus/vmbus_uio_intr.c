@@ -19,13 +19,17 @@ uio_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 	struct uio_shared *us = s->backend_data;
 	struct uio_dev *u = dev->backend;
 	const int32_t on = 1;
-	/* With a holder that is stopped at worst an interrupt is masked that was just enabled. */
-	const bool locked = vmbus_lock(&us->lock, LOCK_MS);
+	/* One that is stopped is waited for once, not at each signal. */
+	const bool stalled = __atomic_load_n(&u->stalled, __ATOMIC_RELAXED);
+	const bool locked = vmbus_lock(&us->lock, stalled ? 0 : LOCK_MS);
 
+	if (locked == stalled)
+		__atomic_store_n(&u->stalled, !locked, __ATOMIC_RELAXED);
 	/* Fails only when the device is gone. */
 	if (write(u->fd, &on, sizeof(on)) != (ssize_t)sizeof(on))
 		VMBUS_LOG(DEBUG, "%s: signal: %s", dev->name, strerror(errno));
-	for (unsigned int i = 0; i < VMBUS_CHANNELS_MAX; i++)
+	/* Without the lock the first could have been enabled just now; an interrupt too many is none. */
+	for (unsigned int i = locked ? 0 : 1; i < VMBUS_CHANNELS_MAX; i++)
 		if (s->chan[i] != NULL && !us->intr_wanted[i])
 			vmbus_ring_rx_mask(&s->chan[i]->rx);
 	/* Not in the list while it is being opened. */

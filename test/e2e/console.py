@@ -33,7 +33,8 @@ class Console(Testpmd):
     def restart(self, *between):
         """Stop the port, do something, start it."""
         self.do("stop", "port stop 0", *between)
-        assert not re.search("Error|Fail to", answer := self.do("port start 0")), answer
+        answer = self.do("port start 0")
+        assert not re.search("Error|Fail to (start|configure)", answer), answer
 
     def stats(self):
         """Basic statistics of port 0."""

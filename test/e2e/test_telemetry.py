@@ -77,7 +77,7 @@ def test_while_ports_come_and_go(run):
     thread = threading.Thread(target=ask)
     thread.start()
     try:
-        for queues in (8, 1, 64, 2):
+        for queues in (8, 1, 24, 2):
             app.restart(f"port config all rxq {queues}", f"port config all txq {queues}")
         app.restart("port reset 0")
     finally:
@@ -108,7 +108,7 @@ def test_ethdev_while_ports_come_and_go(run):
     thread = threading.Thread(target=ask)
     thread.start()
     try:
-        for queues in (8, 1, 64, 2, 3, 1, 16, 2):
+        for queues in (8, 1, 24, 2, 3, 1, 16, 2):
             app.restart(f"port config all rxq {queues}", f"port config all txq {queues}")
         app.restart("port reset 0")
         asked = len(seen)

@@ -518,6 +518,7 @@ probe_secondary(struct hv_vmbus_device *vdev)
 
 	if (dev == NULL)
 		return -ENODEV;
+	hvn_mp_prepare(dev->data->port_id);
 	init_process(dev, vdev);
 	rc = hvn_process_register();
 	if (rc != 0)

@@ -128,7 +128,6 @@ static int
 follow(struct rte_eth_dev *dev, uint16_t what)
 {
 	const uint16_t id = dev->data->port_id;
-
 	bool joined;
 
 	if (what > HVN_MP_CLOSE)
@@ -137,6 +136,9 @@ follow(struct rte_eth_dev *dev, uint16_t what)
 	rte_spinlock_lock(&told.lock);
 	__atomic_store_n(&told.what[id], (uint8_t)what, __ATOMIC_RELAXED);
 	joined = told.joined[id];
+	if (what == HVN_MP_CLOSE)
+		told.joined[id] =
+			false; /* whoever has this number next is in the middle of its probe */
 	if (what != HVN_MP_START)
 		set_bursts(dev, false);
 	rte_spinlock_unlock(&told.lock);
@@ -175,18 +177,26 @@ on_request(const struct rte_mp_msg *msg, const void *peer)
 	return rte_mp_reply(&out, peer);
 }
 
+void
+hvn_mp_prepare(uint16_t port_id)
+{
+	rte_spinlock_lock(&told.lock);
+	told.joined[port_id] = false;
+	__atomic_store_n(&told.what[port_id], HVN_MP_NOTHING, __ATOMIC_RELAXED);
+	rte_spinlock_unlock(&told.lock);
+}
+
 int
 hvn_mp_join(struct rte_eth_dev *dev)
 {
 	static bool listening;
 	const uint16_t id = dev->data->port_id;
+	struct hv_vmbus_device *vdev = HV_VMBUS_DEV(dev->device);
 	struct hvn_port *p = hvn_port(dev);
-	int rc;
+	int rc = 0;
 
 	if (p == NULL)
 		return -ENODEV;
-	told.joined[id] = false;
-	__atomic_store_n(&told.what[id], HVN_MP_NOTHING, __ATOMIC_RELAXED);
 	set_bursts(dev, false);
 	/* First, so that no change is missed. */
 	if (!listening && rte_mp_action_register(MP_NAME, on_request) != 0)
@@ -195,10 +205,15 @@ hvn_mp_join(struct rte_eth_dev *dev)
 	/* See hvn_mp_tell(). */
 	__atomic_fetch_add(&p->secondaries, 1, __ATOMIC_ACQ_REL);
 	pthread_mutex_lock(&told.mapping);
-	rc = hv_vmbus_attach_secondary(HV_VMBUS_DEV(dev->device));
+	/*
+	 * Unless it was told of a start by now, and has followed. What fails because the session ends
+	 * meanwhile fails once more, for want of a session.
+	 */
+	for (int i = 0; i < 2 && !vdev->opened && rc != -ENODEV; i++)
+		rc = hv_vmbus_attach_secondary(vdev);
 	pthread_mutex_unlock(&told.mapping);
 	/* Between two sessions; or it was told of the next one by now, which it follows. */
-	if (rc != 0 && !hvn_removed(p) &&
+	if (rc == -ENODEV && !hvn_removed(p) &&
 	    (!__atomic_load_n(&p->running, __ATOMIC_RELAXED) ||
 	     __atomic_load_n(&told.what[id], __ATOMIC_RELAXED) != HVN_MP_NOTHING))
 		rc = 0;

@@ -238,6 +238,7 @@ hvn_txq_free_released(struct hvn_port *p, uint16_t id, bool closed)
 	if (q == NULL || !q->released)
 		return false;
 	if (closed && hvn_process_elsewhere(q->txd->inside)) {
+		txq_keep_stats(q);
 		p->txq[id] = NULL; /* left to who is inside */
 		return false;
 	}

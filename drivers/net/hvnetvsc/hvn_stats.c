@@ -118,17 +118,26 @@ rx_stats(const struct rte_eth_dev *dev, unsigned int i)
 	return s;
 }
 
+/* A queue that was released while the host held its packets. The primary frees it, when it likes. */
+static struct hvn_txq *
+released_txq(const struct rte_eth_dev *dev, unsigned int i)
+{
+	struct hvn_txq *q = hvn_port(dev)->txq[i];
+
+	return rte_eal_process_type() == RTE_PROC_PRIMARY && q != NULL && q->released ? q : NULL;
+}
+
 static struct hvn_tx_stats
 tx_stats(const struct rte_eth_dev *dev, unsigned int i)
 {
 	const struct hvn_txq *q = i < dev->data->nb_tx_queues ? dev->data->tx_queues[i] : NULL;
-	const struct hvn_txq *gone = hvn_port(dev)->txq[i];
+	const struct hvn_txq *gone = released_txq(dev, i);
 	struct hvn_tx_stats s = hvn_port(dev)->tx_past[i];
 
 	if (q != NULL)
 		hvn_stats_add(&s, &q->stats, &q->base, sizeof(s));
 	/* What the host still had of its predecessor is completed now. */
-	if (gone != NULL && gone->released)
+	if (gone != NULL)
 		hvn_stats_add(&s, &gone->stats, &gone->base, sizeof(s));
 	return s;
 }
@@ -293,9 +302,9 @@ hvn_stats_reset(struct rte_eth_dev *dev)
 			q->base = q->stats;
 	}
 	for (unsigned int i = 0; i < HVN_QUEUES_MAX; i++) {
-		struct hvn_txq *q = hvn_port(dev)->txq[i];
+		struct hvn_txq *q = released_txq(dev, i);
 
-		if (q != NULL && q->released)
+		if (q != NULL)
 			q->base = q->stats;
 	}
 	memset(hvn_port(dev)->rx_past, 0, sizeof(hvn_port(dev)->rx_past));

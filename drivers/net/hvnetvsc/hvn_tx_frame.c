@@ -25,11 +25,20 @@ is_tcp(const struct rte_mbuf *m)
 	       (m->ol_flags & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_TCP_CKSUM;
 }
 
+/* Bytes of an IPv4 header as it says itself. */
+static uint32_t
+ip4_header_len(const uint8_t *l3)
+{
+	return (l3[0] & 0xFu) * 4;
+}
+
 /* Headers that have to be at hand in one piece. */
 static uint32_t
 headers_len(const struct rte_mbuf *m)
 {
 	uint32_t len = m->l2_len + m->l3_len;
+	const uint8_t *l3;
+	uint8_t byte;
 
 	if ((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0)
 		return len + m->l4_len;
@@ -39,7 +48,9 @@ headers_len(const struct rte_mbuf *m)
 	case RTE_MBUF_F_TX_UDP_CKSUM:
 		return len + (uint32_t)sizeof(struct rte_udp_hdr);
 	default:
-		return len;
+		/* Who wants the IP header summed may not count options: ipsec-secgw of DPDK does not. */
+		l3 = rte_pktmbuf_read(m, m->l2_len, 1, &byte);
+		return l3 != NULL ? RTE_MAX(len, m->l2_len + ip4_header_len(l3)) : len;
 	}
 }
 
@@ -243,12 +254,13 @@ checksum_offload(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_
 	}
 	if (ip4 && (m->ol_flags & (RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_SEG)) != 0) {
 		struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(f->head + l2);
+		const uint32_t len = ip4_header_len(f->head + l2);
 
 		ip->hdr_checksum = 0;
-		if (NDIS_CSUM_SUPPORTED(host_sums(p, true, l2, m->l3_len), NDIS_CSUM_IPHDR))
+		if (NDIS_CSUM_SUPPORTED(host_sums(p, true, l2, len), NDIS_CSUM_IPHDR))
 			what |= RNDIS_TXCSUM_IPHDR;
 		else
-			ip->hdr_checksum = (uint16_t)~rte_raw_cksum(ip, m->l3_len);
+			ip->hdr_checksum = (uint16_t)~rte_raw_cksum(ip, len);
 	}
 	if (what != 0)
 		add_ppi(f, RNDIS_PPI_CHECKSUM,
@@ -270,17 +282,37 @@ lengths_ok(const struct rte_mbuf *m)
 	       m->l4_len >= sizeof(struct rte_tcp_hdr);
 }
 
-/* And are they those of the headers? Who sends the packet may go by either. */
+/*
+ * And are they those of the headers? Who sends the packet may go by either. For the sum of the IP
+ * header alone it may be longer.
+ */
 static bool
 headers_ok(const struct rte_mbuf *m, const struct hvn_tx_frame *f, uint32_t l2)
 {
 	const bool ip4 = (m->ol_flags & RTE_MBUF_F_TX_IPV4) != 0;
+	const bool l4_too = (m->ol_flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG)) != 0;
 	const uint8_t *l3 = f->head + l2, *l4 = l3 + m->l3_len;
 
-	if (ip4 ? l3[0] >> 4 != 4 || (l3[0] & 0xFu) * 4 != m->l3_len : l3[0] >> 4 != 6)
+	if (l3[0] >> 4 != (ip4 ? 4 : 6))
+		return false;
+	if (ip4 && (l4_too ? ip4_header_len(l3) != m->l3_len : ip4_header_len(l3) < m->l3_len))
 		return false;
 	return (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0 ||
 	       (((const struct rte_tcp_hdr *)l4)->data_off >> 4) * 4u == m->l4_len;
+}
+
+/* The length of an IP packet that says none: all of the frame. */
+static void
+give_length(const struct rte_mbuf *m, struct hvn_tx_frame *f, uint32_t l2)
+{
+	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(f->head + l2);
+	struct rte_ipv6_hdr *ip6 = (struct rte_ipv6_hdr *)(f->head + l2);
+	const uint32_t len = f->len - l2;
+
+	if ((m->ol_flags & RTE_MBUF_F_TX_IPV4) != 0 && ip->total_length == 0)
+		ip->total_length = rte_cpu_to_be_16((uint16_t)len);
+	else if ((m->ol_flags & RTE_MBUF_F_TX_IPV6) != 0 && ip6->payload_len == 0)
+		ip6->payload_len = rte_cpu_to_be_16((uint16_t)(len - sizeof(*ip6)));
 }
 
 int
@@ -321,6 +353,9 @@ hvn_tx_describe(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_t
 	segment = l2 + m->l3_len + m->l4_len + m->tso_segsz;
 	if (RTE_MIN(f->len, segment) > hvn_tx_longest(p))
 		return -EINVAL;
-	/* What is one segment anyway needs a checksum only. */
-	return f->len > segment ? segment_offload(p, m, f, l2) : checksum_offload(p, m, f, l2);
+	if (f->len > segment)
+		return segment_offload(p, m, f, l2);
+	/* What is one segment anyway needs a checksum only; and its length, which may be left out. */
+	give_length(m, f, l2);
+	return checksum_offload(p, m, f, l2);
 }

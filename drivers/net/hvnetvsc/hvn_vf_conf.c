@@ -168,7 +168,7 @@ apply_rss(const struct hvn_vf *vf, const struct rte_eth_dev_info *info)
 	struct rte_eth_rss_reta_entry64 reta[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
 	const struct hvn_port *p = vf->p;
 	struct rte_eth_rss_conf rss = { .rss_hf = p->rss.hf & info->flow_type_rss_offloads };
-	uint16_t size = p->caps.reta_size;
+	uint16_t size = p->known.reta_size;
 	int rc = 0;
 
 	if (p->data->nb_rx_queues < 2 || size == 0 || info->flow_type_rss_offloads == 0)
