@@ -20,6 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
 # hv-host may be that of another build, one with sanitizers, whose drivers do not run in a guest.
 HOST_BUILD = pathlib.Path(os.environ.get("HV_HOST_BUILD", BUILD))
+# Becomes the program it is given, which ends with the test run, however that ends.
+TIED = ["setpriv", "--pdeathsig", "KILL"]
 BOOT_TIMEOUT = 600    # s; 4 to 7 s of CPU time, which a loaded machine may not give for long
 RUN_TIMEOUT = 180
 TROUBLE = ("BUG:", "WARNING:", "Oops", "Call Trace", "blocked for more than", "Kernel panic",
@@ -52,7 +54,7 @@ class Host:
         self.log = open(self.log_path, "wb")
         cmd = [HOST_BUILD / "host" / program, "--socket", self.path, "--json", self.json,
                "--wait", "event", *(["--verbose"] if verbose else []), *args]
-        self.proc = subprocess.Popen([str(c) for c in cmd], stdout=self.log, stderr=self.log,
+        self.proc = subprocess.Popen([*TIED, *map(str, cmd)], stdout=self.log, stderr=self.log,
                                      stdin=subprocess.DEVNULL)
         wait_for("hv-host listens", lambda: self.control_path.exists() or self._dead(), 60)
 
@@ -184,7 +186,7 @@ class Guest:
                       (f"file:{self.console_path}", "stdio"), reboot)
         cmd += [str(a) for a in qemu]
         self.errors = open(self.dir / "qemu.log", "wb")
-        self.proc = subprocess.Popen(cmd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.proc = subprocess.Popen([*TIED, *cmd], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                      stderr=self.errors)
         self.buffer = b""
         self.qmp = None
