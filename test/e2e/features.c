@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <rte_cycles.h>
 #include <rte_eal.h>
@@ -122,6 +123,18 @@ say_info(const struct rte_eth_dev *dev)
 		printf("has tx_descriptor_status\n");
 }
 
+/* What does not fit is cut off, and the bytes that are needed are told. */
+static void
+check_version(void)
+{
+	char all[64], some[6];
+
+	check("version", rte_eth_dev_fw_version_get(0, all, sizeof(all)));
+	if (rte_eth_dev_fw_version_get(0, some, sizeof(some)) != (int)strlen(all) + 1 ||
+	    strncmp(some, all, sizeof(some) - 1) != 0 || some[sizeof(some) - 1] != '\0')
+		check("part of the version", -EBADMSG);
+}
+
 static void
 wait_frame(uint16_t queue)
 {
@@ -222,6 +235,7 @@ main(int argc, char **argv)
 	} else {
 		say_ops(rte_eth_devices[0].dev_ops);
 		say_info(&rte_eth_devices[0]);
+		check_version();
 		say_stats();
 		reopen();
 		rte_eth_dev_close(0);

@@ -9,7 +9,8 @@ import pytest
 from scapy.all import IP, TCP, UDP, Ether, IPv6, Raw
 
 import capture
-from hv import BUILD, App, Host, Program, lcores, until
+from failover import NOTHING, VfHost
+from hv import BUILD, CPUS, App, Host, Program, lcores, until
 
 FRAMES = 400
 MAC = capture.NIC_MAC[:-1]  # and 1 or 2
@@ -123,6 +124,26 @@ def test_l3fwd(run, tmp, lookup):
     wires.cross()
     app.end()
     wires.check(routed)
+
+
+def test_l3fwd_with_vf(run, tmp):
+    """Its NIC's traffic goes over to a VF and back: no frame is lost, none comes twice."""
+    host = run(VfHost)
+    (tmp / "v4").write_text("R198.19.0.0/16 0\n")
+    (tmp / "v6").write_text("R2001:0002:0000:0000:0000:0000:0000:0000/48 0\n")
+    app = run(L3fwd, host, "-p", "1", "-P", "--config=(0,0,0)", f"--rule_ipv4={tmp}/v4",
+              f"--rule_ipv6={tmp}/v6", eal=host.device, cores=0, cpus=CPUS[-1:])
+    app.expect("entering main loop on lcore 0")
+    host.command("start", nic=0)
+    for serial in (2, 3):
+        host.wait_on_vf()
+        host.assoc("unplug")
+        host.wait_on_synthetic()
+        host.assoc("plug", serial=serial)
+    host.wait_on_vf()
+    assert host.settle() == NOTHING
+    app.end()
+    host.end()
 
 
 def test_l3fwd_power(run, tmp):

@@ -54,6 +54,40 @@ def test_killed(dpdk, kernel):
     assert port(host)["from_guest_frames"] == before + sent
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_secondary(dpdk, kernel):
+    """
+    Another process sends by the second queue: a sub-channel's ring, mapped by it alone. It goes on
+    after a restart of the primary's port; once it is killed, the primary does.
+    """
+    host, guest = dpdk("queues=2,port=sink", kernel=kernel)
+
+    def sends(queue):
+        def count():
+            return host.stats()["nics"][0]["queues"][queue]["tx_frames"]
+        before = count()
+        g.wait_for(f"frames by queue {queue}", lambda: count() > before)
+
+    def both(proc):
+        return {"queues": 2, "more": f"--num-procs=2 --proc-id={proc}"}
+    app = Console(guest, "txonly", eal="-m 128", **both(0))
+    app.do("start")
+    sends(0)
+    guest.start(dpdk_testpmd("txonly", seconds=1000, eal="--proc-type=secondary", **both(1)) +
+                " > /tmp/second 2>&1")
+    sends(1)
+    for line in ("stop", "port stop 0", "port start 0", "start"):
+        app.do(line)
+    sends(0)
+    sends(1)
+    second = guest.run("grep -l proc-type=secondary $(printf '/proc/%s/cmdline ' "
+                       "$(pidof dpdk-testpmd))").split("/")[2]
+    guest.run(f"kill -KILL {second}")
+    guest.until("the end of the secondary", f"! test -e /proc/{second}")
+    sends(0)
+    app.quit()
+
+
 def watch_interrupts(host, guest, driver, **more):
     """Forward with two queues; (masks, interrupts counted in two seconds) of both channels."""
     app = Console(guest, "macswap", queues=2, more="--no-flush-rx", **more)

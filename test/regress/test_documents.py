@@ -46,6 +46,17 @@ def test_past_defects():
         assert NAMED.search(row) or "cannot occur: " in row.replace("\n", " "), row
 
 
+def test_devargs():
+    """The driver's list of names, what it tells users, and the page for them are the same."""
+    driver = ROOT / "drivers" / "net" / "hvnetvsc"
+    source = (driver / "hvn_devargs.c").read_text()
+    names = set(re.findall(r'"(\w+)"', re.search(r"names\[\] = {(.*?)}", source, re.S)[1])) | {"vf"}
+    assert len(names) > 10
+    told = re.search(r"HVN_DEVARGS_HELP(.*?)\n\n", (driver / "hvn_devargs.h").read_text(), re.S)[1]
+    assert set(re.findall(r"(\w+)=<", told)) == names
+    assert set(re.findall(r"``(\w+)=<", (DOC / "hvnetvsc.rst").read_text())) == names
+
+
 def test_suites():
     named = re.findall(r"``((?:e2e|guest|bench)(?:/[\w.]+)?)``",
                        (DOC / "suites.rst").read_text())

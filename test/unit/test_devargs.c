@@ -25,6 +25,13 @@ test_defaults(void **state)
 	assert_false(a.mac_set);
 	assert_int_equal(a.nvsp_max, NVSP_VERSION_6_1);
 	assert_string_equal(a.vf, "");
+	/* As doc/hvnetvsc.rst has them. */
+	assert_int_equal(a.tx_copybreak, 1600);
+	assert_int_equal(a.udp_cksum_max, 1420);
+	assert_int_equal(a.ring_bytes, 0);
+	assert_int_equal(a.nvsp_timeout_ms, 5000);
+	assert_int_equal(a.rndis_timeout_ms, 60000);
+	assert_int_equal(a.stop_timeout_ms, 500);
 	assert_int_equal(hvn_devargs_parse("", &a), 0);
 	assert_int_equal(a.latency_us, 50);
 }

@@ -160,6 +160,25 @@ completions(void)
 	return UINT64_MAX;
 }
 
+/* Every name is there once, and has the form that DPDK's guide asks for. */
+static void
+named(void **state)
+{
+	struct rte_eth_xstat_name names[100];
+	int n = hvn_xstats_get_names(&fx.dev, names, RTE_DIM(names));
+
+	(void)state;
+	assert_in_range(n, 40, RTE_DIM(names));
+	for (int i = 0; i < n; i++) {
+		const char *s = names[i].name;
+
+		assert_in_range(strlen(s), 1, RTE_ETH_XSTATS_NAME_SIZE - 1);
+		assert_int_equal(strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_"), strlen(s));
+		for (int j = 0; j < i; j++)
+			assert_string_not_equal(s, names[j].name);
+	}
+}
+
 /* A queue that was released while the host held its packets counts on, from a reset again at zero. */
 static void
 released(void **state)
@@ -234,6 +253,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(monotonic, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(named, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(released, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(closed, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(order_of_locks, fx_big, fx_close),
