@@ -74,7 +74,8 @@ def test_hugepages(run, tmp, frames, hugepages, program, queues):
 
 @pytest.mark.parametrize("program, args", [
     (Testpmd, ["--max-pkt-len=9018", "--mbuf-size=9728", "--total-num-mbufs=8192"]),
-    (Testpmd, ["--max-pkt-len=9018", "--enable-scatter", "--tx-offloads=0x8000"]),
+    (Testpmd, ["--max-pkt-len=9018", "--enable-scatter", "--tx-offloads=0x8000",
+               "--txd=4096"]),
     (TestpmdHv, ["--mtu=9000"]),
 ])
 def test_jumbo(run, tmp, program, args):

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -88,7 +89,8 @@ holder(int sig)
 	uio.fd = ends[1];
 	pid = fork();
 	if (pid == 0) {
-		uio_signal(&dev.pub, &chan); /* for ever: nobody reads */
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* also where the test fails */
+		uio_signal(&dev.pub, &chan);	  /* for ever: nobody reads */
 		_exit(0);
 	}
 	wait_for(pid, 'S');
