@@ -65,6 +65,15 @@ class VfHost(Host):
         start = self.synthetic()
         until(lambda: self.synthetic() >= start + count, f"{count} frames without the VF")
 
+    def go_and_return(self):
+        """From the VF to the rings and back, twice, under traffic."""
+        for serial in (2, 3):
+            self.wait_on_vf()
+            self.assoc("unplug")
+            self.wait_on_synthetic()
+            self.assoc("plug", serial=serial)
+        self.wait_on_vf()
+
     def synthetic(self):
         """Frames that the guest sent through its rings."""
         return sum(q["tx_frames"] for q in self.nic()["queues"])

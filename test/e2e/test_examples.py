@@ -135,12 +135,7 @@ def test_l3fwd_with_vf(run, tmp):
               f"--rule_ipv6={tmp}/v6", eal=host.device, cores=0, cpus=CPUS[-1:])
     app.expect("entering main loop on lcore 0")
     host.command("start", nic=0)
-    for serial in (2, 3):
-        host.wait_on_vf()
-        host.assoc("unplug")
-        host.wait_on_synthetic()
-        host.assoc("plug", serial=serial)
-    host.wait_on_vf()
+    host.go_and_return()
     assert host.settle() == NOTHING
     app.end()
     host.end()

@@ -71,12 +71,7 @@ def finish_lossy(host, app):
 def test_planned(start, app, queues):
     """Both ways and back: no frame is lost, none comes twice, in order; the program is told."""
     host, program = start(app, queues)
-    for serial in (2, 3):
-        host.wait_on_vf()
-        host.assoc("unplug")
-        host.wait_on_synthetic()
-        host.assoc("plug", serial=serial)
-    host.wait_on_vf()
+    host.go_and_return()
     vf.said(program, "link state change event: up" if app is TestpmdHv else EVENT, 5)
     assert program.text.count(EVENT) == 5
     if app is TestpmdHv:

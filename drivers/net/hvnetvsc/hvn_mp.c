@@ -136,9 +136,9 @@ follow(struct rte_eth_dev *dev, uint16_t what)
 	rte_spinlock_lock(&told.lock);
 	__atomic_store_n(&told.what[id], (uint8_t)what, __ATOMIC_RELAXED);
 	joined = told.joined[id];
+	/* Whoever has this number next is in the middle of its probe. */
 	if (what == HVN_MP_CLOSE)
-		told.joined[id] =
-			false; /* whoever has this number next is in the middle of its probe */
+		told.joined[id] = false;
 	if (what != HVN_MP_START)
 		set_bursts(dev, false);
 	rte_spinlock_unlock(&told.lock);

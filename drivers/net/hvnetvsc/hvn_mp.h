@@ -19,8 +19,8 @@ enum hvn_mp_what {
 bool hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what);
 
 /*
- * Secondary: at its probe, before the port can be told of anything, before ethdev has it and behind that. There need be no session then:
- * the start of the port is told. 0 or a negative errno.
+ * Secondary: at its probe, before the port can be told of anything, before ethdev has it, and behind
+ * that. There need be no session then: the start of the port is told. 0 or a negative errno.
  */
 void hvn_mp_prepare(uint16_t port_id);
 int hvn_mp_join(struct rte_eth_dev *dev);
