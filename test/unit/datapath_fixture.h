@@ -419,6 +419,20 @@ host_release(const struct vmbus_ring_pkt *pkt)
 	vmbus_ring_rx_publish(&fx.host_rx);
 }
 
+/* Send a packet that the host reads where it lies; its id. */
+static inline uint64_t
+send_direct(void)
+{
+	struct rte_mbuf *m = make_packet(7, 1900);
+	struct vmbus_ring_pkt pkt;
+
+	assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
+	assert_int_equal(host_peek(&pkt), 1);
+	assert_int_equal(pkt.type, VMBUS_PKT_GPA_DIRECT);
+	host_release(&pkt);
+	return pkt.tid;
+}
+
 /* The guest has acknowledged exactly this one next. */
 static inline void
 expect_ack(uint64_t tid, uint32_t status)

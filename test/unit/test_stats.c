@@ -132,19 +132,6 @@ monotonic(void **state)
 	assert_int_not_equal(rounds, 0);
 }
 
-/* A packet that the host reads where it lies; its id. */
-static uint64_t
-send_direct(void)
-{
-	struct rte_mbuf *m = make_packet(1, 1900);
-	struct vmbus_ring_pkt pkt;
-
-	assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
-	assert_int_equal(host_peek(&pkt), 1);
-	host_release(&pkt);
-	return pkt.tid;
-}
-
 /* What queue 0 has counted as completed. */
 static uint64_t
 completions(void)

@@ -7,20 +7,6 @@
 #include "hvn_leave.h"
 #include "hvn_tx.h"
 
-/* One that the host reads where it lies, and its id. */
-static uint64_t
-send_direct(void)
-{
-	struct rte_mbuf *m = make_packet(7, 1900);
-	struct vmbus_ring_pkt pkt;
-
-	assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
-	assert_int_equal(host_peek(&pkt), 1);
-	assert_int_equal(pkt.type, VMBUS_PKT_GPA_DIRECT);
-	host_release(&pkt);
-	return pkt.tid;
-}
-
 static int
 setup_again(void)
 {
