@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#define FX_TELEMETRY
 #include "datapath_fixture.h"
 
 #include "hvn_stats.h"

@@ -2,6 +2,7 @@
 /* A transmit queue without sections, with a corrupt ring, and released before the host is done. */
 #include <signal.h>
 
+#define FX_TELEMETRY
 #include "datapath_fixture.h"
 
 #include "hvn_leave.h"
@@ -262,6 +263,47 @@ completed_before_published(void **state)
 	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 0);
 }
 
+/* What statistics are made of. Whoever asks for them has the lock: without it nothing changes. */
+struct view {
+	const void *rxq, *txq;
+	uint64_t rx_past, tx_past;
+};
+
+static struct view seen;
+static bool watched;
+
+static struct view
+view(void)
+{
+	return (struct view){ fx.data.rx_queues[0], fx.data.tx_queues[0],
+			      fx.port.rx_past[0].packets, fx.port.tx_past[0].packets };
+}
+
+void
+hvn_telemetry_lock(void)
+{
+	const struct view now = view();
+
+	if (watched)
+		assert_memory_equal(&now, &seen, sizeof(now));
+}
+
+void
+hvn_telemetry_unlock(void)
+{
+	seen = view();
+}
+
+static void
+leave(void)
+{
+	hvn_telemetry_unlock();
+	watched = true;
+	hvn_leave(&fx.port);
+	hvn_telemetry_lock();
+	watched = false;
+}
+
 /* A process that is stopped in a burst on either queue: what it has is replaced, not touched. */
 static void
 stopped_inside(void **state)
@@ -279,7 +321,7 @@ stopped_inside(void **state)
 	hvn_rxq_stop(rxq);
 	fx.port.running = false;
 	assert_true(hvn_leave_needed(&fx.port));
-	hvn_leave(&fx.port);
+	leave();
 	assert_true(fx.ch->left && fx.vc.kept);
 	fx.rxq = fx.data.rx_queues[0];
 	fx.txq = fx.data.tx_queues[0];
@@ -322,7 +364,7 @@ stopped_inside_without_memory(void **state)
 	rxq->stats.packets = txq->stats.packets = 7;
 	rxq->base.packets = txq->base.packets = 2;
 	no_memory = true;
-	hvn_leave(&fx.port);
+	leave();
 	no_memory = false;
 	assert_null(fx.data.rx_queues[0]);
 	assert_null(fx.data.tx_queues[0]);

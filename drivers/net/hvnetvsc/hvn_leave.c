@@ -7,6 +7,7 @@
 #include "hvn_chan.h"
 #include "hvn_leave.h"
 #include "hvn_stats.h"
+#include "hvn_telemetry.h"
 #include "hvn_txd.h"
 
 /* Both locks, whatever a dead holder has left; or what of them can be had. */
@@ -135,6 +136,7 @@ replace_rxq(struct hvn_port *p, uint16_t id)
 	struct hvn_rxq *q;
 
 	hvn_leave_vf(p, &old->path, &old->asking);
+	hvn_telemetry_lock();
 	q = rte_malloc_socket("hvn_rxq", sizeof(*q), RTE_CACHE_LINE_SIZE, hvn_node(p));
 	if (q != NULL) {
 		*q = *old;
@@ -152,6 +154,7 @@ replace_rxq(struct hvn_port *p, uint16_t id)
 		hvn_stats_add(&p->rx_past[id], &old->stats, &old->base, sizeof(old->stats));
 	}
 	p->data->rx_queues[id] = q; /* NULL: the port does not start until it is set up again */
+	hvn_telemetry_unlock();
 }
 
 static void
@@ -161,6 +164,7 @@ replace_txq(struct hvn_port *p, uint16_t id)
 	struct hvn_txq *q;
 
 	hvn_leave_vf(p, &old->path, &old->asking);
+	hvn_telemetry_lock();
 	q = rte_malloc_socket("hvn_txq", sizeof(*q), RTE_CACHE_LINE_SIZE, old->txd->socket);
 	if (q != NULL) {
 		*q = *old;
@@ -179,6 +183,7 @@ replace_txq(struct hvn_port *p, uint16_t id)
 	if (p->txq[id] == old)
 		p->txq[id] = NULL;
 	p->data->tx_queues[id] = q;
+	hvn_telemetry_unlock();
 }
 
 void
