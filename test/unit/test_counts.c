@@ -100,6 +100,8 @@ sent(void **state)
 	assert_int_equal(st->packets, 2);
 	assert_int_equal(st->bytes, 1760);
 	assert_int_equal(st->errors, 1);
+	assert_int_equal(st->copied, 1);
+	assert_int_equal(st->direct, 1);
 	for (uint32_t i = 0; i < 2; i++) {
 		assert_int_equal(host_peek(&pkt), 1);
 		tid[i] = pkt.tid;
@@ -124,7 +126,12 @@ sent(void **state)
 	assert_int_equal(st->packets, 2);
 	assert_int_equal(st->bytes, 1760);
 	assert_int_equal(st->errors, 1);
-	assert_true(st->ring_full > 0);
+	assert_int_equal(st->ring_full, 1);
+	m[0] = make_packet(7, 60);
+	assert_int_equal(hvn_tx_burst(fx.txq, m, 1), 0);
+	rte_pktmbuf_free(m[0]);
+	assert_int_equal(st->ring_full, 2);
+	assert_int_equal(st->packets, 2);
 }
 
 int

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Limits of the MTU and of the host on what is sent; headers of unusual shape. */
-#include "datapath_fixture.h"
+#include <rte_errno.h>
+
+#include "tx_fixture.h"
 
 #include "hvn_tx.h"
 #include "hvn_txd.h"
@@ -53,6 +55,90 @@ too_long(void **state)
 			continue;
 		host_release(&pkt);
 		host_complete(pkt.tid, NVSP_STATUS_SUCCESS);
+	}
+}
+
+static void
+keep(void *addr, void *opaque)
+{
+	RTE_SET_USED(addr);
+	RTE_SET_USED(opaque);
+}
+
+/* Pieces of len bytes, each across the end of a page, in memory of the test. */
+static struct rte_mbuf *
+pieces(uint32_t n, uint32_t len)
+{
+	enum { PAGES = 4 };
+	static struct rte_mbuf_ext_shared_info shared;
+	static uint8_t *mem;
+	struct rte_mbuf *m = NULL, *seg;
+	uint8_t *at;
+
+	if (mem == NULL)
+		mem = rte_zmalloc(NULL, 40 * PAGES * HV_PAGE_SIZE, HV_PAGE_SIZE);
+	assert_non_null(mem);
+	assert_true(len < PAGES * HV_PAGE_SIZE && n <= 40);
+	shared.free_cb = keep;
+	rte_mbuf_ext_refcnt_set(&shared, (uint16_t)n);
+	for (uint32_t i = 0; i < n; i++) {
+		at = mem + (i * PAGES + 2) * HV_PAGE_SIZE - len / 2;
+		for (uint32_t j = 0; j < len; j++)
+			at[j] = pattern(3, i * len + j);
+		seg = rte_pktmbuf_alloc(fx.small);
+		assert_non_null(seg);
+		rte_pktmbuf_attach_extbuf(seg, at, (uintptr_t)at, (uint16_t)len, &shared);
+		rte_pktmbuf_append(seg, (uint16_t)len);
+		if (m == NULL)
+			m = seg;
+		else
+			assert_int_equal(rte_pktmbuf_chain(m, seg), 0);
+	}
+	return m;
+}
+
+/*
+ * As many pieces as a message may have, with its header, are read in place, up to the longest
+ * frame there is; of more they are copied, if they fit a section.
+ */
+static void
+most_pieces(void **state)
+{
+	static const struct {
+		uint32_t n, len;
+		bool good;
+	} cases[] = {
+		{ HVN_TX_SEGS_MAX, 2000, true },      { HVN_TX_SEGS_MAX, 2114, true },
+		{ HVN_TX_SEGS_MAX, 100, true },	      { HVN_TX_SEGS_MAX + 1, 100, true },
+		{ HVN_TX_SEGS_MAX + 1, 2000, false }, { 15, UINT16_MAX / 15, true },
+		{ 16, (UINT16_MAX + 1) / 16, false },
+	};
+
+	RTE_SET_USED(state);
+	fx.data.mtu = UINT16_MAX;
+	for (uint32_t i = 0; i < RTE_DIM(cases); i++) {
+		const bool good = cases[i].good;
+		struct rte_mbuf *m = pieces(cases[i].n, cases[i].len);
+		const uint64_t errors = fx.txq->stats.errors;
+		struct rndis_pkt_info info;
+		const uint8_t *frame;
+		uint32_t at = 0;
+
+		rte_errno = 0;
+		assert_int_equal(hvn_tx_prepare(fx.txq, &m, 1), good);
+		assert_int_equal(rte_errno, good ? 0 : EINVAL);
+		assert_int_equal(send_one(m), 1);
+		assert_int_equal(fx.txq->stats.errors, errors + !good);
+		assert_int_equal(take(&s), good);
+		if (!good)
+			continue;
+		assert_int_equal(s.n_ranges, cases[i].n > HVN_TX_SEGS_MAX ? 0 : cases[i].n + 1);
+		frame = next_frame(&s, &at, &info);
+		assert_int_equal(info.data_len, cases[i].n * cases[i].len);
+		for (uint32_t j = 0; j < info.data_len; j++)
+			assert_int_equal(frame[j], pattern(3, j));
+		assert_true(host_complete(s.tid, NVSP_STATUS_SUCCESS));
+		hvn_tx_done_cleanup(fx.txq, 0);
 	}
 }
 
@@ -270,6 +356,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(too_long, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(most_pieces, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(split_headers, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(contradicted, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(ip_options, fx_big, fx_close),
