@@ -134,12 +134,36 @@ sent(void **state)
 	assert_int_equal(st->packets, 2);
 }
 
+/* Frames for several are counted as such, beside the others. */
+static void
+groups(void **state)
+{
+	static const uint8_t to[][6] = {
+		{ 0x00, 0x15, 0x5D, 0, 0, 1 },		{ 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF },
+		{ 0x01, 0x00, 0x5E, 0, 0, 1 },		{ 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE },
+		{ 0xFF, 0xFF, 0xFE, 0xFF, 0xFF, 0xFF }, { 0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF }
+	};
+	const struct hvn_rx_stats *st = &fx.rxq->stats;
+	struct rte_mbuf *m[BURST];
+
+	RTE_SET_USED(state);
+	assert_true(host_frames(1, 0, RTE_DIM(to), 60));
+	for (uint32_t i = 0; i < RTE_DIM(to); i++)
+		memcpy(fx.recv + i * SLOT_SIZE + 256, to[i], sizeof(to[i]));
+	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), RTE_DIM(to));
+	rte_pktmbuf_free_bulk(m, RTE_DIM(to));
+	assert_int_equal(st->packets, RTE_DIM(to));
+	assert_int_equal(st->broadcast, 1);
+	assert_int_equal(st->multicast, 3);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(messages_counted, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(received, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(groups, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(sent, fx_big, fx_close),
 	};
 

@@ -36,11 +36,45 @@ aggregate(void **state)
 	assert_int_equal(fx.txq->stats.copied, 11);
 }
 
-/* Copied or read in place, packets of a burst go in its order. */
+/* Packets that are not plain share a section too; nothing of what was in it before goes along. */
+static void
+padding(void **state)
+{
+	struct rte_mbuf *m[8];
+	struct rndis_pkt_info info;
+	uint32_t at = 0;
+
+	RTE_SET_USED(state);
+	for (uint32_t i = 0; i < RTE_DIM(m); i++) {
+		m[i] = make_packet(i, 60 + i);
+		m[i]->ol_flags |= RTE_MBUF_F_TX_VLAN;
+	}
+	memset(fx.send, 0xEE, SECT_SIZE * SECTS);
+	assert_int_equal(hvn_tx_burst(fx.txq, m, RTE_DIM(m)), RTE_DIM(m));
+	assert_true(take(&s));
+	for (uint32_t i = 0; i < RTE_DIM(m); i++) {
+		const uint8_t *frame = next_frame(&s, &at, &info);
+		uint32_t end = (uint32_t)(frame - s.data) + 60 + i;
+
+		assert_int_equal(info.present, RNDIS_INFO_VLAN);
+		assert_int_equal(at, i + 1 == RTE_DIM(m) ? end : (end + 7) & ~7u);
+		for (; end < at; end++)
+			assert_int_equal(s.data[end], 0);
+	}
+	assert_int_equal(at, s.len);
+	assert_true(host_complete(s.tid, NVSP_STATUS_SUCCESS));
+	hvn_tx_done_cleanup(fx.txq, 0);
+}
+
+/*
+ * Copied or read in place, packets of a burst go in its order; also where a section is full just
+ * before one that is not copied.
+ */
 static void
 order(void **state)
 {
-	static const uint32_t len[] = { 60, 60, 1700, 60, 1700, 1700, 60 };
+	static const uint32_t len[] = { 60, 60, 1700, 60,   60, 60,   60,   60,
+					60, 60, 60,   1700, 60, 1700, 1700, 60 };
 	struct rte_mbuf *m[RTE_DIM(len)];
 	uint32_t id = 0;
 
@@ -55,6 +89,8 @@ order(void **state)
 	}
 	assert_int_equal(id, RTE_DIM(len));
 	hvn_tx_done_cleanup(fx.txq, 0);
+	assert_int_equal(hvn_txd_used(fx.txq->txd), 0);
+	assert_int_equal(fx.txq->txd->n_sect, SECTS);
 }
 
 /* Longer ones stay where they are until the host has read them. */
@@ -164,6 +200,36 @@ ring_full(void **state)
 	assert_int_equal(hvn_txd_used(fx.txq->txd), 0);
 	assert_int_equal(fx.txq->txd->n_sect, SECTS);
 	assert_int_equal(rte_mempool_avail_count(fx.pool), POOL_SIZE);
+}
+
+/* However much is sent, what the host is owed for frames received still has room. */
+static void
+room_for_acknowledgements(void **state)
+{
+	static const uint32_t len[] = { 60, 1700 };
+	struct vmbus_ring *tx = &fx.vc.tx;
+	struct rte_mbuf *m[BURST];
+	struct vmbus_ring_pkt pkt;
+
+	RTE_SET_USED(state);
+	for (uint32_t i = 0; i < RTE_DIM(len); i++) {
+		while (vmbus_ring_tx_space(tx) > tx->size / 4 + 300)
+			assert_int_equal(vmbus_ring_tx_put(tx, VMBUS_PKT_INBAND, 0, 7, NULL, 0,
+							   "nothing", 8),
+					 0);
+		do
+			m[0] = make_packet(1, len[i]);
+		while (send_one(m[0]) == 1);
+		rte_pktmbuf_free(m[0]);
+		assert_int_equal(fx.txq->stats.ring_full, i + 1);
+		for (uint32_t j = 0; j < 30; j++)
+			assert_true(host_frames(j + 1, j, 1, 60));
+		assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 30);
+		rte_pktmbuf_free_bulk(m, 30);
+		assert_int_equal(fx.ch->n_acks, 0);
+		while (host_peek(&pkt) == 1)
+			host_release(&pkt);
+	}
 }
 
 /* T17: an id that was never issued, is of the past, or comes twice. */
@@ -345,10 +411,12 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(aggregate, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(padding, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(order, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(direct, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(ring_full, fx_tiny, fx_close),
 		cmocka_unit_test_setup_teardown(nobody_receives, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(room_for_acknowledgements, fx_tiny, fx_close),
 		cmocka_unit_test_setup_teardown(bad_completions, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(foreign, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(exhausted, fx_big, fx_close),

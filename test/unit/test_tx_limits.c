@@ -58,6 +58,46 @@ too_long(void **state)
 	}
 }
 
+/* No more messages in one send than the host takes, nor more bytes, nor than a section has. */
+static void
+packed(void **state)
+{
+	static const struct {
+		uint32_t max_transfer, max_packets, len, together;
+	} cases[] = {
+		{ 544, 8, 200, 2 },
+		{ 0, 3, 60, 3 },
+		{ 0, 64, 1400, SECT_SIZE / 1400 },
+	};
+
+	RTE_SET_USED(state);
+	for (uint32_t i = 0; i < 2 * RTE_DIM(cases); i++) {
+		const bool plain = i & 1;
+		const uint32_t c = i / 2, len = cases[c].len;
+		struct rte_mbuf *m[12];
+		uint32_t id = 0;
+
+		fx.port.caps.max_transfer = cases[c].max_transfer;
+		fx.port.caps.max_packets = cases[c].max_packets;
+		hvn_txd_start(fx.txq);
+		for (uint32_t j = 0; j < RTE_DIM(m); j++) {
+			m[j] = make_packet(j, len);
+			m[j]->ol_flags |= plain ? 0 : RTE_MBUF_F_TX_VLAN;
+		}
+		assert_int_equal(hvn_tx_burst(fx.txq, m, RTE_DIM(m)), RTE_DIM(m));
+		while (take(&s)) {
+			const uint32_t first = id;
+
+			for (uint32_t at = 0; at < s.len; id++)
+				expect_plain(&s, &at, id, len);
+			assert_int_equal(id - first, cases[c].together);
+			assert_true(host_complete(s.tid, NVSP_STATUS_SUCCESS));
+		}
+		assert_int_equal(id, RTE_DIM(m));
+		hvn_tx_done_cleanup(fx.txq, 0);
+	}
+}
+
 static void
 keep(void *addr, void *opaque)
 {
@@ -356,6 +396,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(too_long, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(packed, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(most_pieces, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(split_headers, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(contradicted, fx_big, fx_close),

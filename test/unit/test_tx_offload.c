@@ -59,6 +59,35 @@ checksum(void **state)
 	}
 }
 
+/* A tag to insert goes beside the frame, priority and all, whatever tag is in it. */
+static void
+one_tag(void **state)
+{
+	RTE_SET_USED(state);
+	for (uint32_t tag = 0; tag < 2; tag++) {
+		struct rte_mbuf *m = ip4_packet(tag != 0, true, 33);
+		const uint32_t len = m->pkt_len;
+		struct rndis_pkt_info info;
+		const struct rte_ipv4_hdr *ip;
+		const uint8_t *frame;
+
+		m->ol_flags |= RTE_MBUF_F_TX_VLAN;
+		m->vlan_tci = 0x7123;
+		frame = send_shared(m, &info);
+		/* Behind a tag the host sums nothing. */
+		assert_int_equal(info.present,
+				 RNDIS_INFO_VLAN | (tag != 0 ? 0 : RNDIS_INFO_CHECKSUM));
+		assert_int_equal(RNDIS_VLAN_TO_TCI(info.vlan), 0x7123);
+		assert_int_equal(info.data_len, len);
+		if (tag == 0)
+			continue;
+		assert_memory_equal(frame + 12, "\x81\x00\xA0\x64", 4);
+		ip = (const struct rte_ipv4_hdr *)(frame + 18);
+		assert_int_equal(rte_ipv4_udptcp_cksum_verify(ip, ip + 1), 0);
+		assert_int_equal(rte_raw_cksum(ip, 20), 0xFFFF);
+	}
+}
+
 /* Two tags to insert: the outer one beside the frame, the inner one in it, checksums done here. */
 static void
 two_tags(void **state)
@@ -330,6 +359,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(checksum, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(one_tag, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(two_tags, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(untrusted_udp, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(fragments, fx_big, fx_close),

@@ -133,6 +133,7 @@ forged_completion(void **state)
 	hvn_txd_harvest(fx.txq);
 	assert_int_equal(t->n_free, TX_DESC);
 	assert_int_equal(t->n_sect, SECTS);
+	assert_int_equal(fx.txq->stats.errors, 1);
 	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 1);
 }
 
@@ -242,6 +243,36 @@ cleanup_some(void **state)
 	assert_int_equal(fx.txq->txd->n_sect, SECTS);
 	fx.port.removed = 1;
 	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), -EIO);
+}
+
+/* What a poll has found completed is done with, before the queue takes it back; it counts as freed. */
+static void
+found_by_a_poll(void **state)
+{
+	const uint64_t tid[4] = { send_direct(), send_direct(), send_direct(), send_direct() };
+	const uint16_t in_flight = RTE_DIM(tid);
+
+	RTE_SET_USED(state);
+	assert_int_equal(hvn_tx_descriptor_status(fx.txq, TX_DESC - in_flight - 1),
+			 RTE_ETH_TX_DESC_DONE);
+	assert_int_equal(hvn_tx_descriptor_status(fx.txq, TX_DESC - in_flight),
+			 RTE_ETH_TX_DESC_FULL);
+	assert_int_equal(hvn_tx_descriptor_status(fx.txq, TX_DESC - 1), RTE_ETH_TX_DESC_FULL);
+	assert_int_equal(hvn_tx_descriptor_status(fx.txq, TX_DESC), -EINVAL);
+	assert_true(host_complete(tid[2], NVSP_STATUS_SUCCESS));
+	assert_true(hvn_chan_scan(fx.ch) > 0);
+	assert_int_equal(hvn_txd_used(fx.txq->txd), in_flight);
+	assert_int_equal(hvn_tx_descriptor_status(fx.txq, TX_DESC - in_flight),
+			 RTE_ETH_TX_DESC_DONE);
+	assert_int_equal(hvn_tx_descriptor_status(fx.txq, TX_DESC - in_flight + 1),
+			 RTE_ETH_TX_DESC_FULL);
+	/* One found, two more to find, of which one was asked for. */
+	assert_true(host_complete(tid[0], NVSP_STATUS_SUCCESS));
+	assert_true(host_complete(tid[1], NVSP_STATUS_SUCCESS));
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 2), 2);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 2), 1);
+	assert_true(host_complete(tid[3], NVSP_STATUS_SUCCESS));
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 2), 1);
 }
 
 /* A completion counts when the host has published it, also where one of the same form stands before. */
@@ -413,6 +444,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(mbufs_in_flight, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(more_pieces_than_descriptors, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(cleanup_some, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(found_by_a_poll, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(completed_before_published, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(stopped_inside, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(stopped_inside_without_memory, fx_big, fx_close),
