@@ -136,9 +136,6 @@ follow(struct rte_eth_dev *dev, uint16_t what)
 	rte_spinlock_lock(&told.lock);
 	__atomic_store_n(&told.what[id], (uint8_t)what, __ATOMIC_RELAXED);
 	joined = told.joined[id];
-	/* Whoever has this number next is in the middle of its probe. */
-	if (what == HVN_MP_CLOSE)
-		told.joined[id] = false;
 	if (what != HVN_MP_START)
 		set_bursts(dev, false);
 	rte_spinlock_unlock(&told.lock);
@@ -204,6 +201,11 @@ hvn_mp_join(struct rte_eth_dev *dev)
 	listening = true;
 	/* See hvn_mp_tell(). */
 	__atomic_fetch_add(&p->secondaries, 1, __ATOMIC_ACQ_REL);
+	/* A port that does not run now has, when it is told of its start, another session maybe. */
+	rte_spinlock_lock(&told.lock);
+	if (!__atomic_load_n(&p->running, __ATOMIC_RELAXED) && told.what[id] == HVN_MP_NOTHING)
+		__atomic_store_n(&told.what[id], HVN_MP_STOP, __ATOMIC_RELAXED);
+	rte_spinlock_unlock(&told.lock);
 	pthread_mutex_lock(&told.mapping);
 	/*
 	 * Unless it was told of a start by now, and has followed. What fails because the session ends
@@ -212,10 +214,9 @@ hvn_mp_join(struct rte_eth_dev *dev)
 	for (int i = 0; i < 2 && !vdev->opened && rc != -ENODEV; i++)
 		rc = hv_vmbus_attach_secondary(vdev);
 	pthread_mutex_unlock(&told.mapping);
-	/* Between two sessions; or it was told of the next one by now, which it follows. */
+	/* Between two sessions: it is told of the next one, or was by now. */
 	if (rc == -ENODEV && !hvn_removed(p) &&
-	    (!__atomic_load_n(&p->running, __ATOMIC_RELAXED) ||
-	     __atomic_load_n(&told.what[id], __ATOMIC_RELAXED) != HVN_MP_NOTHING))
+	    __atomic_load_n(&told.what[id], __ATOMIC_RELAXED) != HVN_MP_NOTHING)
 		rc = 0;
 	return rc;
 }
@@ -230,9 +231,8 @@ hvn_mp_joined(struct rte_eth_dev *dev)
 	rte_spinlock_lock(&told.lock);
 	closed = told.what[id] == HVN_MP_CLOSE;
 	told.joined[id] = !closed;
-	/* A start that is not over yet is told. */
-	if (told.what[id] == HVN_MP_NOTHING && HV_VMBUS_DEV(dev->device)->opened &&
-	    __atomic_load_n(&p->running, __ATOMIC_RELAXED))
+	/* The port ran before its session was mapped, and has run since; a stop may be on the way. */
+	if (told.what[id] == HVN_MP_NOTHING && __atomic_load_n(&p->running, __ATOMIC_RELAXED))
 		set_bursts(dev, true);
 	rte_spinlock_unlock(&told.lock);
 	return closed ? -ENODEV : 0;

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A secondary is told of the port's start, stop and close at any time: in the middle of its probe too. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <rte_alarm.h>
+#include <rte_eal.h>
+
+#include "hvn_mp.h"
+
+#define ID 3
+
+int hvn_logtype;
+
+static struct rte_eth_dev *const dev = &rte_eth_devices[ID];
+static struct rte_eth_dev_data data = { .port_id = ID };
+static struct hv_vmbus_device vdev;
+static struct hvn_port port;
+
+/* --- the rest of the secondary -------------------------------------------------------------------- */
+
+static rte_mp_t on_request;
+static int32_t reply_rc;
+static rte_eal_alarm_callback alarm_fn;
+static void *alarm_arg;
+static unsigned int released;
+
+static void meanwhile(unsigned int at);
+
+#define BURST(name)                                                \
+	uint16_t name(void *q, struct rte_mbuf **pkts, uint16_t n) \
+	{                                                          \
+		(void)q, (void)pkts, (void)n;                      \
+		return 0;                                          \
+	}
+BURST(hvn_rx_burst)
+BURST(hvn_rx_burst_none)
+BURST(hvn_tx_burst)
+BURST(hvn_tx_burst_none)
+
+uint32_t
+hvn_rx_queue_count(void *q)
+{
+	(void)q;
+	return 0;
+}
+
+enum rte_proc_type_t
+rte_eal_process_type(void)
+{
+	return RTE_PROC_SECONDARY;
+}
+
+int
+rte_mp_action_register(const char *name, rte_mp_t action)
+{
+	(void)name;
+	on_request = action;
+	return 0;
+}
+
+int
+rte_mp_reply(struct rte_mp_msg *msg, const char *peer)
+{
+	(void)peer;
+	memcpy(&reply_rc, msg->param + 4, sizeof(reply_rc));
+	return 0;
+}
+
+int
+rte_eal_alarm_set(uint64_t us, rte_eal_alarm_callback fn, void *arg)
+{
+	(void)us;
+	alarm_fn = fn;
+	alarm_arg = arg;
+	return 0;
+}
+
+int
+rte_eth_dev_release_port(struct rte_eth_dev *d)
+{
+	assert_ptr_equal(d, dev);
+	released++;
+	dev->rx_queue_count = NULL;
+	return 0;
+}
+
+/* --- the primary ---------------------------------------------------------------------------------- */
+
+/* Points of a probe at which it does something. */
+enum { PREPARED, IN_ATTACH, MAPPED, BEFORE_JOINED, BEHIND, POINTS };
+
+static unsigned int session, sessions; /* 0: there is none */
+static unsigned int mapped;
+static bool probing;
+
+static void
+set_session(bool on)
+{
+	session = on ? ++sessions : 0;
+}
+
+int
+hv_vmbus_attach_secondary(struct hv_vmbus_device *d)
+{
+	const unsigned int before = session;
+
+	assert_ptr_equal(d, &vdev);
+	assert_false(d->opened);
+	assert_true(before != 0 || probing);
+	meanwhile(IN_ATTACH);
+	if (before == 0)
+		return -ENODEV;
+	/* In the middle of what it asks for. */
+	if (session != before)
+		return -ETIMEDOUT;
+	mapped = session;
+	d->opened = true;
+	meanwhile(MAPPED);
+	return 0;
+}
+
+void
+hv_vmbus_close(struct hv_vmbus_device *d)
+{
+	assert_ptr_equal(d, &vdev);
+	d->opened = false;
+}
+
+static void
+interrupt_thread(void)
+{
+	rte_eal_alarm_callback fn = alarm_fn;
+
+	alarm_fn = NULL;
+	if (fn != NULL)
+		fn(alarm_arg);
+}
+
+#define BEGIN (HVN_MP_CLOSE + 1) /* a start that is not told yet */
+#define END   (HVN_MP_CLOSE + 2) /* a stop that was told before this process was there */
+
+/* Each stop ends the session too: so does a change of the MTU. */
+static void
+tell(unsigned int what)
+{
+	const uint16_t param[4] = { ID, (uint16_t)what };
+	struct rte_mp_msg msg = { .len_param = sizeof(param) };
+
+	const bool on = what == HVN_MP_START || what == BEGIN;
+
+	port.running = on;
+	if (what == END)
+		return;
+	if (session == 0 || !on)
+		set_session(on);
+	if (what == BEGIN)
+		return;
+	memcpy(msg.param, param, sizeof(param));
+	reply_rc = -1;
+	assert_int_equal(on_request(&msg, "primary"), 0);
+	assert_int_equal(reply_rc, 0);
+}
+
+static const unsigned int *told;
+static unsigned int when;
+static bool at_once; /* the interrupt thread, where it does not wait for the probe */
+
+static void
+meanwhile(unsigned int at)
+{
+	if (at != when)
+		return;
+	when = POINTS;
+	for (; *told != HVN_MP_NOTHING; told++) {
+		tell(*told);
+		if (at_once && at >= BEFORE_JOINED)
+			interrupt_thread();
+	}
+}
+
+/* --- the probe ------------------------------------------------------------------------------------ */
+
+static bool
+bursts_are(eth_rx_burst_t rx, eth_tx_burst_t tx)
+{
+	return dev->rx_pkt_burst == rx && dev->tx_pkt_burst == tx &&
+	       rte_eth_fp_ops[ID].rx_pkt_burst == rx && rte_eth_fp_ops[ID].tx_pkt_burst == tx;
+}
+
+/* With bursts goes what they need: who sends signals. */
+static void
+expect_bursts(bool on)
+{
+	assert_true(bursts_are(on ? hvn_rx_burst : hvn_rx_burst_none,
+			       on ? hvn_tx_burst : hvn_tx_burst_none));
+	assert_true(!on || (vdev.opened && mapped == session));
+}
+
+static bool removed;
+
+/* As the driver does it. */
+static int
+probe(bool has_session, bool running)
+{
+	int rc;
+
+	memset(dev, 0, sizeof(*dev));
+	memset(&port, 0, sizeof(port));
+	dev->data = &data;
+	dev->device = &vdev.device;
+	data.dev_private = &port;
+	vdev.opened = false;
+	set_session(has_session);
+	port.running = running;
+	port.removed = removed;
+	released = 0;
+	probing = true;
+	hvn_mp_prepare(ID);
+	dev->rx_queue_count = hvn_rx_queue_count;
+	meanwhile(PREPARED);
+	rc = hvn_mp_join(dev);
+	if (rc == 0) {
+		assert_int_equal(port.secondaries, 1);
+		expect_bursts(false);
+		meanwhile(BEFORE_JOINED);
+		rc = hvn_mp_joined(dev);
+	}
+	probing = false;
+	if (dev->rx_pkt_burst == hvn_rx_burst)
+		expect_bursts(true);
+	return rc;
+}
+
+/* Told nothing in its probe, it does what the port does, and then what it is told. */
+static void
+undisturbed(void **state)
+{
+	(void)state;
+	when = POINTS;
+	assert_int_equal(probe(true, true), 0);
+	assert_null(alarm_fn);
+	expect_bursts(true);
+	tell(HVN_MP_STOP);
+	expect_bursts(false);
+	tell(HVN_MP_START);
+	/* Not before it has mapped what is open now. */
+	expect_bursts(false);
+	interrupt_thread();
+	expect_bursts(true);
+	assert_int_equal(probe(true, false), 0);
+	expect_bursts(false);
+	assert_int_equal(probe(false, false), 0);
+	expect_bursts(false);
+	/* A port that runs has a session. */
+	assert_int_equal(probe(false, true), -ENODEV);
+	removed = true;
+	assert_int_equal(probe(false, false), -ENODEV);
+	removed = false;
+}
+
+/* A port that is being stopped: with whom was there it has spoken before. */
+static void
+stopping(void **state)
+{
+	static const unsigned int end[] = { END, HVN_MP_NOTHING };
+
+	(void)state;
+	for (when = PREPARED; when <= BEFORE_JOINED; when++) {
+		const unsigned int at = when;
+
+		told = end;
+		assert_int_equal(probe(true, true), 0);
+		assert_int_equal(when, POINTS);
+		expect_bursts(false);
+		when = at;
+	}
+}
+
+/* What is told last holds, wherever in the probe it is told, and however late it is acted upon. */
+static void
+disturbed(void **state)
+{
+	static const unsigned int cases[][4] = {
+		{ HVN_MP_START },
+		{ BEGIN },
+		{ HVN_MP_STOP },
+		{ HVN_MP_STOP, HVN_MP_START },
+		{ HVN_MP_START, HVN_MP_STOP },
+		{ HVN_MP_START, HVN_MP_STOP, HVN_MP_START },
+		{ HVN_MP_STOP, HVN_MP_CLOSE },
+		{ HVN_MP_CLOSE },
+	};
+
+	(void)state;
+	for (unsigned int i = 0; i < RTE_DIM(cases) * POINTS * 2 * 3; i++) {
+		const unsigned int *all = cases[i / POINTS / 6];
+		const bool has_session = i % 3 != 0, running = i % 3 == 2;
+		const unsigned int at = i / 6 % POINTS;
+		unsigned int last;
+		int rc;
+
+		told = all;
+		when = at;
+		at_once = i / 3 % 2;
+		rc = probe(has_session, running);
+		/* Without a session there is nothing to map. */
+		if (when == MAPPED)
+			when = BEHIND;
+		meanwhile(BEHIND);
+		assert_int_equal(when, POINTS);
+		assert_int_equal(*told, HVN_MP_NOTHING);
+		last = told[-1];
+		if (last == BEGIN)
+			tell(last = HVN_MP_START);
+		interrupt_thread();
+		expect_bursts(last == HVN_MP_START);
+		if (last == HVN_MP_CLOSE) {
+			/* Either the probe fails, and its caller releases the port, or the close does. */
+			assert_int_equal(released, rc == 0);
+			assert_true(rc == 0 || rc == -ENODEV);
+			assert_false(rc == 0 && vdev.opened);
+			if (rc != 0)
+				tell(HVN_MP_CLOSE);
+			assert_int_equal(released, rc == 0);
+			continue;
+		}
+		assert_int_equal(rc, 0);
+		assert_int_equal(released, 0);
+		tell(HVN_MP_STOP);
+		tell(HVN_MP_START);
+		interrupt_thread();
+		expect_bursts(true);
+		tell(HVN_MP_CLOSE);
+		expect_bursts(false);
+		assert_int_equal(released, 1);
+		interrupt_thread();
+		assert_false(vdev.opened);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(undisturbed),
+		cmocka_unit_test(stopping),
+		cmocka_unit_test(disturbed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
