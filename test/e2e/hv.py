@@ -134,6 +134,17 @@ class Program:
         except OSError:  # a kernel without CONFIG_SCHED_INFO
             return 0
 
+    def processor_time(self):
+        """Seconds, of all its threads."""
+        stat = pathlib.Path(f"/proc/{self.proc.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+    def is_idle(self):
+        """Asleep, it takes nearly no processor; a process that polls takes what it gets."""
+        before = self.processor_time()
+        time.sleep(1)
+        return self.processor_time() - before < 0.2
+
     def end_soon(self, sig, status=0):
         """Like end(), within 2 s, not counting the time in which others had the processor."""
         assert self.proc.poll() is None, f"{self.argv[0]} died:\n{self.text}"

@@ -6,6 +6,7 @@ from console import Console
 from hv import Host, UioTestpmd, until
 
 EVENT = "Port 0: link state change event"
+FLAPS = 200
 
 
 class UioConsole(UioTestpmd, Console):
@@ -78,8 +79,19 @@ def test_under_traffic(run):
         events(app, 2 * n + 1)
         host.command("link", nic=0, state="up")
         events(app, 2 * n + 2)
+    # More than the driver notes at a time: each is told, and the last holds.
+    for _ in range(FLAPS):
+        host.command("link", nic=0, state="down")
+        host.command("link", nic=0, state="up")
+    host.command("link", nic=0, state="down")
+    events(app, 2 * FLAPS + 5)
+    assert link(app)[0] == "down"
+    host.command("link", nic=0, state="up")
+    events(app, 2 * FLAPS + 6)
+    assert link(app)[0] == "up"
     before = host.port()["received"]
     until(lambda: host.port()["received"] > before + 500, "traffic")
+    assert app.text.count(EVENT) == 2 * FLAPS + 6
     app.quit()
     host.end()
 

@@ -63,6 +63,11 @@ def flows(host, count=1000):
     until(lambda: host.port()["outstanding"] < 100, "frames of all queues")
 
 
+def forwards(process, count=1000):
+    before = stats(process)["received"]
+    until(lambda: stats(process)["received"] > before + count, "frames of its queue")
+
+
 def test_symmetric(huge_dir, run):
     """Three processes, a queue each: every frame comes back; all see the same statistics."""
     host = run(Host, nics=[f"queues=4,port=gen:count={COUNT},rate=20k,flows=64,start=command,"
@@ -109,11 +114,6 @@ def test_attached_at_any_time(huge_dir, run):
     host = run(Host, "--reply-delay", "100", "--wait", "event", "--no-monitor",
                nics=["queues=2,overflow=drop,port=gen:rate=20k,flows=64,verify=count"])
     first, second = processes(run, host, huge_dir, 2, 0)
-
-    def forwards(process):
-        before = stats(process)["received"]
-        until(lambda: stats(process)["received"] > before + 1000, "frames of its queue")
-
     first.do("stop")
     other = second(1)
     assert stats(other)["received"] == 0
@@ -181,27 +181,44 @@ def test_asleep(huge_dir, run, line, queue, where):
     host = run(Host, nics=["queues=2,overflow=drop,port=gen:rate=20k,flows=64,verify=count"])
     first, second = processes(run, host, huge_dir, 2, 1 - queue)
     other = second(queue)
-
-    def goes_on(process):
-        before = stats(process)["received"]
-        until(lambda: stats(process)["received"] > before + 100, "frames of its queue")
-
-    goes_on(other)
+    forwards(other, 100)
     sleep = "sleep" if where == "loop" else f"sleep {where}"
     other.type(sleep)
     until(lambda: stopped(other.proc.pid), "every thread is stopped")
-    goes_on(first)
+    forwards(first, 100)
     first.do(line)
     if line != "close":
-        goes_on(first)
+        forwards(first, 100)
     assert ("is left to it" in first.text) == (where != "loop")
     os.kill(other.proc.pid, signal.SIGCONT)
     other.expect(f"done {sleep}")
     if line != "close":
         first.do("restart")
-        goes_on(other)
-        goes_on(first)
+        forwards(other, 100)
+        forwards(first, 100)
     other.quit()
     first.quit()
+    assert host.port()["damaged"] == 0
+    host.end()
+
+
+def test_primary_killed(huge_dir, run):
+    """The primary is killed under a secondary: that polls on, finds nothing, and ends when told to.
+    The host sees the end; meanwhile another primary has the NIC.
+    """
+    host = run(Host, nics=["queues=2,overflow=drop,port=gen:rate=20k,flows=64,verify=count"])
+    first, second = processes(run, host, huge_dir, 2, 1)
+    other = second(0)
+    forwards(other)
+    first.kill()
+    until(lambda: host.stats()["guests"] == 0, "the end of the primary")
+    last = stats(other)["received"]
+    again, second = processes(run, host, huge_dir, 2, 0)
+    third = second(1)
+    for process in (again, third):
+        forwards(process)
+    assert stats(other)["received"] == last
+    for process in (other, third, again):
+        process.quit()
     assert host.port()["damaged"] == 0
     host.end()
