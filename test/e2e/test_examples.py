@@ -9,11 +9,13 @@ import pytest
 from scapy.all import IP, TCP, UDP, Ether, IPv6, Raw
 
 import capture
+import vf
 from failover import NOTHING, VfHost
 from hv import BUILD, CPUS, App, Host, Program, lcores, until
 
 FRAMES = 400
 MAC = capture.NIC_MAC[:-1]  # and 1 or 2
+PORT_COUNTS = r"Port (\d): RX - (\d+), TX - (\d+), Drop - (\d+)"  # as symmetric_mp tells them
 MEMORY = ["--no-huge", "-m", "512", "--no-shconf"]  # of which tables of routes take 256
 
 
@@ -173,7 +175,7 @@ def test_symmetric_mp(huge_dir, run, tmp):
     told = collections.Counter()
     for process in (second, first):
         process.end()
-        found = re.findall(r"Port (\d): RX - (\d+), TX - (\d+), Drop - (\d+)", process.text)
+        found = re.findall(PORT_COUNTS, process.text)
         assert len(found) == 2
         for port, rx, tx, drop in found:
             assert int(rx) > 0 and int(tx) > 0 and drop == "0"
@@ -182,6 +184,59 @@ def test_symmetric_mp(huge_dir, run, tmp):
     assert set(told.values()) == {FRAMES}
     first.forget()
     wires.check(lambda port: lambda data: data)
+
+
+@pytest.mark.parametrize("probed", ["by_application", "by_driver"])
+def test_symmetric_mp_with_vf(huge_dir, run, tmp, probed):
+    """Both follow the second port's VF, which comes and goes: what they take is sent, once."""
+    host = run(Host, nics=["queues=2,port=gen:rate=4k,burst=16,start=command,verify=no",
+                           "queues=2,port=sink:verify=no"])
+    one = vf.Vf(tmp, nic=2)
+    eal = [*getattr(one, probed)(), "-a", vf.NIC.format(1)]
+    first = run(SymmetricMp, host, "-p", "3", "--num-procs=2", "--proc-id=0", cores=0, eal=eal,
+                memory=["--huge-dir", huge_dir, "-m", "128"])
+    first.expect("lcore 0 using queue 0 of each port")
+    second = secondary(run, host, first, "-p", "3", "--num-procs=2", "--proc-id=1", eal=eal)
+    second.expect("lcore 0 using queue 1 of each port")
+
+    def sent_by_vf():
+        state = one.state()
+        secondary_tx = int(state["secondary_tx"])
+        return secondary_tx, int(state["all_tx"]) - secondary_tx
+
+    def sent_by_queues():
+        return [q["tx_frames"] for q in host.stats()["nics"][1]["queues"]]
+
+    def both_send(count):
+        before = count()
+        until(lambda: all(a > b for a, b in zip(count(), before)), f"{count.__name__} by both")
+
+    host.command("start", nic=0)
+    both_send(sent_by_queues)
+    for serial in range(1, 4):
+        vf.to_vf(host, serial, nic=1)
+        both_send(sent_by_vf)
+        vf.remove(host, first, nic=1)
+        both_send(sent_by_queues)
+    vf.to_vf(host, 4, nic=1)
+    both_send(sent_by_vf)
+    host.command("stop", nic=0)
+
+    until(lambda: host.stats()["nics"][0]["slots_used"] == 0, "both have received all")
+    # What a VF sent that the driver had probed is not known once it has gone.
+    if probed == "by_application":
+        until(lambda: host.port(1)["from_guest_frames"] + sum(sent_by_vf()) ==
+              host.port(0)["sent"], "every frame on either path")
+    told = collections.Counter()
+    for process in (second, first):
+        process.end()
+        for port, *counts in re.findall(PORT_COUNTS, process.text):
+            told.update({f"{port} {what}": int(n) for what, n in zip(("RX", "TX", "Drop"), counts)})
+    sent = host.port(0)["sent"]
+    assert told == {"0 RX": sent, "0 TX": 0, "0 Drop": 0, "1 RX": 0, "1 TX": sent, "1 Drop": 0}
+    one.path.unlink()  # they end without closing ports
+    first.forget()
+    host.end()
 
 
 def test_client_server_mp(huge_dir, run, tmp):

@@ -94,6 +94,7 @@ testvf_tx(void *queue, struct rte_mbuf **pkts, uint16_t n)
 	} else {
 		rte_pktmbuf_free_bulk(pkts, n);
 	}
+	__atomic_fetch_add(&vf->all_tx, sent, __ATOMIC_RELAXED);
 	q->packets += sent;
 	q->bytes += all;
 	return sent;

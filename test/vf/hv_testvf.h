@@ -85,6 +85,7 @@ struct testvf {
 	uint32_t leaked;
 	int fail[OP_COUNT];
 	uint32_t secondary_tx; /* packets sent by other processes */
+	uint32_t all_tx;       /* ... and by all, over restarts */
 	/* private to the primary */
 	struct rte_intr_handle *ctl;
 	char ctl_path[108];

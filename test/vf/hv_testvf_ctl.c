@@ -95,8 +95,8 @@ put_state(struct text *t, const struct rte_eth_dev *dev)
 	}
 	TAILQ_FOREACH (f, &vf->flows, next)
 		flows++;
-	put(t, "\nflows=%u\nsecondary_tx=%u\nhung=%d\nleaked=%u\n", flows, vf->secondary_tx,
-	    vf->hung, vf->leaked);
+	put(t, "\nflows=%u\nsecondary_tx=%u\nall_tx=%u\nhung=%d\nleaked=%u\n", flows,
+	    vf->secondary_tx, vf->all_tx, vf->hung, vf->leaked);
 }
 
 /* --- commands ------------------------------------------------------------------------------------- */
