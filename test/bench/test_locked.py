@@ -10,14 +10,15 @@ sys.path.insert(0, str(ROOT / "bench"))
 
 import count  # noqa: E402
 
-# (locks: each channel lock once; fences: each index published, where the host may be waiting;
-# the first of the idle polls finds out that it is one)
-MOST = {"rx": (2, 2), "tx": (1.1, 1), "idle": (0.1, 0.1)}
+# (locks: 64, which make a thread the favourite, each of the two; fences: each index
+# published, where the host may be waiting; the first of the idle polls finds out that it is one)
+ROUNDS = 640
+MOST = {"rx": (2 * 64 / ROUNDS, 2), "tx": (64 / ROUNDS + 1 / 16 + 0.01, 1), "idle": (0.1, 0.1)}
 
 
 @pytest.mark.parametrize("mode", MOST)
-def test_no_burst_locks_more_than_it_has_locks(mode):
-    _, locks, fences = count.count(mode, 60, 1, 32, 64)
+def test_no_burst_locks_where_nobody_else_comes(mode):
+    _, locks, fences = count.count(mode, 60, 1, 32, ROUNDS)
     assert locks <= MOST[mode][0] and fences <= MOST[mode][1]
     # A counter that finds nothing would be no counter.
-    assert mode == "idle" or (locks >= 1 and fences >= 1)
+    assert mode == "idle" or (locks > 0 and fences >= 1)

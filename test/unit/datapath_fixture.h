@@ -156,6 +156,7 @@ fx_eal(void)
 
 	if (rte_eal_init(RTE_DIM(argv), argv) < 0)
 		return -1;
+	hvn_process_fenced = hvn_process_register() == 0;
 	fx.pool = rte_pktmbuf_pool_create("pool", POOL_SIZE, 32, 0, RTE_PKTMBUF_HEADROOM + 2048,
 					  SOCKET_ID_ANY);
 	fx.small = rte_pktmbuf_pool_create("small", POOL_SIZE, 0, 0, RTE_PKTMBUF_HEADROOM + 256,

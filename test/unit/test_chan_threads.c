@@ -64,9 +64,9 @@ dropped(void)
 {
 	static uint32_t last;
 
-	if (hvn_lock_try(&fx.ch->in_lock)) {
+	if (hvn_biased_try(&fx.ch->in_lock)) {
 		last = (uint32_t)fx.rxq->stats.dropped;
-		hvn_lock_release(&fx.ch->in_lock);
+		hvn_biased_release(&fx.ch->in_lock);
 	}
 	return last;
 }

@@ -580,23 +580,23 @@ dead_holder(void **state)
 	RTE_SET_USED(state);
 	hvn_process_init(0);
 	assert_true(host_frames(16, 1, 3, 60));
-	fx.ch->in_lock.owner = 1; /* init lives */
+	fx.ch->in_lock.lock.owner = 1; /* init lives */
 	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 0);
 	hvn_chan_rescue(fx.ch);
-	assert_int_equal(fx.ch->in_lock.owner, 1);
-	fx.ch->in_lock.owner = dead_process() | HVN_PROCESS_ALIEN; /* of a world of its own */
+	assert_int_equal(fx.ch->in_lock.lock.owner, 1);
+	fx.ch->in_lock.lock.owner = dead_process() | HVN_PROCESS_ALIEN; /* of a world of its own */
 	hvn_chan_rescue(fx.ch);
-	assert_int_not_equal(fx.ch->in_lock.owner, 0);
+	assert_int_not_equal(fx.ch->in_lock.lock.owner, 0);
 
-	fx.ch->in_lock.owner = dead_process();
-	fx.ch->out_lock.owner = fx.ch->in_lock.owner;
+	fx.ch->in_lock.lock.owner = dead_process();
+	fx.ch->out_lock.lock.owner = fx.ch->in_lock.lock.owner;
 	fx.ch->msg_ranges = 2; /* stored in part: it died there */
 	fx.ch->msg_next = 77;
 	fx.ch->paying = true;
 	hvn_chan_owe(fx.ch, 15, NVSP_STATUS_SUCCESS);
 	hvn_chan_rescue(fx.ch);
-	assert_int_equal(fx.ch->in_lock.owner, 0);
-	assert_int_equal(fx.ch->out_lock.owner, 0);
+	assert_int_equal(fx.ch->in_lock.lock.owner, 0);
+	assert_int_equal(fx.ch->out_lock.lock.owner, 0);
 	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 3);
 	for (uint32_t i = 0; i < 3; i++)
 		expect_frame(m[i], 1 + i, 60);
@@ -604,12 +604,12 @@ dead_holder(void **state)
 	expect_silence();
 
 	/* Control functions take it over by themselves. */
-	fx.ch->in_lock.owner = dead_process();
+	fx.ch->in_lock.lock.owner = dead_process();
 	assert_true(hvn_chan_lock_in(fx.ch));
-	hvn_lock_release(&fx.ch->in_lock);
-	fx.ch->out_lock.owner = dead_process();
+	hvn_biased_release(&fx.ch->in_lock);
+	fx.ch->out_lock.lock.owner = dead_process();
 	assert_int_equal(hvn_chan_send(fx.ch, VMBUS_PKT_INBAND, 0, 7, NULL, 0, nvsp_data, 40), 0);
-	assert_int_equal(fx.ch->out_lock.owner, 0);
+	assert_int_equal(fx.ch->out_lock.lock.owner, 0);
 }
 
 /* A pool whose mbufs have their buffers elsewhere: theirs say so, as whoever clones them must know. */

@@ -187,9 +187,9 @@ owed(void **state)
 	for (uint32_t i = 0; i < 4; i++)
 		assert_true(host_put(VMBUS_PKT_XFER_PAGES, tid++, ext, sizeof(ext), nvsp,
 				     sizeof(nvsp)));
-	assert_true(hvn_lock_try(&fx.ch->in_lock));
+	assert_true(hvn_biased_try(&fx.ch->in_lock));
 	hvn_chan_scan_locked(fx.ch);
-	hvn_lock_release(&fx.ch->in_lock);
+	hvn_biased_release(&fx.ch->in_lock);
 	assert_in_range(fx.ch->n_acks, HVN_ACKS_MAX - 2, HVN_ACKS_MAX - 1);
 	assert_int_equal(hvn_rx_burst(fx.rxq, m, BURST), 1);
 	rte_pktmbuf_free(m[0]);

@@ -363,7 +363,7 @@ dead_sender(void **state)
 	t->n_sect = 0;
 	t->agg_base = t->send_buf;
 	t->agg_end = 77;
-	fx.ch->out_lock.owner = fx.ch->in_lock.owner = t->inside;
+	fx.ch->out_lock.lock.owner = fx.ch->in_lock.lock.owner = t->inside;
 	for (uint32_t i = 4; i < SECTS; i++) {
 		assert_int_equal(send_one(make_packet(i, 1400)), 1);
 		assert_true(take(&s));

@@ -344,7 +344,7 @@ stopped_inside(void **state)
 	struct hvn_rxq *rxq = fx.rxq;
 	struct rte_mbuf *m = make_packet(7, 60);
 
-	fx.ch->in_lock.owner = txq->txd->inside = (uint32_t)pid;
+	fx.ch->in_lock.lock.owner = txq->txd->inside = (uint32_t)pid;
 	RTE_SET_USED(state);
 	assert_int_equal(hvn_tx_burst(txq, &m, 1), 0);
 	rte_pktmbuf_free(m);
@@ -364,7 +364,7 @@ stopped_inside(void **state)
 	assert_ptr_equal(txq->chan, fx.ch);
 	assert_int_equal(fx.rxq->buf_len, rxq->buf_len);
 	/* Nobody else comes in any more, and the dead can be cleaned up after. */
-	assert_false(hvn_lock_try(&fx.ch->out_lock));
+	assert_false(hvn_biased_try(&fx.ch->out_lock));
 	kill(pid, SIGKILL);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	hvn_txd_free(txq->txd);
@@ -391,7 +391,7 @@ stopped_inside_without_memory(void **state)
 	struct hvn_rxq *rxq = fx.rxq;
 
 	RTE_SET_USED(state);
-	fx.ch->in_lock.owner = txq->txd->inside = (uint32_t)pid;
+	fx.ch->in_lock.lock.owner = txq->txd->inside = (uint32_t)pid;
 	rxq->stats.packets = txq->stats.packets = 7;
 	rxq->base.packets = txq->base.packets = 2;
 	no_memory = true;
@@ -419,7 +419,7 @@ released_inside(void **state)
 	struct hvn_rxq *rxq = fx.rxq;
 
 	RTE_SET_USED(state);
-	fx.ch->in_lock.owner = txq->txd->inside = (uint32_t)pid;
+	fx.ch->in_lock.lock.owner = txq->txd->inside = (uint32_t)pid;
 	hvn_rx_queue_release(&fx.dev, 0);
 	hvn_tx_queue_release(&fx.dev, 0);
 	fx.rxq = NULL;

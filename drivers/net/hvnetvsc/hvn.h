@@ -17,7 +17,7 @@
  * Locks, in order: ctrl_lock (control functions of the application, one at a time), in_lock of a
  * channel, out_lock of a channel. A burst takes the two channel locks, uncontended unless receive
  * and transmit of one queue run on different lcores, for a bounded time; never ctrl_lock. The locks
- * of a channel outlive a process that is killed while it holds one: hvn_lock.h.
+ * of a channel outlive a process that is killed while it holds one: hvn_biased.h.
  */
 #ifndef HVN_H
 #define HVN_H
@@ -31,7 +31,7 @@
 #include <rte_spinlock.h>
 #include <ethdev_driver.h>
 
-#include "hvn_lock.h"
+#include "hvn_biased.h"
 #include "hvn_log.h"
 #include "ndis_wire.h"
 #include "nvsp_wire.h"
@@ -131,9 +131,9 @@ struct hvn_chan {
 	bool left;	       /* to a process that is stopped inside a burst: hvn_leave.h */
 	struct hvn_chan *next; /* of hvn_port.shut */
 	bool told_corrupt;     /* the log says so, once */
-	struct hvn_lock in_lock;
-	struct hvn_lock out_lock; /* of the outbound ring */
-	bool paying;		  /* completions are being written one by one */
+	struct hvn_biased in_lock;
+	struct hvn_biased out_lock; /* of the outbound ring */
+	bool paying;		    /* completions are being written one by one */
 	uint32_t scanned;
 	uint32_t
 		n_acks; /* owed: taken from the inbound ring, not yet written to the outbound one */
@@ -402,6 +402,7 @@ struct hvn_port {
 	uint64_t counted_base[HVN_PORT_COUNTERS];
 
 	uint64_t world;	       /* where process ids are those of the primary: hvn_process.h */
+	bool fenced;	       /* the primary takes part in the barrier */
 	uint32_t secondaries;  /* processes that were attached, dead ones too */
 	bool unheard;	       /* one has not answered: it may not know that the port has stopped */
 	struct hvn_chan *shut; /* closed, not yet freed, with secondaries: hvn_leave.c */

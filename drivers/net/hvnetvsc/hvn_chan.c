@@ -63,7 +63,7 @@ repair(struct hvn_chan *ch)
 bool
 hvn_chan_lock_in(struct hvn_chan *ch)
 {
-	enum hvn_lock_rc rc = hvn_lock_wait(&ch->in_lock, HVN_BURST_MS);
+	enum hvn_lock_rc rc = hvn_biased_wait(&ch->in_lock, HVN_BURST_MS);
 
 	if (rc == HVN_LOCK_TAKEN_OVER)
 		repair(ch);
@@ -73,12 +73,12 @@ hvn_chan_lock_in(struct hvn_chan *ch)
 void
 hvn_chan_rescue(struct hvn_chan *ch)
 {
-	if (hvn_lock_take_over(&ch->in_lock)) {
+	if (hvn_biased_take_over(&ch->in_lock)) {
 		repair(ch);
-		hvn_lock_release(&ch->in_lock);
+		hvn_biased_release(&ch->in_lock);
 	}
-	if (hvn_lock_take_over(&ch->out_lock))
-		hvn_lock_release(&ch->out_lock);
+	if (hvn_biased_take_over(&ch->out_lock))
+		hvn_biased_release(&ch->out_lock);
 }
 
 int
@@ -91,13 +91,13 @@ hvn_chan_send(struct hvn_chan *ch, uint16_t type, uint16_t flags, uint64_t tid, 
 	if (hvn_removed(ch->port))
 		return -ENODEV;
 	/* Nothing to repair behind a dead holder: what it had not committed is not in the ring. */
-	if (hvn_lock_wait(&ch->out_lock, HVN_BURST_MS) == HVN_LOCK_NO)
+	if (hvn_biased_wait(&ch->out_lock, HVN_BURST_MS) == HVN_LOCK_NO)
 		return -EAGAIN;
 	rc = vmbus_ring_tx_put(&ch->vc->tx, type, flags, tid, ext, ext_len, payload, payload_len);
 	if (rc == 0)
 		signal = vmbus_ring_tx_publish(&ch->vc->tx);
 	ch->out_signals += signal;
-	hvn_lock_release(&ch->out_lock);
+	hvn_biased_release(&ch->out_lock);
 	if (signal)
 		hv_vmbus_signal(hvn_vdev(ch->port), ch->vc);
 	return rc;
@@ -166,13 +166,13 @@ hvn_chan_pay(struct hvn_chan *ch)
 	bool signal;
 
 	/* A transmit burst has it: the next poll tries again. */
-	if (!hvn_lock_try(&ch->out_lock))
+	if (!hvn_biased_try(&ch->out_lock))
 		return false;
 	if (unlikely(!pay_together(ch, tx)))
 		pay_some(ch, tx);
 	signal = vmbus_ring_tx_publish(tx);
 	ch->out_signals += signal;
-	hvn_lock_release(&ch->out_lock);
+	hvn_biased_release(&ch->out_lock);
 	if (signal)
 		hv_vmbus_signal(hvn_vdev(ch->port), ch->vc);
 	return ch->n_acks == 0;
@@ -415,9 +415,9 @@ hvn_chan_scan(struct hvn_chan *ch)
 
 	if (hvn_removed(ch->port))
 		return -ENODEV;
-	if (!hvn_lock_try(&ch->in_lock))
+	if (!hvn_biased_try(&ch->in_lock))
 		return -EBUSY;
 	rc = hvn_chan_scan_locked(ch);
-	hvn_lock_release(&ch->in_lock);
+	hvn_biased_release(&ch->in_lock);
 	return rc;
 }

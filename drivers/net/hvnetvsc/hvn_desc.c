@@ -51,7 +51,7 @@ in_ring(struct hvn_rxq *q)
 	uint32_t ranges, count = 0;
 	uint8_t scratch[64];
 
-	if (ch == NULL || hvn_removed(q->port) || !hvn_lock_try(&ch->in_lock))
+	if (ch == NULL || hvn_removed(q->port) || !hvn_biased_try(&ch->in_lock))
 		return 0;
 	ahead = ch->vc->rx;
 	if (ch->msg_ranges != 0) {
@@ -69,7 +69,7 @@ in_ring(struct hvn_rxq *q)
 			count += ranges;
 		vmbus_ring_rx_release(&ahead, &pkt);
 	}
-	hvn_lock_release(&ch->in_lock);
+	hvn_biased_release(&ch->in_lock);
 	return RTE_MIN(count, (uint32_t)q->nb_desc);
 }
 
@@ -181,9 +181,9 @@ cleanup_ring(struct hvn_txq *q, uint32_t max)
 		return 0;
 	hvn_txd_enter(t);
 	n = hvn_txd_harvest_some(q, max);
-	if (n < max && hvn_txd_used(t) != 0 && hvn_lock_try(&q->chan->in_lock)) {
+	if (n < max && hvn_txd_used(t) != 0 && hvn_biased_try(&q->chan->in_lock)) {
 		hvn_chan_scan_locked(q->chan);
-		hvn_lock_release(&q->chan->in_lock);
+		hvn_biased_release(&q->chan->in_lock);
 		n += hvn_txd_harvest_some(q, max - n);
 	}
 	hvn_txd_leave(t);

@@ -454,8 +454,8 @@ init_port(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 	p->port_id = dev->data->port_id;
 	p->want_link_up = true;
 	p->world = hvn_process_init(0);
-	/* If not, no VF is used. */
-	hvn_process_register();
+	/* If not, no VF is used, and no lock has a favourite. */
+	p->fenced = hvn_process_fenced = hvn_process_register() == 0;
 	rte_spinlock_recursive_init(&p->ctrl_lock);
 	return 0;
 }
@@ -529,6 +529,7 @@ probe_secondary(struct hv_vmbus_device *vdev)
 		rc = -ENODEV;
 	if (rc == 0) {
 		hvn_process_init(hvn_port(dev)->world);
+		hvn_process_fenced = hvn_port(dev)->fenced;
 		rc = hvn_mp_join(dev);
 	}
 	if (rc != 0) {

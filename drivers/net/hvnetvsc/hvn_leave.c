@@ -14,19 +14,19 @@
 static bool
 shut(struct hvn_chan *ch)
 {
-	bool in = hvn_lock_wait(&ch->in_lock, HVN_BURST_MS) != HVN_LOCK_NO;
+	bool in = hvn_biased_wait(&ch->in_lock, HVN_BURST_MS) != HVN_LOCK_NO;
 
-	return hvn_lock_wait(&ch->out_lock, in ? HVN_BURST_MS : 0) != HVN_LOCK_NO && in;
+	return hvn_biased_wait(&ch->out_lock, in ? HVN_BURST_MS : 0) != HVN_LOCK_NO && in;
 }
 
 /* Only a secondary can be stopped while this process runs, and it keeps what it has. */
 static bool
-is_kept_for_long(const struct hvn_lock *l, bool now)
+is_kept_for_long(const struct hvn_biased *b, bool now)
 {
 	const uint64_t since = rte_rdtsc();
 	uint32_t mark;
 
-	while (hvn_process_elsewhere(mark = __atomic_load_n(&l->owner, __ATOMIC_RELAXED))) {
+	while (hvn_process_elsewhere(mark = hvn_biased_holder(b))) {
 		if ((now && hvn_process_alien(mark)) || hvn_process_late(mark, since, HVN_BURST_MS))
 			return true;
 		rte_delay_us_sleep(20);
@@ -216,8 +216,7 @@ static bool
 txq_in_use(const struct hvn_txq *q)
 {
 	return hvn_process_elsewhere(q->txd->inside) ||
-	       (q->chan != NULL &&
-		hvn_process_elsewhere(__atomic_load_n(&q->chan->in_lock.owner, __ATOMIC_RELAXED)));
+	       (q->chan != NULL && hvn_process_elsewhere(hvn_biased_holder(&q->chan->in_lock)));
 }
 
 void

@@ -4,8 +4,6 @@
 
 #include "hvn_lock.h"
 
-#define SPINS 65536u /* far longer than any burst holds a lock, some 100 us */
-
 bool
 hvn_lock_take_over(struct hvn_lock *l)
 {
@@ -35,7 +33,7 @@ hvn_lock_wait(struct hvn_lock *l, unsigned int ms)
 enum hvn_lock_rc
 hvn_lock_spin(struct hvn_lock *l)
 {
-	for (uint32_t i = 0; i < SPINS; i++) {
+	for (uint32_t i = 0; i < HVN_LOCK_SPINS; i++) {
 		if (hvn_lock_try(l))
 			return HVN_LOCK_YES;
 		rte_pause();

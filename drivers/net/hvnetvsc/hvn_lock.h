@@ -15,6 +15,8 @@
 
 #include "hvn_process.h"
 
+#define HVN_LOCK_SPINS 65536u /* far longer than any burst holds a lock, some 100 us */
+
 struct hvn_lock {
 	uint32_t owner; /* a mark, 0: free */
 };

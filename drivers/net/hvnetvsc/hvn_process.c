@@ -20,6 +20,7 @@
 #define SILENT_MS 1000u
 
 uint32_t hvn_process_self = 1;
+bool hvn_process_fenced;
 
 /* What /proc says of a process. */
 struct seen {
@@ -69,13 +70,15 @@ hvn_process_init(uint64_t world)
 {
 	uint64_t pids = inode("/proc/self/ns/pid");
 	uint64_t here = pids ^ inode("/proc/self/ns/time") << 32;
+	uint32_t mark = (uint32_t)getpid();
 	struct seen s;
 
-	hvn_process_self = (uint32_t)getpid();
-	if (look(hvn_process_self, &s))
-		hvn_process_self = mark_of(hvn_process_self, s.start);
+	if (look(mark, &s))
+		mark = mark_of(mark, s.start);
 	if (pids == 0 || (world != 0 && world != here))
-		hvn_process_self |= HVN_PROCESS_ALIEN;
+		mark |= HVN_PROCESS_ALIEN;
+	/* Bursts of another port may use it. */
+	hvn_process_self = mark;
 	return here;
 }
 

@@ -22,6 +22,8 @@
 
 /* Of this process. */
 extern uint32_t hvn_process_self __attribute__((visibility("hidden")));
+/* Do all processes of this one's ports take part in the barrier below? */
+extern bool hvn_process_fenced __attribute__((visibility("hidden")));
 
 /*
  * When a port is probed. world: where process ids and times mean what they mean in the primary

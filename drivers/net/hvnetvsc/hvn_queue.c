@@ -198,7 +198,7 @@ txq_free(struct hvn_txq *q, bool closed)
 	/* Whoever looks up a completion that the host made up may have found it just now. */
 	for (uint16_t i = 0; i < p->n_chans && !closed; i++)
 		if (hvn_chan_lock_in(p->chan[i]))
-			hvn_lock_release(&p->chan[i]->in_lock);
+			hvn_biased_release(&p->chan[i]->in_lock);
 	hvn_txd_free(q->txd);
 	rte_free(q);
 }
@@ -350,7 +350,7 @@ hvn_rxq_start(struct hvn_rxq *q)
 		return -EBUSY;
 	}
 	ch->rxq = q;
-	hvn_lock_release(&ch->in_lock);
+	hvn_biased_release(&ch->in_lock);
 	q->chan = ch;
 	q->idle_at = HVN_NEVER_IDLE;
 	q->windex = &ch->vc->rx.hdr->windex;
@@ -380,7 +380,7 @@ hvn_rxq_stop(struct hvn_rxq *q)
 		return;
 	rte_pktmbuf_free(ch->rsc_head);
 	ch->rsc_head = NULL;
-	hvn_lock_release(&ch->in_lock);
+	hvn_biased_release(&ch->in_lock);
 }
 
 int

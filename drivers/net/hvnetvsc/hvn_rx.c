@@ -142,11 +142,11 @@ rx_busy(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 	uint16_t got;
 
 	/* Busy: a transmit burst on another lcore looks for completions; come back. */
-	if (unlikely(ch == NULL || n == 0 || hvn_removed(q->port)) || !hvn_lock_try(&ch->in_lock))
+	if (unlikely(ch == NULL || n == 0 || hvn_removed(q->port)) || !hvn_biased_try(&ch->in_lock))
 		return 0;
 	/* Stopped since, by the primary process of this secondary. */
 	if (unlikely(q->chan != ch)) {
-		hvn_lock_release(&ch->in_lock);
+		hvn_biased_release(&ch->in_lock);
 		return 0;
 	}
 	got = rx_synthetic(q, ch, pkts, n);
@@ -154,7 +154,7 @@ rx_busy(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 	__atomic_store_n(&q->idle_at,
 			 rx->index == rx->published && ch->n_acks == 0 ? rx->index : HVN_NEVER_IDLE,
 			 __ATOMIC_RELAXED);
-	hvn_lock_release(&ch->in_lock);
+	hvn_biased_release(&ch->in_lock);
 	if (unlikely(q->ptypes))
 		hvn_rx_ptypes(pkts, got, q->ptypes);
 	return got;

@@ -27,10 +27,10 @@ tx_reclaim(struct hvn_txq *q)
 	struct hvn_chan *ch = q->chan;
 	struct hvn_txd *t = q->txd;
 
-	if (!hvn_lock_try(&ch->in_lock))
+	if (!hvn_biased_try(&ch->in_lock))
 		return;
 	hvn_chan_scan_locked(ch);
-	hvn_lock_release(&ch->in_lock);
+	hvn_biased_release(&ch->in_lock);
 	hvn_txd_harvest(q);
 	/* The host is behind: not again at once, but in good time. */
 	t->reclaim_at = RTE_MIN(hvn_txd_used(t) + HVN_TX_RECLAIM, t->reclaim_max);
@@ -285,8 +285,8 @@ tx_synthetic(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 	hvn_txd_harvest(q);
 	if (unlikely(hvn_txd_used(t) >= t->reclaim_at))
 		tx_reclaim(q);
-	if (unlikely(n == 0) || (unlikely(!hvn_lock_try(&ch->out_lock)) &&
-				 hvn_lock_spin(&ch->out_lock) == HVN_LOCK_NO)) {
+	if (unlikely(n == 0) || (unlikely(!hvn_biased_try(&ch->out_lock)) &&
+				 hvn_biased_spin(&ch->out_lock) == HVN_LOCK_NO)) {
 		hvn_txd_leave(t);
 		return 0;
 	}
@@ -300,7 +300,7 @@ tx_synthetic(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 		t->reclaim_at = 0;
 	signal = vmbus_ring_tx_publish(&ch->vc->tx);
 	ch->out_signals += signal;
-	hvn_lock_release(&ch->out_lock);
+	hvn_biased_release(&ch->out_lock);
 	hvn_txd_leave(t);
 	if (signal)
 		hv_vmbus_signal(hvn_vdev(q->port), ch->vc);

@@ -190,7 +190,7 @@ hvn_txd_repair(struct hvn_txq *q)
 	for (uint32_t i = 0; i < t->sect_count; i++)
 		if (!section_held(t, t->sect_first + i))
 			t->sect[t->n_sect++] = t->sect_first + i;
-	hvn_lock_release(&q->chan->in_lock);
+	hvn_biased_release(&q->chan->in_lock);
 	t->inside = 0;
 	return true;
 }
@@ -318,7 +318,7 @@ hvn_txd_take_foreign(struct hvn_txq *q)
 	uint32_t i;
 
 	/* The own channel's completers are kept out, so that a message is completed once. */
-	if (!hvn_lock_try(&q->chan->in_lock))
+	if (!hvn_biased_try(&q->chan->in_lock))
 		return;
 	/* The flag first: a note that comes later sets it again. Acquire: the notes. */
 	__atomic_exchange_n(&t->foreign_pending, 0, __ATOMIC_ACQUIRE);
@@ -332,5 +332,5 @@ hvn_txd_take_foreign(struct hvn_txq *q)
 		else
 			q->chan->invalid[HVN_INV_COMPLETION]++;
 	}
-	hvn_lock_release(&q->chan->in_lock);
+	hvn_biased_release(&q->chan->in_lock);
 }
