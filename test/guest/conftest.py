@@ -34,10 +34,10 @@ def start(tmp_path):
 @pytest.fixture
 def dpdk(start):
     """dpdk(NIC, kernel) -> (host, guest): the NIC belongs to uio_hv_generic."""
-    def begin(*nics, kernel, cpus=2, bind=True, options=(), **guest_args):
+    def begin(*nics, kernel, cpus=2, memory=1024, bind=True, options=(), **guest_args):
         args = [*options, *(a for n in nics for a in ("--nic", n))]
         image = g.image.with_dpdk(g.image.kernel(kernel), g.BUILD)
-        host, guest = start(*args, kernel=kernel, cpus=cpus, memory=1024, initrd=image,
+        host, guest = start(*args, kernel=kernel, cpus=cpus, memory=memory, initrd=image,
                             **guest_args)
         pmd.prepare(guest, len(nics), bind)
         return host, guest

@@ -32,6 +32,11 @@ def test_new_id(dpdk, kernel):
     guest.run(f"HV_DEVBIND_SYSFS=/tmp/sys hv-devbind --bind {UIO} {nic}")
     _, sent = totals(txonly(host, guest))
     assert sent > 0 and port(host)["from_guest_frames"] == sent
+    # The module goes although a NIC is bound to it, and comes back.
+    guest.run(f"rmmod {UIO} && ! ls /dev/uio0 && modprobe {UIO}")
+    guest.run(f"HV_DEVBIND_SYSFS=/tmp/sys hv-devbind --bind {UIO} {nic} && ls /dev/uio0")
+    _, more = totals(txonly(host, guest))
+    assert more > 0 and port(host)["from_guest_frames"] == sent + more
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -45,6 +50,7 @@ def test_in_use(dpdk, kernel):
     code, out = guest.status(f"hv-devbind --bind hv_netvsc {nic}")
     assert code == 1 and f"/dev/uio0 is open in process {pid}" in out
     assert f"used by pid {pid}" in guest.run("hv-devbind")
+    assert guest.status(f"rmmod {UIO}")[0] != 0
     before = port(host)["from_guest_frames"]
     g.wait_for("traffic", lambda: port(host)["from_guest_frames"] > before)
     app.quit()

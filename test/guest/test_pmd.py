@@ -35,6 +35,20 @@ def test_forward(dpdk, kernel, mode):
     stop(guest)
 
 
+def test_huge_pages_of_1g(dpdk):
+    """All of DPDK's memory is one page of 1 GB: both directions cross it undamaged."""
+    host, guest = dpdk("port=gen:rate=2000,size=60-1514,verify=count", kernel=KERNELS[-1],
+                       memory=2560, append="hugepagesz=1G hugepages=1")
+    guest.run("echo 0 > /proc/sys/vm/nr_hugepages; umount /dev/hugepages; "
+              "mount -t hugetlbfs -o pagesize=1G h /dev/hugepages")
+    guest.start(dpdk_testpmd("macswap", seconds=1000))
+    g.wait_for("frames back", lambda: port(host)["received"] > 1000)
+    free = "/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages"
+    assert guest.run(f"cat {free}").strip() == "0"
+    stop(guest)
+    assert port(host)["damaged"] == 0
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_restarts(dpdk, kernel):
     """20 starts without a module reloaded; the host sees a new session each time."""

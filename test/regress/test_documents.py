@@ -58,7 +58,7 @@ def test_devargs():
 
 
 def test_suites():
-    named = re.findall(r"``((?:e2e|guest|bench)(?:/[\w.]+)?)``",
+    named = re.findall(r"``((?:e2e|guest|unit|bench)(?:/[\w.]+)?)``",
                        (DOC / "suites.rst").read_text())
     assert len(named) > 30
     assert [n for n in named if not (ROOT / "test" / n).exists() and not (ROOT / n).exists()] == []
