@@ -66,6 +66,45 @@ padding(void **state)
 	hvn_tx_done_cleanup(fx.txq, 0);
 }
 
+/* Among several channels each message says which queue it is of, however its packet is sent. */
+static void
+hash_value(void **state)
+{
+	static const uint32_t len[] = { 60, 61, 62, 1700, 63 };
+	struct rte_mbuf *m[RTE_DIM(len)];
+	struct rndis_pkt_info info;
+	uint32_t id = 0;
+
+	RTE_SET_USED(state);
+	fx.port.n_chans = 2;
+	fx.data.nb_tx_queues = 2;
+	fx.txq->queue_id = 1;
+	fx.port.txq[1] = fx.txq;
+	hvn_txd_start(fx.txq);
+	for (uint32_t i = 0; i < RTE_DIM(len); i++)
+		m[i] = make_packet(i, len[i]);
+	m[2]->ol_flags |= RTE_MBUF_F_TX_VLAN;
+	assert_int_equal(hvn_tx_burst(fx.txq, m, RTE_DIM(len)), RTE_DIM(len));
+	while (take(&s)) {
+		for (uint32_t at = 0, next; at < s.len; id++) {
+			next = at;
+			next_frame(&s, &next, &info);
+			assert_int_equal(info.present,
+					 RNDIS_INFO_HASH_VALUE | (id == 2 ? RNDIS_INFO_VLAN : 0));
+			assert_int_equal(info.hash_value, 1);
+			expect_plain(&s, &at, id, len[id]);
+		}
+		assert_true(host_complete(s.tid, NVSP_STATUS_SUCCESS));
+	}
+	assert_int_equal(id, RTE_DIM(len));
+	hvn_tx_done_cleanup(fx.txq, 0);
+	assert_int_equal(hvn_txd_used(fx.txq->txd), 0);
+	fx.port.n_chans = 1;
+	fx.data.nb_tx_queues = 1;
+	fx.txq->queue_id = 0;
+	fx.port.txq[1] = NULL;
+}
+
 /*
  * Copied or read in place, packets of a burst go in its order; also where a section is full just
  * before one that is not copied.
@@ -240,6 +279,10 @@ bad_completions(void **state)
 	uint64_t old;
 
 	RTE_SET_USED(state);
+	/* Of a descriptor that waits for none. */
+	host_complete(UINT64_C(1) << 48, 1);
+	assert_int_equal(hvn_chan_scan(fx.ch), 1);
+	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 1);
 	send_one(make_packet(1, 1700));
 	assert_true(take(&s));
 	old = s.tid;
@@ -253,12 +296,12 @@ bad_completions(void **state)
 	host_put(VMBUS_PKT_COMPLETION, old, NULL, 0, NULL, 0); /* T21 */
 	host_put(VMBUS_PKT_COMPLETION, old, NULL, 0, &short_nvsp, 0);
 	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 0);
-	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 7);
+	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 8);
 	assert_int_equal(fx.ch->invalid[HVN_INV_NVSP], 2);
 	host_complete(old, 1);
 	host_complete(old, 1);
 	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 1);
-	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 8);
+	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 9);
 	/* The same descriptor again, and its former id. */
 	send_one(make_packet(2, 1700));
 	assert_true(take(&s));
@@ -289,6 +332,15 @@ foreign(void **state)
 	host_complete(s.tid, 1);
 	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 1);
 	assert_int_equal(hvn_txd_used(fx.txq->txd), 0);
+	/* The note is looked at when the own channel has completed it. */
+	send_one(make_packet(1, 1700));
+	assert_true(take(&s));
+	hvn_tx_completed(other, s.tid, NVSP_STATUS_SUCCESS);
+	host_complete(s.tid, 1);
+	assert_true(hvn_chan_scan(fx.ch) > 0);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 1);
+	assert_int_equal(hvn_txd_used(fx.txq->txd), 0);
+	assert_int_equal(fx.ch->invalid[HVN_INV_COMPLETION], 2);
 	hvn_chan_free(other);
 }
 
@@ -412,6 +464,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(aggregate, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(padding, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(hash_value, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(order, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(direct, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(ring_full, fx_tiny, fx_close),

@@ -198,28 +198,40 @@ tcp_frame(uint8_t *frame, uint32_t len)
 	frame[14 + 20 + 12] = 0x50;
 }
 
-/* TCP headers cut at every byte: tx_prepare takes the packet, and the burst sends it summed right. */
+/*
+ * TCP headers cut at every byte: tx_prepare takes the packet, writes nothing behind the cut, and the
+ * burst sends it summed right; also with TCP options, and where nobody says how long its header is.
+ */
 static void
 split_headers(void **state)
 {
+	static const uint8_t l4_len[] = { 20, 32, 0 };
 	uint8_t frame[14 + 20 + 20 + 40];
 	const uint32_t n = sizeof(frame);
+	uint8_t behind[64];
 
 	RTE_SET_USED(state);
-	for (uint32_t cut = 14; cut < n; cut++) {
+	memset(behind, 0xEE, sizeof(behind));
+	for (uint32_t i = 0; i < (n - 14) * RTE_DIM(l4_len); i++) {
+		const uint32_t cut = 14 + i % (n - 14), told = l4_len[i / (n - 14)];
 		struct rte_mbuf *m = rte_pktmbuf_alloc(fx.pool), *seg = rte_pktmbuf_alloc(fx.pool);
 		const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(frame + 14);
 		struct vmbus_ring_pkt pkt;
 		struct rndis_pkt_info info;
 
 		tcp_frame(frame, n);
+		frame[14 + 20 + 12] = told == 32 ? 0x80 : 0x50;
 		memcpy(rte_pktmbuf_append(m, (uint16_t)cut), frame, cut);
+		memset(rte_pktmbuf_mtod_offset(m, uint8_t *, cut), 0xEE, sizeof(behind));
 		memcpy(rte_pktmbuf_append(seg, (uint16_t)(n - cut)), frame + cut, n - cut);
 		assert_int_equal(rte_pktmbuf_chain(m, seg), 0);
 		m->l2_len = 14;
-		m->l3_len = m->l4_len = 20;
+		m->l3_len = 20;
+		m->l4_len = told;
 		m->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_CKSUM;
 		assert_int_equal(hvn_tx_prepare(fx.txq, &m, 1), 1);
+		assert_memory_equal(rte_pktmbuf_mtod_offset(m, uint8_t *, cut), behind,
+				    sizeof(behind));
 		assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
 		assert_int_equal(host_peek(&pkt), 1);
 		assert_int_equal(pkt.type, VMBUS_PKT_INBAND);

@@ -59,6 +59,85 @@ checksum(void **state)
 	}
 }
 
+/* Ethernet, IPv6, TCP, to be cut. */
+static struct rte_mbuf *
+tcp6_packet(uint32_t payload)
+{
+	struct rte_mbuf *m = make_packet(3, 14 + 40 + 20 + payload);
+	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
+	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(p + 14);
+
+	memcpy(p + 12, "\x86\xDD", 2);
+	*ip = (struct rte_ipv6_hdr){ .vtc_flow = RTE_BE32(0x60000000),
+				     .payload_len = rte_cpu_to_be_16((uint16_t)(20 + payload)),
+				     .proto = IPPROTO_TCP,
+				     .hop_limits = 64,
+				     .src_addr = { 0xFD, [15] = 1 },
+				     .dst_addr = { 0xFD, [15] = 2 } };
+	memset(ip + 1, 0x55, 20);
+	((struct rte_tcp_hdr *)(ip + 1))->data_off = 0x50;
+	m->l2_len = 14;
+	m->l3_len = 40;
+	m->l4_len = 20;
+	m->tso_segsz = 1448;
+	m->ol_flags = RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_TCP_SEG;
+	return m;
+}
+
+/* What the host offers of one version of IP says nothing of the other. */
+static void
+checksum6(void **state)
+{
+	RTE_SET_USED(state);
+	for (uint32_t host = 0; host < 2; host++) {
+		struct rte_mbuf *m = tcp6_packet(100);
+		struct rndis_pkt_info info;
+		const struct rte_ipv6_hdr *ip;
+		const uint8_t *frame;
+		uint16_t sum;
+
+		m->ol_flags = RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_TCP_CKSUM;
+		fx.port.caps.offload.ip4_tx.flags = host ? 0 : 0x155;
+		fx.port.caps.offload.ip6_tx.flags = host ? 0x055 : 0;
+		frame = send_shared(m, &info);
+		ip = (const struct rte_ipv6_hdr *)(frame + 14);
+		assert_int_equal(info.present, host ? RNDIS_INFO_CHECKSUM : 0);
+		if (host) {
+			sum = rte_ipv6_phdr_cksum(ip, 0);
+			assert_int_equal(info.checksum,
+					 RNDIS_TXCSUM_IPV6 | RNDIS_TXCSUM_TCP | 54u << 16);
+			assert_memory_equal(frame + 54 + 16, &sum, 2);
+		} else {
+			assert_int_equal(rte_ipv6_udptcp_cksum_verify(ip, ip + 1), 0);
+		}
+	}
+}
+
+/* What follows the datagram in a short frame is no part of it. */
+static void
+padded(void **state)
+{
+	RTE_SET_USED(state);
+	for (uint32_t i = 0; i < 4; i++) {
+		const bool tcp = i & 1, host = i & 2;
+		struct rte_mbuf *m = ip4_packet(false, tcp, 3);
+		struct rndis_pkt_info info;
+		const struct rte_ipv4_hdr *ip;
+		const uint8_t *frame;
+		uint16_t sum;
+
+		memset(rte_pktmbuf_append(m, 14), 0xAA, 14);
+		fx.port.caps.offload.ip4_tx.flags = host ? 0x155 : 0;
+		frame = send_shared(m, &info);
+		ip = (const struct rte_ipv4_hdr *)(frame + 14);
+		sum = rte_ipv4_phdr_cksum(ip, 0);
+		if (host)
+			assert_memory_equal(frame + 34 + (tcp ? 16 : 6), &sum, 2);
+		else
+			assert_int_equal(rte_ipv4_udptcp_cksum_verify(ip, ip + 1), 0);
+	}
+}
+
 /* A tag to insert goes beside the frame, priority and all, whatever tag is in it. */
 static void
 one_tag(void **state)
@@ -224,34 +303,11 @@ segmentation(void **state)
 	assert_int_equal(info.present, RNDIS_INFO_CHECKSUM);
 }
 
-/* Ethernet, IPv6, TCP, to be cut. */
-static struct rte_mbuf *
-tcp6_packet(uint32_t payload)
-{
-	struct rte_mbuf *m = make_packet(3, 14 + 40 + 20 + payload);
-	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
-	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(p + 14);
-
-	memcpy(p + 12, "\x86\xDD", 2);
-	*ip = (struct rte_ipv6_hdr){ .vtc_flow = RTE_BE32(0x60000000),
-				     .payload_len = rte_cpu_to_be_16((uint16_t)(20 + payload)),
-				     .proto = IPPROTO_TCP,
-				     .hop_limits = 64,
-				     .src_addr = { 0xFD, [15] = 1 },
-				     .dst_addr = { 0xFD, [15] = 2 } };
-	memset(ip + 1, 0x55, 20);
-	((struct rte_tcp_hdr *)(ip + 1))->data_off = 0x50;
-	m->l2_len = 14;
-	m->l3_len = 40;
-	m->l4_len = 20;
-	m->tso_segsz = 1448;
-	m->ol_flags = RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_TCP_SEG;
-	return m;
-}
-
+/* The same of IPv6; a single segment has its length also where the application left it out. */
 static void
 segmentation6(void **state)
 {
+	struct rte_mbuf *m;
 	struct rndis_pkt_info info;
 	const struct rte_ipv6_hdr *ip;
 	const uint8_t *frame;
@@ -265,6 +321,12 @@ segmentation6(void **state)
 	assert_int_equal(ip->payload_len, 0);
 	sum = rte_ipv6_phdr_cksum(ip, RTE_MBUF_F_TX_TCP_SEG);
 	assert_memory_equal(frame + 54 + 16, &sum, 2);
+
+	m = tcp6_packet(100);
+	rte_pktmbuf_mtod_offset(m, struct rte_ipv6_hdr *, 14)->payload_len = 0;
+	ip = (const struct rte_ipv6_hdr *)(send_shared(m, &info) + 14);
+	assert_int_equal(info.present, RNDIS_INFO_CHECKSUM);
+	assert_int_equal(ip->payload_len, RTE_BE16(20 + 100));
 }
 
 /* Not more than the host cuts, of either version, and nothing behind a tag that stays in the frame. */
@@ -318,8 +380,8 @@ segmentation_limits(void **state)
 static void
 refused(void **state)
 {
-	static const int why[] = { EINVAL, EINVAL, EINVAL,  ENOTSUP, EINVAL,
-				   EINVAL, EINVAL, ENOTSUP, ENOTSUP };
+	static const int why[] = { EINVAL, EINVAL,  EINVAL,  ENOTSUP, EINVAL, EINVAL,
+				   EINVAL, ENOTSUP, ENOTSUP, ENOTSUP, EINVAL };
 	struct rte_mbuf *m[RTE_DIM(why)];
 
 	RTE_SET_USED(state);
@@ -343,6 +405,13 @@ refused(void **state)
 	m[7]->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_SCTP_CKSUM;
 	m[8] = ip4_packet(false, false, 100);
 	m[8]->ol_flags |= RTE_MBUF_F_TX_UDP_SEG;
+	m[9] = ip4_packet(false, false, 100);
+	m[9]->ol_flags |= RTE_MBUF_F_TX_OUTER_IP_CKSUM;
+	/* A tag that l2_len leaves out: the IP header would begin in the address before it. */
+	m[10] = ip4_packet(true, true, 100);
+	m[10]->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
+	m[10]->l2_len = 14;
+	*rte_pktmbuf_mtod_offset(m[10], uint8_t *, 10) = 0x45;
 	for (uint32_t i = 0; i < RTE_DIM(why); i++) {
 		rte_errno = 0;
 		assert_int_equal(hvn_tx_prepare(fx.txq, &m[i], 1), 0);
@@ -359,6 +428,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(checksum, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(checksum6, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(padded, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(one_tag, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(two_tags, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(untrusted_udp, fx_big, fx_close),
