@@ -2,6 +2,7 @@
 """The MAC address: the host's, and another one where the host allows it."""
 from console import Console
 from hv import Host
+from test_hotplug import NIC
 
 
 def test_set(run):
@@ -63,5 +64,19 @@ def test_refused(run):
     assert "refuses" not in app.text
     assert "spoofing" in app.do("mac_addr set 0 02:15:5D:00:00:99")
     assert app.info()["MAC address"] == of_host(host) == "F2:15:5D:AA:BB:CC"
+    app.quit()
+    host.end()
+
+
+def test_chosen(run):
+    """Of two NICs the one with the address of the devarg is taken, by the version of another."""
+    host = run(Host, nics=["port=sink"] * 2)
+    args = "mac=00:15:5d:00:00:02,nvsp=0x50000"
+    app = run(Console, host, eal=[a for n in (1, 2) for a in ("-a", f"{NIC.format(n)},{args}")])
+    assert "Number of available ports: 1\n" in app.do("show port summary all")
+    info = app.info()
+    assert info["MAC address"] == "00:15:5D:00:00:02"
+    assert info["Firmware-version"].startswith("NVSP 5 ")
+    assert [nic["sessions"] for nic in host.stats()["nics"]] == [1, 1]
     app.quit()
     host.end()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Doorbells in the monitor page. It is the machine's, not a device's: channels of other devices
+ * Doorbells, and how long they may be left unseen, in the monitor page. It is the machine's, not a device's: channels of other devices
  * have their bits in the same words, and the host clears them while others are being set.
  */
 #include <pthread.h>
@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "vmbus.h"
@@ -52,10 +53,39 @@ shared_word(void **state)
 	assert_int_equal(word, 1u << 31);
 }
 
+/* The devarg's microseconds are there in the page's unit, for this channel alone. */
+static void
+latency(void **state)
+{
+	static const struct {
+		uint32_t id, microseconds;
+		uint16_t units; /* of 100 ns */
+	} cases[] = { { 0, 50, 500 }, { 31, 1, 10 }, { 32, 0, 0 }, { 127, 1000000, UINT16_MAX } };
+	static struct vmbus_monitor_page page __attribute__((aligned(HV_PAGE_SIZE))), want;
+
+	(void)state;
+	for (unsigned int i = 0; i < 4; i++) {
+		const uint32_t id = cases[i].id, group = VMBUS_MONITOR_GROUP(id);
+		struct hv_vmbus_channel chan = { .monitor_id = id };
+
+		memset(&page, 0xFF, sizeof(page));
+		want = page;
+		hv_vmbus_set_latency(NULL, &chan, cases[i].microseconds); /* it has no doorbell */
+		assert_memory_equal(&page, &want, sizeof(page));
+		chan.monitor_trigger = (void *)&page.group[group].pending;
+		hv_vmbus_set_latency(NULL, &chan, cases[i].microseconds);
+		want.latency[group][id % 32] = cases[i].units;
+		assert_memory_equal(&page, &want, sizeof(page));
+	}
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(shared_word) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(shared_word),
+		cmocka_unit_test(latency),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
