@@ -57,12 +57,22 @@ def test_speed(run, nic):
 
 
 def test_network_change(run):
-    """Another network behind the same link: down and up, so that addresses are renewed."""
+    """Another network behind the same link: down and up, so that addresses are renewed; but nothing
+    behind one that is down.
+    """
     host = run(Host)
     app = run(Console, host)
     host.command("network-change", nic=0)
     events(app, 2)
     assert link(app)[0] == "up"
+    host.command("link", nic=0, state="down")
+    for _ in range(2):
+        host.command("network-change", nic=0)
+    events(app, 3)
+    host.command("link", nic=0, state="up")
+    events(app, 4)
+    assert link(app)[0] == "up"
+    assert app.text.count(EVENT) == 4
     app.quit()
     host.end()
 
