@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+import vf
 from console import Console, cycle
 from hv import Host, until
 
@@ -67,6 +68,26 @@ def test_only_where_asked(run):
     assert not offload(host)["rsc4"]
     host.command("start", nic=0)
     until(lambda: host.stats()["nics"][0]["rx_no_rsc"] == 2 * COUNT, "the host refuses pieces")
+    app.quit()
+    host.end()
+
+
+@pytest.mark.parametrize("most, coalesces", [(65535, True), (9000, False)])
+def test_most(run, most, coalesces):
+    """The host takes no limit: where the application has one, each segment is a packet."""
+    host = run(Host, nics=["rsc=yes,port=sink"])
+    app = run(Console, host, LRO, f"--max-lro-pkt-size={most}")
+    assert offload(host)["rsc4"] == offload(host)["rsc6"] == coalesces
+    assert (f"limit of {most} bytes" in app.text) != coalesces
+    app.quit()
+    host.end()
+
+
+def test_vf(run, tmp):
+    """A VF has another limit, and another least one."""
+    host = run(Host, nics=["rsc=yes,port=sink"])
+    app = run(Console, host, LRO, eal=vf.Vf(tmp).by_application())
+    vf.to_vf(host)
     app.quit()
     host.end()
 

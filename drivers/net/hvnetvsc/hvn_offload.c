@@ -110,11 +110,29 @@ rsc(const struct hvn_port *p, const struct ndis_offload *o)
 	return p->caps.nvsp_version >= NVSP_VERSION_6_1 && o->rsc_ip4 != 0 && o->rsc_ip6 != 0;
 }
 
+/* The host takes no limit: it coalesces up to ours, or not at all. */
+static bool
+wants_rsc(const struct hvn_port *p)
+{
+	const struct rte_eth_rxmode *mode = &p->data->dev_conf.rxmode;
+
+	if (!p->caps.rsc || (mode->offloads & RTE_ETH_RX_OFFLOAD_TCP_LRO) == 0)
+		return false;
+	/* ethdev's where the application has none: a frame that is not coalesced. */
+	if (mode->max_lro_pkt_size >= HVN_LRO_MAX ||
+	    mode->max_lro_pkt_size <= mode->mtu + RTE_ETHER_HDR_LEN)
+		return true;
+	HVN_LOG(NOTICE,
+		"port %u: the host does not coalesce: it cannot be told the limit of %u bytes "
+		"(max_lro_pkt_size); %u or none would do",
+		p->port_id, mode->max_lro_pkt_size, HVN_LRO_MAX);
+	return false;
+}
+
 int
 hvn_offload_rsc(struct hvn_port *p)
 {
-	const uint64_t offloads = p->data->dev_conf.rxmode.offloads;
-	const bool want = p->caps.rsc && (offloads & RTE_ETH_RX_OFFLOAD_TCP_LRO) != 0;
+	const bool want = wants_rsc(p);
 	const uint8_t value = want ? NDIS_PARAM_ON : NDIS_PARAM_OFF;
 	/* 0 leaves all others as they are. */
 	struct ndis_offload_params par = {

@@ -88,6 +88,18 @@ tell_differences(struct hvn_vf *vf, const struct rte_eth_dev_info *info,
 			port, vf->port);
 }
 
+/* ethdev demands a frame's length at least, with an overhead that is the VF's; 0: just that. */
+static uint32_t
+lro_limit(uint32_t ours, uint32_t mtu, const struct rte_eth_dev_info *info)
+{
+	uint32_t overhead = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+
+	if (info->max_mtu != UINT16_MAX && info->max_rx_pktlen > info->max_mtu)
+		overhead = info->max_rx_pktlen - info->max_mtu;
+	ours = RTE_MIN(ours, info->max_lro_pkt_size);
+	return ours < mtu + overhead ? 0 : ours;
+}
+
 static void
 fit_conf(const struct hvn_port *p, struct rte_eth_conf *conf, const struct rte_eth_dev_info *info)
 {
@@ -110,6 +122,8 @@ fit_conf(const struct hvn_port *p, struct rte_eth_conf *conf, const struct rte_e
 	/* Of a fixed speed the VF knows nothing; the MTU may have been set since. */
 	conf->link_speeds = RTE_ETH_LINK_SPEED_AUTONEG;
 	conf->rxmode.mtu = p->data->mtu;
+	conf->rxmode.max_lro_pkt_size =
+		lro_limit(conf->rxmode.max_lro_pkt_size, conf->rxmode.mtu, info);
 	conf->intr_conf.rxq = 0;
 	conf->intr_conf.lsc = (*info->dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
 	conf->intr_conf.rmv = (*info->dev_flags & RTE_ETH_DEV_INTR_RMV) != 0;
