@@ -176,7 +176,7 @@ without_barrier(void **state)
 	assert_int_equal(b->favourite, 0);
 }
 
-/* Who may not call it cannot have the lock, and has changed nothing. */
+/* Forbidden since: who cannot call it waits for as long as a store may take, and there is no favour. */
 static void
 barrier_fails(void **state)
 {
@@ -185,9 +185,43 @@ barrier_fails(void **state)
 	barrier_rc = -EPERM;
 	other(try_it);
 	assert_false(got);
-	assert_int_equal(b->favourite, hvn_thread_self);
-	assert_true(take_once());
+	assert_int_equal(b->favourite, 0);
+	other(try_it);
+	assert_false(got);
+	assert_int_equal(barriers, 1);
+	clock_us += OFTEN_MS * 1000;
+	other(try_it);
+	assert_true(got);
+	clock_us += PAUSE_MS * 1000;
+	take_often();
+	assert_int_equal(b->favourite, 0);
+}
+
+/* As a callback would that is run there, of an mbuf that is freed. */
+static void
+nested(void **state)
+{
+	(void)state;
+	take_often();
+	assert_true(hvn_biased_try(b));
+	assert_false(hvn_biased_try(b));
 	assert_int_equal(b->lock.owner, 0);
+	hvn_biased_release(b);
+	assert_true(take_once());
+	assert_int_equal(b->favourite, hvn_thread_self);
+}
+
+/* A thread is one as long as its process, whatever another probe finds in /proc. */
+static void
+mark_stays(void **state)
+{
+	const uint32_t mark = hvn_process_self;
+
+	(void)state;
+	hvn_process_self ^= 1u << HVN_PROCESS_ID_BITS;
+	hvn_process_init(0);
+	assert_int_not_equal(hvn_process_self, mark);
+	hvn_process_self = mark;
 }
 
 /* --- and is it no more -------------------------------------------------------------------------- */
@@ -319,7 +353,9 @@ killed_inside(void **state)
 	assert_false(take_once());
 	assert_int_equal(hvn_biased_wait(b, 10), HVN_LOCK_TAKEN_OVER);
 	hvn_biased_release(b);
-	assert_true(take_once());
+	clock_us += PAUSE_MS * 1000;
+	take_often();
+	assert_int_equal(b->favourite, hvn_thread_self);
 }
 
 static void
@@ -330,12 +366,12 @@ killed_outside(void **state)
 	end_child();
 	assert_false(hvn_biased_take_over(b));
 	assert_true(take_once());
-	/* Nothing is to be feared of it. */
-	clock_us += 1000;
+	/* It is not known whether it was about to write: nobody is favoured. */
+	clock_us += PAUSE_MS * 1000;
 	take_often();
 	clock_us += PAUSE_MS * 1000;
 	take_often();
-	assert_int_equal(b->favourite, hvn_thread_self);
+	assert_int_equal(b->favourite, 0);
 }
 
 static void
@@ -374,6 +410,40 @@ favourite_looks_in(void **state)
 	b->inside = 0;
 	other(take_it_over);
 	assert_true(got);
+}
+
+/* Killed between what ends the favour and the barrier: whoever takes over has none. */
+static void
+killed_unfenced(void **state)
+{
+	uint32_t dead;
+
+	(void)state;
+	start_child(false);
+	dead = (uint32_t)(b->favourite >> 32);
+	end_child();
+	b->favourite = b->lender = 0;
+	b->unfenced = true;
+	b->patient_at = clock_us + OFTEN_MS * 1000;
+	b->lock.owner = dead;
+	assert_false(hvn_biased_take_over(b));
+	assert_int_equal(b->lock.owner, dead);
+	assert_int_equal(hvn_biased_wait(b, HVN_BURST_MS), HVN_LOCK_TAKEN_OVER);
+	assert_true(clock_us >= b->patient_at);
+}
+
+/* Somebody of this process looks whether it can have what a stopped one has. */
+static void
+elsewhere(void **state)
+{
+	(void)state;
+	start_child(true);
+	assert_int_equal(hvn_biased_elsewhere(b), b->inside >> 32);
+	b->lock.owner = hvn_process_self;
+	assert_int_equal(hvn_biased_elsewhere(b), b->inside >> 32);
+	b->lock.owner = 0;
+	end_child();
+	assert_int_equal(hvn_biased_elsewhere(b), 0);
 }
 
 /* --- between any two instructions --------------------------------------------------------------- */
@@ -534,6 +604,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_barrier, setup, teardown),
 		cmocka_unit_test_setup_teardown(barrier_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(nested, setup, teardown),
+		cmocka_unit_test_setup_teardown(mark_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(lent, setup, teardown),
 		cmocka_unit_test_setup_teardown(inside, setup, teardown),
 		cmocka_unit_test_setup_teardown(former, setup, teardown),
@@ -541,6 +613,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(killed_outside, setup, teardown),
 		cmocka_unit_test_setup_teardown(stopped_inside, setup, teardown),
 		cmocka_unit_test_setup_teardown(favourite_looks_in, setup, teardown),
+		cmocka_unit_test_setup_teardown(killed_unfenced, setup, teardown),
+		cmocka_unit_test_setup_teardown(elsewhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(interleaved, setup, teardown),
 		cmocka_unit_test_setup_teardown(together, setup, teardown),
 	};

@@ -5,8 +5,8 @@
 #include "hvn_biased.h"
 
 #define IN_A_ROW 64u /* that makes a thread the favourite */
-#define OFTEN_MS \
-	2u /* from one who takes the favour away to the next: the control thread takes 20 */
+/* From one who takes the favour away to the next; in that time a store is seen without a barrier. */
+#define OFTEN_MS 10u
 #define PAUSE_MS 1000u /* then there is none for so long */
 
 __thread uint64_t hvn_thread_self = HVN_NO_THREAD;
@@ -28,23 +28,28 @@ after_ms(uint32_t ms)
 	return rte_rdtsc() + rte_get_tsc_hz() / 1000 * ms;
 }
 
-/* The caller has lock. */
+/* The caller has lock. The favour ends; has the favourite seen that, or do we see it inside? */
 static bool
 take_favour(struct hvn_biased *b, uint64_t from)
 {
 	const bool often = rte_rdtsc() < b->patient_at;
 
-	__atomic_store_n(&b->favourite, 0, __ATOMIC_RELAXED);
-	/* Now the favourite either sees that, or we see it inside. */
-	if (hvn_process_barrier() != 0) {
-		__atomic_store_n(&b->favourite, from, __ATOMIC_RELEASE);
-		return false;
-	}
 	b->lender = often ? 0 : from;
 	if (often)
 		b->favour_at = after_ms(PAUSE_MS);
 	b->patient_at = after_ms(OFTEN_MS);
-	return true;
+	/* Whoever takes over from us, if we are killed before the barrier, waits instead. */
+	b->unfenced = true;
+	__atomic_store_n(&b->favourite, 0, __ATOMIC_RELEASE);
+	if (hvn_process_barrier() == 0) {
+		b->unfenced = false;
+		return true;
+	}
+	/* Forbidden since the port was probed. */
+	hvn_process_fenced = false;
+	b->lender = 0;
+	b->favour_at = after_ms(PAUSE_MS);
+	return false;
 }
 
 /* The caller has lock. Not while another one is to be it again, or may still believe to be it. */
@@ -52,12 +57,9 @@ static void
 choose_favourite(struct hvn_biased *b, uint64_t me)
 {
 	b->in_a_row = 0;
-	if (b->lender != 0 || !hvn_process_fenced || rte_rdtsc() < b->favour_at)
+	if (b->lender != 0 || !hvn_process_fenced || (b->former != 0 && b->former != me) ||
+	    rte_rdtsc() < b->favour_at)
 		return;
-	if (b->former != 0 && b->former != me && !hvn_process_gone((uint32_t)(b->former >> 32))) {
-		b->favour_at = after_ms(PAUSE_MS);
-		return;
-	}
 	b->former = me;
 	__atomic_store_n(&b->favourite, me, __ATOMIC_RELAXED);
 }
@@ -71,9 +73,14 @@ settle(struct hvn_biased *b, uint64_t me, bool *dead)
 
 	if (favourite != 0 && favourite != me && !take_favour(b, favourite))
 		return false;
+	if (b->unfenced && rte_rdtsc() < b->patient_at)
+		return false;
+	b->unfenced = false;
 	/* Acquire: what the favourite did inside. */
 	inside = __atomic_load_n(&b->inside, __ATOMIC_ACQUIRE);
 	if (inside != 0 && dead != NULL && hvn_process_gone((uint32_t)(inside >> 32))) {
+		/* It writes nothing any more, and nobody else does: see former. */
+		b->former = b->lender = 0;
 		__atomic_store_n(&b->inside, 0, __ATOMIC_RELAXED);
 		*dead = true;
 		return true;

@@ -22,12 +22,16 @@ struct hvn_biased {
 	uint64_t favourite; /* a thread, 0: none; changed by who has lock only */
 	uint64_t inside;    /* the favourite, while it has the lock its way; written by it alone */
 	struct hvn_lock lock; /* of everybody else */
-	uint32_t in_a_row;    /* times that last has taken it */
+	uint16_t in_a_row;    /* times that last has taken it */
+	bool unfenced;	      /* until patient_at the favourite may not have seen that it is none */
 	uint64_t last;
-	/* The last favourite, until it comes as everybody does: it may be about to write inside. */
+	/*
+	 * The last favourite, until it comes as everybody does: it may be about to write inside, so
+	 * nobody else is favoured. One that has moved elsewhere, or is killed, leaves it like that.
+	 */
 	uint64_t former;
 	uint64_t lender;     /* the favourite again when lock is released, 0: none */
-	uint64_t patient_at; /* TSC from which others do not come too often */
+	uint64_t patient_at; /* TSC until which others have come too soon */
 	uint64_t favour_at;  /* TSC from which a favourite is chosen again */
 } __rte_cache_aligned;
 
@@ -40,7 +44,9 @@ hvn_biased_try(struct hvn_biased *b)
 {
 	const uint64_t self = hvn_thread_self;
 
-	if (likely(__atomic_load_n(&b->favourite, __ATOMIC_RELAXED) == self)) {
+	/* Inside already: somebody is called back there, and must not come in twice. */
+	if (likely(__atomic_load_n(&b->favourite, __ATOMIC_RELAXED) == self &&
+		   __atomic_load_n(&b->inside, __ATOMIC_RELAXED) == 0)) {
 		__atomic_store_n(&b->inside, self, __ATOMIC_RELAXED);
 		/* Program order is enough: who takes the favour away supplies the fence. */
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -68,6 +74,16 @@ hvn_biased_holder(const struct hvn_biased *b)
 	uint32_t owner = __atomic_load_n(&b->lock.owner, __ATOMIC_RELAXED);
 
 	return owner != 0 ? owner : (uint32_t)(__atomic_load_n(&b->inside, __ATOMIC_RELAXED) >> 32);
+}
+
+/* The mark of another process that may have it, or is looking whether it can; 0: none. */
+static inline uint32_t
+hvn_biased_elsewhere(const struct hvn_biased *b)
+{
+	uint32_t owner = __atomic_load_n(&b->lock.owner, __ATOMIC_RELAXED);
+	uint32_t inside = (uint32_t)(__atomic_load_n(&b->inside, __ATOMIC_RELAXED) >> 32);
+
+	return hvn_process_elsewhere(owner) ? owner : hvn_process_elsewhere(inside) ? inside : 0;
 }
 
 /* As hvn_lock_take_over(), hvn_lock_wait() and hvn_lock_spin(). */

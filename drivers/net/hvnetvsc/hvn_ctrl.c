@@ -18,7 +18,7 @@
 #include "hvn_session.h"
 #include "hvn_vf.h"
 
-#define IDLE_MS 20 /* between two looks at the primary channel */
+#define IDLE_MS 20 /* between two looks at the channels */
 
 void
 hvn_ctrl_lock(struct hvn_port *p)
@@ -124,9 +124,9 @@ look_around(struct hvn_ctrl *c)
 	if (!rte_spinlock_recursive_trylock(&p->ctrl_lock))
 		return again; /* whoever has it scans */
 	if (p->opened && !hvn_removed(p)) {
-		/* A queue that is polled looks after its channel; the first is the control plane's too. */
+		/* A queue that is polled looks after its channel. */
 		for (uint16_t i = 0; i < p->n_chans; i++)
-			if (i == 0 || !p->running || hvn_ext_waiting(p->chan[i]) ||
+			if (!p->running || hvn_ext_waiting(p->chan[i]) ||
 			    hvn_chan_unpolled(p->chan[i]))
 				hvn_chan_scan(p->chan[i]);
 		for (uint16_t i = 0; i < p->n_chans; i++)

@@ -26,7 +26,7 @@ is_kept_for_long(const struct hvn_biased *b, bool now)
 	const uint64_t since = rte_rdtsc();
 	uint32_t mark;
 
-	while (hvn_process_elsewhere(mark = hvn_biased_holder(b))) {
+	while ((mark = hvn_biased_elsewhere(b)) != 0) {
 		if ((now && hvn_process_alien(mark)) || hvn_process_late(mark, since, HVN_BURST_MS))
 			return true;
 		rte_delay_us_sleep(20);
@@ -216,7 +216,7 @@ static bool
 txq_in_use(const struct hvn_txq *q)
 {
 	return hvn_process_elsewhere(q->txd->inside) ||
-	       (q->chan != NULL && hvn_process_elsewhere(hvn_biased_holder(&q->chan->in_lock)));
+	       (q->chan != NULL && hvn_biased_elsewhere(&q->chan->in_lock) != 0);
 }
 
 void

@@ -71,13 +71,17 @@ hvn_process_init(uint64_t world)
 	uint64_t pids = inode("/proc/self/ns/pid");
 	uint64_t here = pids ^ inode("/proc/self/ns/time") << 32;
 	uint32_t mark = (uint32_t)getpid();
+	static uint32_t made_for;
 	struct seen s;
 
+	/* Bursts of another port use it: it stays, whatever /proc says now. */
+	if (made_for == mark)
+		return here;
+	made_for = mark;
 	if (look(mark, &s))
 		mark = mark_of(mark, s.start);
 	if (pids == 0 || (world != 0 && world != here))
 		mark |= HVN_PROCESS_ALIEN;
-	/* Bursts of another port may use it. */
 	hvn_process_self = mark;
 	return here;
 }
