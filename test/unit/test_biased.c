@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <rte_atomic.h>
 #include <rte_cycles.h>
 
 static uint64_t clock_us;
@@ -208,6 +209,19 @@ nested(void **state)
 	assert_int_equal(b->lock.owner, 0);
 	hvn_biased_release(b);
 	assert_true(take_once());
+	assert_int_equal(b->favourite, hvn_thread_self);
+	/* It was given the favour back when it was on its way to where everybody comes in. */
+	assert_true(hvn_biased_try_shared(b));
+	assert_false(hvn_biased_try(b));
+	hvn_biased_release(b);
+	assert_int_equal(b->favourite, hvn_thread_self);
+	/* Or is chosen now. */
+	b->favourite = b->former = 0;
+	for (uint32_t i = 1; i < IN_A_ROW; i++)
+		assert_true(take_once());
+	assert_true(hvn_biased_try(b));
+	assert_false(hvn_biased_try(b));
+	hvn_biased_release(b);
 	assert_int_equal(b->favourite, hvn_thread_self);
 }
 
@@ -423,11 +437,11 @@ killed_unfenced(void **state)
 	dead = (uint32_t)(b->favourite >> 32);
 	end_child();
 	b->favourite = b->lender = 0;
-	b->unfenced = true;
-	b->patient_at = clock_us + OFTEN_MS * 1000;
+	b->unfenced = HVN_BIASED_UNFENCED;
 	b->lock.owner = dead;
 	assert_false(hvn_biased_take_over(b));
 	assert_int_equal(b->lock.owner, dead);
+	assert_int_equal(b->patient_at, clock_us + OFTEN_MS * 1000);
 	assert_int_equal(hvn_biased_wait(b, HVN_BURST_MS), HVN_LOCK_TAKEN_OVER);
 	assert_true(clock_us >= b->patient_at);
 }
@@ -451,15 +465,18 @@ elsewhere(void **state)
 #define STEP	 (UINT64_C(1) << 8) /* of the processor's flags: trap after each instruction */
 #define SOMEBODY ((uint64_t)hvn_process_self << 32 | UINT32_MAX)
 
-static uint32_t steps, take_at, release_at;
-static bool somebody_in, both_in;
+static volatile uint32_t steps, take_at, release_at;
+static volatile bool somebody_in, both_in;
 
 static void
 set_step(bool on)
 {
 	uint64_t flags = __builtin_ia32_readeflags_u64();
 
+	/* What is done in between is seen behind. */
+	rte_compiler_barrier();
 	__builtin_ia32_writeeflags_u64(on ? flags | STEP : flags & ~STEP);
+	rte_compiler_barrier();
 }
 
 /* Somebody else comes, and goes, while the favourite is on its way in or out. */
@@ -495,7 +512,8 @@ favourite_takes(uint32_t take, uint32_t release)
 	release_at = release;
 	set_step(true);
 	in = hvn_biased_try(b);
-	both_in |= in && somebody_in;
+	if (in && somebody_in)
+		both_in = true;
 	if (in)
 		hvn_biased_release(b);
 	set_step(false);

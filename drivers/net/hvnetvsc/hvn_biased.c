@@ -39,10 +39,10 @@ take_favour(struct hvn_biased *b, uint64_t from)
 		b->favour_at = after_ms(PAUSE_MS);
 	b->patient_at = after_ms(OFTEN_MS);
 	/* Whoever takes over from us, if we are killed before the barrier, waits instead. */
-	b->unfenced = true;
+	b->unfenced = HVN_BIASED_UNFENCED;
 	__atomic_store_n(&b->favourite, 0, __ATOMIC_RELEASE);
 	if (hvn_process_barrier() == 0) {
-		b->unfenced = false;
+		b->unfenced = HVN_BIASED_FENCED;
 		return true;
 	}
 	/* Forbidden since the port was probed. */
@@ -60,8 +60,8 @@ choose_favourite(struct hvn_biased *b, uint64_t me)
 	if (b->lender != 0 || !hvn_process_fenced || (b->former != 0 && b->former != me) ||
 	    rte_rdtsc() < b->favour_at)
 		return;
-	b->former = me;
-	__atomic_store_n(&b->favourite, me, __ATOMIC_RELAXED);
+	/* When lock is released: who has both ways in could come in twice. */
+	b->lender = me;
 }
 
 /* The caller has lock; has it the other half, too? *dead: only because who was inside is gone. */
@@ -73,9 +73,15 @@ settle(struct hvn_biased *b, uint64_t me, bool *dead)
 
 	if (favourite != 0 && favourite != me && !take_favour(b, favourite))
 		return false;
-	if (b->unfenced && rte_rdtsc() < b->patient_at)
+	if (b->unfenced == HVN_BIASED_UNFENCED) {
+		b->patient_at = after_ms(OFTEN_MS);
+		/* Release: behind the time, also if we are killed here. */
+		__atomic_store_n(&b->unfenced, HVN_BIASED_WAITING, __ATOMIC_RELEASE);
 		return false;
-	b->unfenced = false;
+	}
+	if (b->unfenced == HVN_BIASED_WAITING && rte_rdtsc() < b->patient_at)
+		return false;
+	b->unfenced = HVN_BIASED_FENCED;
 	/* Acquire: what the favourite did inside. */
 	inside = __atomic_load_n(&b->inside, __ATOMIC_ACQUIRE);
 	if (inside != 0 && dead != NULL && hvn_process_gone((uint32_t)(inside >> 32))) {
@@ -84,6 +90,11 @@ settle(struct hvn_biased *b, uint64_t me, bool *dead)
 		__atomic_store_n(&b->inside, 0, __ATOMIC_RELAXED);
 		*dead = true;
 		return true;
+	}
+	/* It was given back the favour on its way here: see choose_favourite(). */
+	if (favourite == me && inside == 0) {
+		b->lender = me;
+		__atomic_store_n(&b->favourite, 0, __ATOMIC_RELAXED);
 	}
 	return inside == 0;
 }
@@ -127,10 +138,14 @@ bool
 hvn_biased_take_over(struct hvn_biased *b)
 {
 	const uint32_t owner = __atomic_load_n(&b->lock.owner, __ATOMIC_RELAXED);
+	const uint64_t inside = __atomic_load_n(&b->inside, __ATOMIC_RELAXED);
+	uint32_t was = owner;
 	bool dead = owner != 0;
 
-	if (!hvn_process_gone(hvn_biased_holder(b)) ||
-	    !(dead ? hvn_lock_take_over(&b->lock) : hvn_lock_try(&b->lock)))
+	/* From just the one that was looked at, since that is put back. */
+	if (!hvn_process_gone(dead ? owner : (uint32_t)(inside >> 32)) ||
+	    !__atomic_compare_exchange_n(&b->lock.owner, &was, hvn_process_self, false,
+					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return false;
 	if (!settle(b, self(), &dead)) {
 		/* The favourite may be looking in: as it was, so that the dead is found again. */

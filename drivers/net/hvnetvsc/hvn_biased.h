@@ -18,12 +18,18 @@
 extern __thread uint64_t hvn_thread_self
 	__attribute__((visibility("hidden"), tls_model("initial-exec")));
 
+enum hvn_biased_fence {
+	HVN_BIASED_FENCED,
+	HVN_BIASED_UNFENCED, /* the favourite may not have seen that it is none */
+	HVN_BIASED_WAITING,  /* it has by patient_at */
+};
+
 struct hvn_biased {
 	uint64_t favourite; /* a thread, 0: none; changed by who has lock only */
 	uint64_t inside;    /* the favourite, while it has the lock its way; written by it alone */
 	struct hvn_lock lock; /* of everybody else */
 	uint16_t in_a_row;    /* times that last has taken it */
-	bool unfenced;	      /* until patient_at the favourite may not have seen that it is none */
+	uint8_t unfenced;     /* enum hvn_biased_fence */
 	uint64_t last;
 	/*
 	 * The last favourite, until it comes as everybody does: it may be about to write inside, so
