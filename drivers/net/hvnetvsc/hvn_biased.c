@@ -110,7 +110,8 @@ hvn_biased_try_shared(struct hvn_biased *b)
 		hvn_lock_release(&b->lock);
 		return false;
 	}
-	if (b->former == me && __atomic_load_n(&b->favourite, __ATOMIC_RELAXED) != me)
+	/* Nobody is the favourite while somebody has lock; who is to be it again stands in lender. */
+	if (b->former == me)
 		b->former = 0;
 	if (b->last != me)
 		b->in_a_row = 0;
