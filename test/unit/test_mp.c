@@ -4,8 +4,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <unistd.h>
 
 #include <rte_alarm.h>
 #include <rte_eal.h>
@@ -49,10 +54,12 @@ hvn_rx_queue_count(void *q)
 	return 0;
 }
 
+static enum rte_proc_type_t process_type = RTE_PROC_SECONDARY;
+
 enum rte_proc_type_t
 rte_eal_process_type(void)
 {
-	return RTE_PROC_SECONDARY;
+	return process_type;
 }
 
 int
@@ -78,6 +85,25 @@ rte_eal_alarm_set(uint64_t us, rte_eal_alarm_callback fn, void *arg)
 	alarm_fn = fn;
 	alarm_arg = arg;
 	return 0;
+}
+
+int
+rte_eal_alarm_cancel(rte_eal_alarm_callback fn, void *arg)
+{
+	assert_ptr_equal(arg, &vdev);
+	if (fn != alarm_fn)
+		return 0;
+	alarm_fn = NULL;
+	return 1;
+}
+
+static sem_t in_grace; /* each time somebody waits for bursts to end */
+
+void
+rte_delay_us_sleep(unsigned int us)
+{
+	sem_post(&in_grace);
+	usleep(us);
 }
 
 int
@@ -141,8 +167,8 @@ interrupt_thread(void)
 		fn(alarm_arg);
 }
 
-#define BEGIN (HVN_MP_CLOSE + 1) /* a start that is not told yet */
-#define END   (HVN_MP_CLOSE + 2) /* a stop that was told before this process was there */
+#define BEGIN	  (HVN_MP_CLOSE + 1) /* a start that is not told yet */
+#define BEGIN_END (HVN_MP_CLOSE + 2) /* a stop that was told before this process was there */
 
 /* Each stop ends the session too: so does a change of the MTU. */
 static void
@@ -153,17 +179,42 @@ tell(unsigned int what)
 
 	const bool on = what == HVN_MP_START || what == BEGIN;
 
-	port.running = on;
-	if (what == END)
+	if (what == BEGIN_END) {
+		port.told = HVN_MP_STOP;
 		return;
+	}
+	port.running = on;
 	if (session == 0 || !on)
 		set_session(on);
 	if (what == BEGIN)
 		return;
+	port.told = (uint8_t)what;
 	memcpy(msg.param, param, sizeof(param));
 	reply_rc = -1;
 	assert_int_equal(on_request(&msg, "primary"), 0);
 	assert_int_equal(reply_rc, 0);
+}
+
+static const struct hvn_port *asked_of;
+static unsigned int asked, answers;
+
+int
+rte_mp_request_sync(struct rte_mp_msg *req, struct rte_mp_reply *reply, const struct timespec *ts)
+{
+	uint16_t param[2];
+
+	assert_true(ts->tv_sec > 0 && ts->tv_sec < 10);
+	assert_true(req->len_param >= (int)sizeof(param));
+	memcpy(param, req->param, sizeof(param));
+	assert_int_equal(param[0], ID);
+	asked = param[1];
+	/* Whoever has not counted itself by the time of the request finds this. */
+	assert_int_equal(asked_of->told, asked);
+	reply->nb_sent = 2;
+	reply->nb_received = (int)answers;
+	reply->msgs = calloc(2, sizeof(*reply->msgs));
+	assert_non_null(reply->msgs);
+	return 0;
 }
 
 static const unsigned int *told;
@@ -201,6 +252,14 @@ expect_bursts(bool on)
 	assert_true(!on || (vdev.opened && mapped == session));
 }
 
+/* The device may be freed behind it. */
+static void
+leave(void)
+{
+	hvn_mp_leave(&vdev);
+	assert_null(alarm_fn);
+}
+
 static bool removed;
 
 /* As the driver does it. */
@@ -217,10 +276,11 @@ probe(bool has_session, bool running)
 	vdev.opened = false;
 	set_session(has_session);
 	port.running = running;
+	port.told = running ? HVN_MP_START : HVN_MP_NOTHING;
 	port.removed = removed;
 	released = 0;
 	probing = true;
-	hvn_mp_prepare(ID);
+	hvn_mp_prepare(dev, &vdev);
 	dev->rx_queue_count = hvn_rx_queue_count;
 	meanwhile(PREPARED);
 	rc = hvn_mp_join(dev);
@@ -233,6 +293,8 @@ probe(bool has_session, bool running)
 	probing = false;
 	if (dev->rx_pkt_burst == hvn_rx_burst)
 		expect_bursts(true);
+	if (rc != 0)
+		leave();
 	return rc;
 }
 
@@ -267,7 +329,7 @@ undisturbed(void **state)
 static void
 stopping(void **state)
 {
-	static const unsigned int end[] = { END, HVN_MP_NOTHING };
+	static const unsigned int end[] = { BEGIN_END, HVN_MP_NOTHING };
 
 	(void)state;
 	for (when = PREPARED; when <= BEFORE_JOINED; when++) {
@@ -343,14 +405,84 @@ disturbed(void **state)
 	}
 }
 
+static void *
+close_it(void *arg)
+{
+	tell(HVN_MP_CLOSE);
+	return arg;
+}
+
+/* It removes the device at any time: nothing told before or behind that touches it. */
+static void
+leaving(void **state)
+{
+	static const unsigned int all[] = { HVN_MP_STOP, HVN_MP_START, HVN_MP_CLOSE };
+	pthread_t primary;
+
+	(void)state;
+	when = POINTS;
+	for (unsigned int i = 0; i < RTE_DIM(all) * RTE_DIM(all); i++) {
+		assert_int_equal(probe(true, true), 0);
+		tell(HVN_MP_STOP);
+		tell(all[i % RTE_DIM(all)]);
+		leave();
+		released = 0;
+		tell(all[i / RTE_DIM(all)]);
+		assert_null(alarm_fn);
+		expect_bursts(false);
+		assert_int_equal(released, 0);
+		leave();
+	}
+	/* A close is on its way: the port is not released twice. */
+	assert_int_equal(probe(true, true), 0);
+	while (sem_trywait(&in_grace) == 0)
+		;
+	assert_int_equal(pthread_create(&primary, NULL, close_it, NULL), 0);
+	sem_wait(&in_grace);
+	leave();
+	assert_int_equal(released, 1);
+	pthread_join(primary, NULL);
+	assert_null(alarm_fn);
+}
+
+/* The primary notes what it tells, also where nobody is there yet, and who has not answered. */
+static void
+telling(void **state)
+{
+	struct hvn_port p = { .port_id = ID };
+
+	(void)state;
+	process_type = RTE_PROC_PRIMARY;
+	asked_of = &p;
+	assert_true(hvn_mp_tell(&p, HVN_MP_START));
+	assert_int_equal(p.told, HVN_MP_START);
+	assert_int_equal(asked, HVN_MP_NOTHING);
+	p.secondaries = 1;
+	answers = 2;
+	assert_true(hvn_mp_tell(&p, HVN_MP_STOP));
+	assert_int_equal(asked, HVN_MP_STOP);
+	assert_false(p.unheard);
+	answers = 1;
+	assert_false(hvn_mp_tell(&p, HVN_MP_START));
+	assert_true(p.unheard);
+	/* Only who follows a start has nothing left of before. */
+	answers = 2;
+	assert_true(hvn_mp_tell(&p, HVN_MP_STOP));
+	assert_true(p.unheard);
+	assert_true(hvn_mp_tell(&p, HVN_MP_START));
+	assert_false(p.unheard);
+	process_type = RTE_PROC_SECONDARY;
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(undisturbed),
-		cmocka_unit_test(stopping),
-		cmocka_unit_test(disturbed),
+		cmocka_unit_test(undisturbed), cmocka_unit_test(stopping),
+		cmocka_unit_test(disturbed),   cmocka_unit_test(leaving),
+		cmocka_unit_test(telling),
 	};
 
+	sem_init(&in_grace, 0, 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

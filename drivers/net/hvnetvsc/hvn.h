@@ -404,6 +404,7 @@ struct hvn_port {
 	uint64_t world;	       /* where process ids are those of the primary: hvn_process.h */
 	bool fenced;	       /* the primary takes part in the barrier */
 	uint32_t secondaries;  /* processes that were attached, dead ones too */
+	uint8_t told;	       /* what they were told last, or would have been: enum hvn_mp_what */
 	bool unheard;	       /* one has not answered: it may not know that the port has stopped */
 	struct hvn_chan *shut; /* closed, not yet freed, with secondaries: hvn_leave.c */
 	struct hvn_ctrl *ctrl;

@@ -518,7 +518,7 @@ probe_secondary(struct hv_vmbus_device *vdev)
 
 	if (dev == NULL)
 		return -ENODEV;
-	hvn_mp_prepare(dev->data->port_id);
+	hvn_mp_prepare(dev, vdev);
 	init_process(dev, vdev);
 	rc = hvn_process_register();
 	if (rc != 0)
@@ -532,14 +532,13 @@ probe_secondary(struct hv_vmbus_device *vdev)
 		hvn_process_fenced = hvn_port(dev)->fenced;
 		rc = hvn_mp_join(dev);
 	}
-	if (rc != 0) {
-		rte_eth_dev_release_port(dev);
-		return rc;
+	if (rc == 0) {
+		vdev->drv_priv = dev;
+		rte_eth_dev_probing_finish(dev);
+		rc = hvn_mp_joined(dev);
 	}
-	vdev->drv_priv = dev;
-	rte_eth_dev_probing_finish(dev);
-	rc = hvn_mp_joined(dev);
 	if (rc != 0) {
+		hvn_mp_leave(vdev);
 		vdev->drv_priv = NULL;
 		rte_eth_dev_release_port(dev);
 	}
@@ -557,9 +556,12 @@ probe(struct hv_vmbus_driver *drv, struct hv_vmbus_device *vdev)
 static int
 remove_port(struct hv_vmbus_device *vdev)
 {
-	struct rte_eth_dev *dev = rte_eth_dev_allocated(vdev->name);
+	struct rte_eth_dev *dev;
 	int rc = 0;
 
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
+		hvn_mp_leave(vdev);
+	dev = rte_eth_dev_allocated(vdev->name);
 	vdev->drv_priv = NULL;
 	if (dev == NULL)
 		return 0; /* the application closed it */

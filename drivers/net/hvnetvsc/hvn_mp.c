@@ -32,12 +32,14 @@ hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what)
 	struct rte_mp_msg msg = { .len_param = sizeof(param) };
 	bool all;
 
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
+		return true;
 	/*
-	 * An addition of nothing: either it finds the secondary that has counted itself, or that one
-	 * finds what was changed before this.
+	 * Then an addition of nothing: either it finds the secondary that has counted itself, or that
+	 * one finds what was noted before this.
 	 */
-	if (rte_eal_process_type() != RTE_PROC_PRIMARY ||
-	    __atomic_fetch_add(&p->secondaries, 0, __ATOMIC_ACQ_REL) == 0)
+	__atomic_store_n(&p->told, (uint8_t)what, __ATOMIC_RELAXED);
+	if (__atomic_fetch_add(&p->secondaries, 0, __ATOMIC_ACQ_REL) == 0)
 		return true;
 	strcpy(msg.name, MP_NAME);
 	memcpy(msg.param, &param, sizeof(param));
@@ -89,52 +91,79 @@ set_bursts(struct rte_eth_dev *dev, bool on)
 static struct {
 	rte_spinlock_t lock;
 	pthread_mutex_t mapping;
+	/* Whoever has it can be sure that the device stays; again by callbacks of a port that goes. */
+	pthread_mutex_t leaving;
 	struct hv_vmbus_device *vdev[RTE_MAX_ETHPORTS];
 	uint8_t what[RTE_MAX_ETHPORTS];
 	bool joined[RTE_MAX_ETHPORTS];
-} told = { .lock = RTE_SPINLOCK_INITIALIZER, .mapping = PTHREAD_MUTEX_INITIALIZER };
+} told = { .lock = RTE_SPINLOCK_INITIALIZER,
+	   .mapping = PTHREAD_MUTEX_INITIALIZER,
+	   .leaving = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
 
-/* Not every secondary has probed every port; one may be in the middle of it. */
+/* Not every secondary has probed every port; one may be in the middle of it, or have closed it. */
 static bool
-is_ours(const struct rte_eth_dev *dev)
+is_ours(const struct rte_eth_dev *dev, uint16_t id)
 {
-	return dev->data != NULL && dev->rx_queue_count == hvn_rx_queue_count;
+	return told.vdev[id] != NULL && dev->data != NULL &&
+	       dev->rx_queue_count == hvn_rx_queue_count;
+}
+
+/* With the lock. RTE_MAX_ETHPORTS if it has no port, or has another by now. */
+static uint16_t
+port_of(const struct hv_vmbus_device *vdev)
+{
+	uint16_t id = 0;
+
+	while (id < RTE_MAX_ETHPORTS && told.vdev[id] != vdev)
+		id++;
+	return id;
+}
+
+static bool
+starts(uint16_t id)
+{
+	return id < RTE_MAX_ETHPORTS && told.what[id] == HVN_MP_START;
 }
 
 static void
 remap(void *arg)
 {
-	const uint16_t id = (uint16_t)(uintptr_t)arg;
-	struct hv_vmbus_device *vdev = told.vdev[id];
+	struct hv_vmbus_device *vdev = arg;
+	uint16_t id;
+	bool start;
 	int rc = 0;
 
 	pthread_mutex_lock(&told.mapping);
 	/* What the primary has open now: it may have been closed and opened since. */
 	hv_vmbus_close(vdev);
-	/* Relaxed: it is looked at again, with the lock. */
-	if (__atomic_load_n(&told.what[id], __ATOMIC_RELAXED) == HVN_MP_START)
+	rte_spinlock_lock(&told.lock);
+	start = starts(port_of(vdev));
+	rte_spinlock_unlock(&told.lock);
+	if (start)
 		rc = hv_vmbus_attach_secondary(vdev);
 	pthread_mutex_unlock(&told.mapping);
 	if (rc != 0)
-		HVN_LOG(ERR, "port %u: cannot follow the primary process: %s", id,
+		HVN_LOG(ERR, "%s: cannot follow the primary process: %s", vdev->name,
 			rte_strerror(-rc));
+	/* It may have been told otherwise meanwhile. */
 	rte_spinlock_lock(&told.lock);
-	if (rc == 0 && told.what[id] == HVN_MP_START && is_ours(&rte_eth_devices[id]))
+	id = port_of(vdev);
+	if (rc == 0 && starts(id) && is_ours(&rte_eth_devices[id], id))
 		set_bursts(&rte_eth_devices[id], true);
 	rte_spinlock_unlock(&told.lock);
 }
 
+/* With told.leaving. */
 static int
-follow(struct rte_eth_dev *dev, uint16_t what)
+follow(struct rte_eth_dev *dev, uint16_t id, uint16_t what)
 {
-	const uint16_t id = dev->data->port_id;
+	struct hv_vmbus_device *vdev = told.vdev[id];
 	bool joined;
 
 	if (what > HVN_MP_CLOSE)
 		return -ENOTSUP;
-	told.vdev[id] = HV_VMBUS_DEV(dev->device);
 	rte_spinlock_lock(&told.lock);
-	__atomic_store_n(&told.what[id], (uint8_t)what, __ATOMIC_RELAXED);
+	told.what[id] = (uint8_t)what;
 	joined = told.joined[id];
 	if (what != HVN_MP_START)
 		set_bursts(dev, false);
@@ -147,10 +176,10 @@ follow(struct rte_eth_dev *dev, uint16_t what)
 		if (!joined)
 			return 0; /* hvn_mp_joined() sees it */
 		rte_delay_us_sleep(GRACE_US);
-		told.vdev[id]->drv_priv = NULL;
+		vdev->drv_priv = NULL;
 		rte_eth_dev_release_port(dev);
 	}
-	return rte_eal_alarm_set(1, remap, (void *)(uintptr_t)id);
+	return rte_eal_alarm_set(1, remap, vdev);
 }
 
 static int
@@ -167,20 +196,50 @@ on_request(const struct rte_mp_msg *msg, const void *peer)
 	param.rc = 0;
 	if (param.port_id < RTE_MAX_ETHPORTS) {
 		dev = &rte_eth_devices[param.port_id];
-		if (is_ours(dev))
-			param.rc = follow(dev, param.what);
+		pthread_mutex_lock(&told.leaving);
+		if (is_ours(dev, param.port_id))
+			param.rc = follow(dev, param.port_id, param.what);
+		pthread_mutex_unlock(&told.leaving);
 	}
 	memcpy(out.param, &param, sizeof(param));
 	return rte_mp_reply(&out, peer);
 }
 
 void
-hvn_mp_prepare(uint16_t port_id)
+hvn_mp_prepare(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 {
+	const uint16_t id = dev->data->port_id;
+
+	pthread_mutex_lock(&told.leaving);
 	rte_spinlock_lock(&told.lock);
-	told.joined[port_id] = false;
-	__atomic_store_n(&told.what[port_id], HVN_MP_NOTHING, __ATOMIC_RELAXED);
+	told.vdev[id] = vdev;
+	told.joined[id] = false;
+	told.what[id] = HVN_MP_NOTHING;
 	rte_spinlock_unlock(&told.lock);
+	pthread_mutex_unlock(&told.leaving);
+}
+
+void
+hvn_mp_leave(struct hv_vmbus_device *vdev)
+{
+	uint16_t id;
+
+	pthread_mutex_lock(&told.leaving);
+	rte_spinlock_lock(&told.lock);
+	id = port_of(vdev);
+	if (id < RTE_MAX_ETHPORTS)
+		told.vdev[id] = NULL;
+	rte_spinlock_unlock(&told.lock);
+	pthread_mutex_unlock(&told.leaving);
+	/* Nobody sets one from here on. Without the lock: it waits for the primary's answers. */
+	rte_eal_alarm_cancel(remap, vdev);
+}
+
+/* Whether those who are there already may poll it: while it is being stopped, too, they may not. */
+static bool
+is_started(const struct hvn_port *p)
+{
+	return __atomic_load_n(&p->told, __ATOMIC_RELAXED) == HVN_MP_START;
 }
 
 int
@@ -203,8 +262,8 @@ hvn_mp_join(struct rte_eth_dev *dev)
 	__atomic_fetch_add(&p->secondaries, 1, __ATOMIC_ACQ_REL);
 	/* A port that does not run now has, when it is told of its start, another session maybe. */
 	rte_spinlock_lock(&told.lock);
-	if (!__atomic_load_n(&p->running, __ATOMIC_RELAXED) && told.what[id] == HVN_MP_NOTHING)
-		__atomic_store_n(&told.what[id], HVN_MP_STOP, __ATOMIC_RELAXED);
+	if (!is_started(p) && told.what[id] == HVN_MP_NOTHING)
+		told.what[id] = HVN_MP_STOP;
 	rte_spinlock_unlock(&told.lock);
 	pthread_mutex_lock(&told.mapping);
 	/*
@@ -215,9 +274,10 @@ hvn_mp_join(struct rte_eth_dev *dev)
 		rc = hv_vmbus_attach_secondary(vdev);
 	pthread_mutex_unlock(&told.mapping);
 	/* Between two sessions: it is told of the next one, or was by now. */
-	if (rc == -ENODEV && !hvn_removed(p) &&
-	    __atomic_load_n(&told.what[id], __ATOMIC_RELAXED) != HVN_MP_NOTHING)
+	rte_spinlock_lock(&told.lock);
+	if (rc == -ENODEV && !hvn_removed(p) && told.what[id] != HVN_MP_NOTHING)
 		rc = 0;
+	rte_spinlock_unlock(&told.lock);
 	return rc;
 }
 
@@ -231,8 +291,8 @@ hvn_mp_joined(struct rte_eth_dev *dev)
 	rte_spinlock_lock(&told.lock);
 	closed = told.what[id] == HVN_MP_CLOSE;
 	told.joined[id] = !closed;
-	/* The port ran before its session was mapped, and has run since; a stop may be on the way. */
-	if (told.what[id] == HVN_MP_NOTHING && __atomic_load_n(&p->running, __ATOMIC_RELAXED))
+	/* It was started before its session was mapped, and not stopped since; a stop may be on the way. */
+	if (told.what[id] == HVN_MP_NOTHING && is_started(p))
 		set_bursts(dev, true);
 	rte_spinlock_unlock(&told.lock);
 	return closed ? -ENODEV : 0;

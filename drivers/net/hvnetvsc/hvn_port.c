@@ -472,8 +472,10 @@ hvn_port_close(struct rte_eth_dev *dev)
 {
 	const uint16_t id = (uint16_t)(dev - rte_eth_devices);
 
-	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY) {
+		hvn_mp_leave(HV_VMBUS_DEV(dev->device));
 		return 0;
+	}
 	/* Acquire: a port of this number was closed before. */
 	if (__atomic_exchange_n(&closing[id], 1, __ATOMIC_ACQUIRE) != 0) {
 		wait_closed(dev, id);
