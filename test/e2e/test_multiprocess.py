@@ -202,6 +202,31 @@ def test_asleep(huge_dir, run, line, queue, where):
     host.end()
 
 
+def test_asleep_beside_another(huge_dir, run):
+    """One secondary sleeps while the port is opened anew: another one follows all the same,
+    whichever of the two would be told first.
+    """
+    host = run(Host, "--wait", "event", "--no-monitor",
+               nics=["queues=3,overflow=drop,port=gen:rate=20k,flows=64,verify=count"])
+    first, second = processes(run, host, huge_dir, 3, 0)
+    others = [second(1), second(2)]
+    for asleep, awake in (others, others[::-1]):
+        asleep.type("sleep")
+        until(lambda p=asleep: stopped(p.proc.pid), "every thread is stopped")
+        first.do("mtu 1600")
+        forwards(awake, 100)
+        os.kill(asleep.proc.pid, signal.SIGCONT)
+        asleep.expect("done sleep")
+        forwards(asleep, 100)
+        first.do("mtu 1500")
+        for process in (first, *others):
+            forwards(process, 100)
+    for process in (*others, first):
+        process.quit()
+    assert host.port()["damaged"] == 0
+    host.end()
+
+
 def test_primary_killed(huge_dir, run):
     """The primary is killed under a secondary: that polls on, finds nothing, and ends when told to.
     The host sees the end; meanwhile another primary has the NIC.

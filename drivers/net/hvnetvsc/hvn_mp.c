@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,19 +18,42 @@
 
 struct mp_param {
 	uint16_t port_id;
-	uint16_t what; /* enum hvn_mp_what */
+	uint8_t what;	 /* enum hvn_mp_what */
+	uint8_t by_word; /* nobody waits for an answer */
 	int32_t rc;
 };
 
 /* --- primary -------------------------------------------------------------------------------------- */
 
+/* Has everybody answered this? What was asked before, who was stopped for long answers too. */
+static bool
+has_all(const struct hvn_port *p, const struct mp_param *param, const struct rte_mp_reply *replies)
+{
+	bool all = replies->nb_received == replies->nb_sent;
+
+	for (int i = 0; i < replies->nb_received; i++) {
+		struct mp_param got;
+
+		memcpy(&got, replies->msgs[i].param, sizeof(got));
+		if (got.port_id != param->port_id || got.what != param->what)
+			all = false;
+		else if (got.rc != 0)
+			HVN_LOG(ERR, "port %u: a secondary process cannot follow: %s", p->port_id,
+				rte_strerror(-got.rc));
+	}
+	return all;
+}
+
 bool
 hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what)
 {
-	const struct mp_param param = { .port_id = p->port_id, .what = (uint16_t)what };
+	/* EAL refuses a request while another one of this name waits: of another port, too. */
+	static pthread_mutex_t asking = PTHREAD_MUTEX_INITIALIZER;
+	struct mp_param param = { .port_id = p->port_id, .what = (uint8_t)what };
 	struct timespec limit = { .tv_sec = WAIT_S };
 	struct rte_mp_reply replies = { 0 };
 	struct rte_mp_msg msg = { .len_param = sizeof(param) };
+	uint32_t others;
 	bool all;
 
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
@@ -39,24 +63,27 @@ hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what)
 	 * one finds what was noted before this.
 	 */
 	__atomic_store_n(&p->told, (uint8_t)what, __ATOMIC_RELAXED);
-	if (__atomic_fetch_add(&p->secondaries, 0, __ATOMIC_ACQ_REL) == 0)
+	others = __atomic_fetch_add(&p->secondaries, 0, __ATOMIC_ACQ_REL);
+	if (others == 0)
 		return true;
 	strcpy(msg.name, MP_NAME);
 	memcpy(msg.param, &param, sizeof(param));
-	all = rte_mp_request_sync(&msg, &replies, &limit) == 0 &&
-	      replies.nb_received == replies.nb_sent;
+	pthread_mutex_lock(&asking);
+	all = rte_mp_request_sync(&msg, &replies, &limit) == 0 && has_all(p, &param, &replies);
+	/*
+	 * EAL asks one behind the other, and nobody behind the one that does not answer. Not more than
+	 * is needed: what a process that is stopped has not read fills its socket.
+	 */
+	if (!all && others > 1) {
+		param.by_word = 1;
+		memcpy(msg.param, &param, sizeof(param));
+		rte_mp_sendmsg(&msg);
+	}
+	pthread_mutex_unlock(&asking);
 	/* Who answers this has taken all that was said before. */
 	p->unheard = !all || (p->unheard && what != HVN_MP_START);
 	if (!all)
 		HVN_LOG(WARNING, "port %u: a secondary process does not answer", p->port_id);
-	for (int i = 0; i < replies.nb_received; i++) {
-		struct mp_param got;
-
-		memcpy(&got, replies.msgs[i].param, sizeof(got));
-		if (got.rc != 0)
-			HVN_LOG(ERR, "port %u: a secondary process cannot follow: %s", p->port_id,
-				rte_strerror(-got.rc));
-	}
 	free(replies.msgs);
 	return all;
 }
@@ -202,7 +229,7 @@ on_request(const struct rte_mp_msg *msg, const void *peer)
 		pthread_mutex_unlock(&told.leaving);
 	}
 	memcpy(out.param, &param, sizeof(param));
-	return rte_mp_reply(&out, peer);
+	return param.by_word ? 0 : rte_mp_reply(&out, peer);
 }
 
 void
