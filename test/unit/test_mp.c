@@ -110,6 +110,7 @@ int
 rte_eth_dev_release_port(struct rte_eth_dev *d)
 {
 	assert_ptr_equal(d, dev);
+	assert_int_equal(d->data->port_id, ID);
 	released++;
 	dev->rx_queue_count = NULL;
 	return 0;
@@ -154,6 +155,8 @@ void
 hv_vmbus_close(struct hv_vmbus_device *d)
 {
 	assert_ptr_equal(d, &vdev);
+	/* A burst would go on in what is unmapped here. */
+	assert_false(d->opened && dev->rx_pkt_burst == hvn_rx_burst);
 	d->opened = false;
 }
 
@@ -169,6 +172,7 @@ interrupt_thread(void)
 
 #define BEGIN	  (HVN_MP_CLOSE + 1) /* a start that is not told yet */
 #define BEGIN_END (HVN_MP_CLOSE + 2) /* a stop that was told before this process was there */
+#define GOES	  (HVN_MP_CLOSE + 3) /* and a close */
 
 /* Each stop ends the session too: so does a change of the MTU. */
 static void
@@ -179,8 +183,8 @@ tell(unsigned int what)
 
 	const bool on = what == HVN_MP_START || what == BEGIN;
 
-	if (what == BEGIN_END) {
-		port.told = HVN_MP_STOP;
+	if (what == BEGIN_END || what == GOES) {
+		port.told = what == GOES ? HVN_MP_CLOSE : HVN_MP_STOP;
 		return;
 	}
 	port.running = on;
@@ -219,29 +223,29 @@ rte_mp_request_sync(struct rte_mp_msg *req, struct rte_mp_reply *reply, const st
 
 	assert_true(ts->tv_sec > 0 && ts->tv_sec < 10);
 	assert_true(req->len_param >= (int)sizeof(param));
+	/* EAL refuses a second one of this name meanwhile. */
+	assert_int_equal(__atomic_fetch_add(&asking, 1, __ATOMIC_ACQ_REL), 0);
+	usleep(2000);
 	memcpy(param, req->param, sizeof(param));
 	assert_int_equal(param[0], ID);
 	asked = param[1];
 	/* Whoever has not counted itself by the time of the request finds this. */
-	/* EAL refuses a second one of this name meanwhile. */
-	assert_int_equal(__atomic_fetch_add(&asking, 1, __ATOMIC_ACQ_REL), 0);
-	usleep(2000);
 	if (asked_of != NULL)
 		assert_int_equal(asked_of->told, asked);
 	reply->nb_sent = 2;
 	reply->nb_received = (int)answers;
 	reply->msgs = calloc(2, sizeof(*reply->msgs));
 	assert_non_null(reply->msgs);
-	return 0;
-}
-
-static const unsigned int *told;
 	for (unsigned int i = 0; i < answers; i++) {
 		memcpy(reply->msgs[i].param, req->param, sizeof(reply->msgs[i].param));
 		if (old_answer)
 			reply->msgs[i].param[2] ^= HVN_MP_STOP ^ HVN_MP_START;
 	}
 	__atomic_fetch_sub(&asking, 1, __ATOMIC_ACQ_REL);
+	return 0;
+}
+
+static const unsigned int *told;
 static unsigned int when;
 static bool at_once; /* the interrupt thread, where it does not wait for the probe */
 
@@ -253,7 +257,7 @@ meanwhile(unsigned int at)
 	when = POINTS;
 	for (; *told != HVN_MP_NOTHING; told++) {
 		tell(*told);
-		if (at_once && at >= BEFORE_JOINED)
+		if (at_once && at != IN_ATTACH && at != MAPPED)
 			interrupt_thread();
 	}
 }
@@ -284,7 +288,7 @@ leave(void)
 	assert_null(alarm_fn);
 }
 
-static bool removed;
+static bool removed, finished_late;
 
 /* As the driver does it. */
 static int
@@ -305,13 +309,17 @@ probe(bool has_session, bool running)
 	released = 0;
 	probing = true;
 	hvn_mp_prepare(dev, &vdev);
+	dev->rx_pkt_burst = hvn_rx_burst_none;
+	dev->tx_pkt_burst = hvn_tx_burst_none;
 	dev->rx_queue_count = hvn_rx_queue_count;
 	meanwhile(PREPARED);
 	rc = hvn_mp_join(dev);
 	if (rc == 0) {
 		assert_int_equal(port.secondaries, 1);
-		expect_bursts(false);
 		meanwhile(BEFORE_JOINED);
+		/* As ethdev does it, with what it has read a while ago. */
+		rte_eth_fp_ops[ID].rx_pkt_burst = finished_late ? hvn_rx_burst : dev->rx_pkt_burst;
+		rte_eth_fp_ops[ID].tx_pkt_burst = finished_late ? hvn_tx_burst : dev->tx_pkt_burst;
 		rc = hvn_mp_joined(dev);
 	}
 	probing = false;
@@ -342,6 +350,14 @@ undisturbed(void **state)
 	expect_bursts(false);
 	assert_int_equal(probe(false, false), 0);
 	expect_bursts(false);
+	/* It has found the port started, and is told so behind that: bursts have begun. */
+	assert_int_equal(probe(true, true), 0);
+	while (sem_trywait(&in_grace) == 0)
+		;
+	tell(HVN_MP_START);
+	assert_int_equal(sem_trywait(&in_grace), 0);
+	interrupt_thread();
+	expect_bursts(true);
 	/* A port that runs has a session. */
 	assert_int_equal(probe(false, true), -ENODEV);
 	removed = true;
@@ -364,6 +380,78 @@ stopping(void **state)
 		assert_int_equal(when, POINTS);
 		expect_bursts(false);
 		when = at;
+	}
+	/* A start and a stop, while ethdev copies the bursts. */
+	told = (const unsigned int[]){ HVN_MP_START, HVN_MP_STOP, HVN_MP_NOTHING };
+	when = PREPARED;
+	at_once = finished_late = true;
+	assert_int_equal(probe(true, false), 0);
+	expect_bursts(false);
+	at_once = finished_late = false;
+}
+
+/* A port that goes: nobody tells this process any more. */
+static void
+going(void **state)
+{
+	static const unsigned int close[] = { GOES, HVN_MP_NOTHING };
+
+	(void)state;
+	for (unsigned int has_session = 0; has_session < 2; has_session++) {
+		told = close;
+		when = PREPARED;
+		assert_int_equal(probe(has_session, true), -ENODEV);
+		assert_int_equal(when, POINTS);
+	}
+}
+
+/* The next session is there before this process has done with the one before. */
+static void
+overtaken(void **state)
+{
+	static const unsigned int again[] = { HVN_MP_STOP, HVN_MP_START, HVN_MP_NOTHING };
+
+	(void)state;
+	at_once = false;
+	for (unsigned int at = IN_ATTACH; at <= MAPPED; at++) {
+		when = POINTS;
+		assert_int_equal(probe(true, true), 0);
+		tell(HVN_MP_STOP);
+		tell(HVN_MP_START);
+		told = again;
+		when = at;
+		interrupt_thread();
+		assert_int_equal(when, POINTS);
+		expect_bursts(false);
+		interrupt_thread();
+		expect_bursts(true);
+	}
+}
+
+/* The primary has waited long enough, and port 0 is not meant by what it has left. */
+static void
+late(void **state)
+{
+	struct rte_eth_fp_ops before;
+
+	(void)state;
+	for (unsigned int by_itself = 0; by_itself < 2; by_itself++) {
+		when = POINTS;
+		assert_int_equal(probe(true, true), 0);
+		rte_eth_fp_ops[0].rx_pkt_burst = hvn_rx_burst;
+		before = rte_eth_fp_ops[0];
+		memset(&data, 0, sizeof(data));
+		if (by_itself) {
+			leave();
+			rte_eth_dev_release_port(dev);
+		} else {
+			tell(HVN_MP_CLOSE);
+			expect_bursts(false);
+			interrupt_thread();
+		}
+		assert_memory_equal(&before, &rte_eth_fp_ops[0], sizeof(before));
+		assert_int_equal(released, 1);
+		data.port_id = ID;
 	}
 }
 
@@ -469,6 +557,16 @@ leaving(void **state)
 	assert_null(alarm_fn);
 }
 
+static void *
+start_stop(void *arg)
+{
+	for (unsigned int i = 0; i < 20; i++) {
+		assert_true(hvn_mp_tell(arg, HVN_MP_STOP));
+		assert_true(hvn_mp_tell(arg, HVN_MP_START));
+	}
+	return NULL;
+}
+
 /* The primary notes what it tells, also where nobody is there yet, and who has not answered. */
 static void
 telling(void **state)
@@ -487,47 +585,22 @@ telling(void **state)
 	assert_true(hvn_mp_tell(&p, HVN_MP_STOP));
 	assert_int_equal(asked, HVN_MP_STOP);
 	assert_false(p.unheard);
+	assert_int_equal(sent, 0);
 	answers = 1;
+	assert_false(hvn_mp_tell(&p, HVN_MP_STOP));
+	assert_true(p.unheard);
+	assert_int_equal(sent, 0);
+	p.secondaries = 2;
 	assert_false(hvn_mp_tell(&p, HVN_MP_START));
 	assert_true(p.unheard);
+	/* EAL asks nobody behind the one that does not answer. */
+	assert_int_equal(sent, 1);
 	/* Only who follows a start has nothing left of before. */
 	answers = 2;
 	assert_true(hvn_mp_tell(&p, HVN_MP_STOP));
 	assert_true(p.unheard);
 	assert_true(hvn_mp_tell(&p, HVN_MP_START));
 	assert_false(p.unheard);
-	process_type = RTE_PROC_SECONDARY;
-}
-
-int
-main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(undisturbed), cmocka_unit_test(stopping),
-		cmocka_unit_test(disturbed),   cmocka_unit_test(leaving),
-		cmocka_unit_test(telling),
-	};
-
-	sem_init(&in_grace, 0, 0);
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
-static void *
-start_stop(void *arg)
-{
-	for (unsigned int i = 0; i < 20; i++) {
-		assert_true(hvn_mp_tell(arg, HVN_MP_STOP));
-		assert_true(hvn_mp_tell(arg, HVN_MP_START));
-	}
-	return NULL;
-}
-
-	assert_int_equal(sent, 0);
-	assert_false(hvn_mp_tell(&p, HVN_MP_STOP));
-	assert_true(p.unheard);
-	assert_int_equal(sent, 0);
-	p.secondaries = 2;
-	/* EAL asks nobody behind the one that does not answer. */
-	assert_int_equal(sent, 1);
 	/* To something else, of somebody who was stopped for long. */
 	old_answer = true;
 	assert_false(hvn_mp_tell(&p, HVN_MP_START));
@@ -540,3 +613,19 @@ start_stop(void *arg)
 	assert_int_equal(pthread_create(&other, NULL, start_stop, &q), 0);
 	start_stop(&p);
 	pthread_join(other, NULL);
+	process_type = RTE_PROC_SECONDARY;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(undisturbed), cmocka_unit_test(stopping),
+		cmocka_unit_test(disturbed),   cmocka_unit_test(leaving),
+		cmocka_unit_test(telling),     cmocka_unit_test(going),
+		cmocka_unit_test(overtaken),   cmocka_unit_test(late),
+	};
+
+	sem_init(&in_grace, 0, 0);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

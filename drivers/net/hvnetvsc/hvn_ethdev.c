@@ -412,11 +412,14 @@ static const struct eth_dev_ops secondary_ops = {
 static void
 init_process(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 {
+	const bool primary = rte_eal_process_type() == RTE_PROC_PRIMARY;
+
 	dev->device = &vdev->device;
 	dev->intr_handle = vdev->intr_handle;
-	dev->dev_ops = rte_eal_process_type() == RTE_PROC_PRIMARY ? &ops : &secondary_ops;
-	dev->rx_pkt_burst = hvn_rx_burst;
-	dev->tx_pkt_burst = hvn_tx_burst;
+	/* In a secondary, until it has mapped what is open: hvn_mp.c. */
+	dev->dev_ops = primary ? &ops : &secondary_ops;
+	dev->rx_pkt_burst = primary ? hvn_rx_burst : hvn_rx_burst_none;
+	dev->tx_pkt_burst = primary ? hvn_tx_burst : hvn_tx_burst_none;
 	dev->tx_pkt_prepare = hvn_tx_prepare;
 	dev->rx_queue_count = hvn_rx_queue_count;
 	dev->rx_descriptor_status = hvn_rx_descriptor_status;
@@ -556,16 +559,18 @@ probe(struct hv_vmbus_driver *drv, struct hv_vmbus_device *vdev)
 static int
 remove_port(struct hv_vmbus_device *vdev)
 {
+	const bool primary = rte_eal_process_type() == RTE_PROC_PRIMARY;
 	struct rte_eth_dev *dev;
 	int rc = 0;
 
-	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
+	if (!primary)
 		hvn_mp_leave(vdev);
-	dev = rte_eth_dev_allocated(vdev->name);
+	/* In a secondary not by its name, which the primary clears. */
+	dev = primary ? rte_eth_dev_allocated(vdev->name) : vdev->drv_priv;
 	vdev->drv_priv = NULL;
 	if (dev == NULL)
 		return 0; /* the application closed it */
-	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
+	if (!primary)
 		return rte_eth_dev_release_port(dev);
 	if (dev->data->dev_started)
 		rc = rte_eth_dev_stop(dev->data->port_id);

@@ -93,7 +93,8 @@ hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what)
 static void
 set_bursts(struct rte_eth_dev *dev, bool on)
 {
-	struct rte_eth_fp_ops *fp = &rte_eth_fp_ops[dev->data->port_id];
+	/* Not by dev->data: the primary may have cleared it, and port 0 is another one. */
+	struct rte_eth_fp_ops *fp = &rte_eth_fp_ops[dev - rte_eth_devices];
 
 	dev->rx_pkt_burst = on ? hvn_rx_burst : hvn_rx_burst_none;
 	dev->tx_pkt_burst = on ? hvn_tx_burst : hvn_tx_burst_none;
@@ -111,6 +112,21 @@ set_bursts(struct rte_eth_dev *dev, bool on)
 	__atomic_store_n(&fp->tx_pkt_burst, dev->tx_pkt_burst, __ATOMIC_RELEASE);
 }
 
+/* What ethdev reads of a port that it releases: see set_bursts(). */
+static void
+keep_data(struct rte_eth_dev *dev)
+{
+	static struct rte_eth_dev_data kept[RTE_MAX_ETHPORTS];
+	const uint16_t id = (uint16_t)(dev - rte_eth_devices);
+
+	if (dev->data == NULL || dev->data == &kept[id])
+		return;
+	kept[id] = *dev->data;
+	kept[id].port_id = id;
+	kept[id].name[0] = '\0'; /* it is found no more */
+	dev->data = &kept[id];
+}
+
 /*
  * What the last request was, by port. Mapping asks the primary for descriptors, which the thread
  * that takes requests cannot do: the interrupt thread does it, after the answer.
@@ -122,6 +138,7 @@ static struct {
 	pthread_mutex_t leaving;
 	struct hv_vmbus_device *vdev[RTE_MAX_ETHPORTS];
 	uint8_t what[RTE_MAX_ETHPORTS];
+	uint32_t times[RTE_MAX_ETHPORTS]; /* it was told something */
 	bool joined[RTE_MAX_ETHPORTS];
 } told = { .lock = RTE_SPINLOCK_INITIALIZER,
 	   .mapping = PTHREAD_MUTEX_INITIALIZER,
@@ -156,6 +173,7 @@ static void
 remap(void *arg)
 {
 	struct hv_vmbus_device *vdev = arg;
+	uint32_t times = 0;
 	uint16_t id;
 	bool start;
 	int rc = 0;
@@ -164,7 +182,10 @@ remap(void *arg)
 	/* What the primary has open now: it may have been closed and opened since. */
 	hv_vmbus_close(vdev);
 	rte_spinlock_lock(&told.lock);
-	start = starts(port_of(vdev));
+	id = port_of(vdev);
+	start = starts(id);
+	if (start)
+		times = told.times[id];
 	rte_spinlock_unlock(&told.lock);
 	if (start)
 		rc = hv_vmbus_attach_secondary(vdev);
@@ -172,10 +193,10 @@ remap(void *arg)
 	if (rc != 0)
 		HVN_LOG(ERR, "%s: cannot follow the primary process: %s", vdev->name,
 			rte_strerror(-rc));
-	/* It may have been told otherwise meanwhile. */
+	/* It may have been told otherwise meanwhile, or of the start of another session. */
 	rte_spinlock_lock(&told.lock);
-	id = port_of(vdev);
-	if (rc == 0 && starts(id) && is_ours(&rte_eth_devices[id], id))
+	if (start && rc == 0 && port_of(vdev) == id && told.times[id] == times &&
+	    is_ours(&rte_eth_devices[id], id))
 		set_bursts(&rte_eth_devices[id], true);
 	rte_spinlock_unlock(&told.lock);
 }
@@ -185,25 +206,27 @@ static int
 follow(struct rte_eth_dev *dev, uint16_t id, uint16_t what)
 {
 	struct hv_vmbus_device *vdev = told.vdev[id];
-	bool joined;
+	bool joined, on;
 
 	if (what > HVN_MP_CLOSE)
 		return -ENOTSUP;
 	rte_spinlock_lock(&told.lock);
 	told.what[id] = (uint8_t)what;
+	told.times[id]++;
 	joined = told.joined[id];
-	if (what != HVN_MP_START)
-		set_bursts(dev, false);
+	/* Also at a start, if it has found the port started by itself: what they use is unmapped. */
+	on = dev->rx_pkt_burst == hvn_rx_burst;
+	set_bursts(dev, false);
 	rte_spinlock_unlock(&told.lock);
-	if (what == HVN_MP_STOP) {
+	if (what != HVN_MP_START || on)
 		rte_delay_us_sleep(GRACE_US);
+	if (what == HVN_MP_STOP)
 		return 0;
-	}
 	if (what == HVN_MP_CLOSE) {
 		if (!joined)
 			return 0; /* hvn_mp_joined() sees it */
-		rte_delay_us_sleep(GRACE_US);
 		vdev->drv_priv = NULL;
+		keep_data(dev);
 		rte_eth_dev_release_port(dev);
 	}
 	return rte_eal_alarm_set(1, remap, vdev);
@@ -235,7 +258,7 @@ on_request(const struct rte_mp_msg *msg, const void *peer)
 void
 hvn_mp_prepare(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 {
-	const uint16_t id = dev->data->port_id;
+	const uint16_t id = (uint16_t)(dev - rte_eth_devices);
 
 	pthread_mutex_lock(&told.leaving);
 	rte_spinlock_lock(&told.lock);
@@ -254,8 +277,10 @@ hvn_mp_leave(struct hv_vmbus_device *vdev)
 	pthread_mutex_lock(&told.leaving);
 	rte_spinlock_lock(&told.lock);
 	id = port_of(vdev);
-	if (id < RTE_MAX_ETHPORTS)
+	if (id < RTE_MAX_ETHPORTS) {
 		told.vdev[id] = NULL;
+		keep_data(&rte_eth_devices[id]);
+	}
 	rte_spinlock_unlock(&told.lock);
 	pthread_mutex_unlock(&told.leaving);
 	/* Nobody sets one from here on. Without the lock: it waits for the primary's answers. */
@@ -273,20 +298,21 @@ int
 hvn_mp_join(struct rte_eth_dev *dev)
 {
 	static bool listening;
-	const uint16_t id = dev->data->port_id;
+	const uint16_t id = (uint16_t)(dev - rte_eth_devices);
 	struct hv_vmbus_device *vdev = HV_VMBUS_DEV(dev->device);
 	struct hvn_port *p = hvn_port(dev);
 	int rc = 0;
 
 	if (p == NULL)
 		return -ENODEV;
-	set_bursts(dev, false);
 	/* First, so that no change is missed. */
 	if (!listening && rte_mp_action_register(MP_NAME, on_request) != 0)
 		return -rte_errno;
 	listening = true;
 	/* See hvn_mp_tell(). */
 	__atomic_fetch_add(&p->secondaries, 1, __ATOMIC_ACQ_REL);
+	if (__atomic_load_n(&p->told, __ATOMIC_RELAXED) == HVN_MP_CLOSE)
+		return -ENODEV;
 	/* A port that does not run now has, when it is told of its start, another session maybe. */
 	rte_spinlock_lock(&told.lock);
 	if (!is_started(p) && told.what[id] == HVN_MP_NOTHING)
@@ -311,16 +337,17 @@ hvn_mp_join(struct rte_eth_dev *dev)
 int
 hvn_mp_joined(struct rte_eth_dev *dev)
 {
-	const uint16_t id = dev->data->port_id;
+	const uint16_t id = (uint16_t)(dev - rte_eth_devices);
 	const struct hvn_port *p = hvn_port(dev);
-	bool closed;
+	bool closed, on;
 
 	rte_spinlock_lock(&told.lock);
 	closed = told.what[id] == HVN_MP_CLOSE;
 	told.joined[id] = !closed;
 	/* It was started before its session was mapped, and not stopped since; a stop may be on the way. */
-	if (told.what[id] == HVN_MP_NOTHING && is_started(p))
-		set_bursts(dev, true);
+	on = told.what[id] == HVN_MP_NOTHING ? is_started(p) : dev->rx_pkt_burst == hvn_rx_burst;
+	/* Always: ethdev may have copied for its bursts what has changed meanwhile. */
+	set_bursts(dev, on);
 	rte_spinlock_unlock(&told.lock);
 	return closed ? -ENODEV : 0;
 }

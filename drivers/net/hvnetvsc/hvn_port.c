@@ -471,9 +471,15 @@ int
 hvn_port_close(struct rte_eth_dev *dev)
 {
 	const uint16_t id = (uint16_t)(dev - rte_eth_devices);
+	/* NULL: the primary has had it released, just now. */
+	struct rte_device *device = __atomic_load_n(&dev->device, __ATOMIC_RELAXED);
+	struct hv_vmbus_device *vdev = device != NULL ? HV_VMBUS_DEV(device) : NULL;
 
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY) {
-		hvn_mp_leave(HV_VMBUS_DEV(dev->device));
+		if (vdev != NULL) {
+			hvn_mp_leave(vdev);
+			vdev->drv_priv = NULL;
+		}
 		return 0;
 	}
 	/* Acquire: a port of this number was closed before. */
