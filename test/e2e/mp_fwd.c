@@ -184,6 +184,8 @@ command(const char *line)
 		return false;
 	if (strcmp(line, "stats") == 0) {
 		show();
+	} else if (strcmp(line, "ports") == 0) {
+		printf("ports %u\n", rte_eth_dev_count_avail());
 	} else if (strcmp(line, "sleep") == 0) { /* in the loop, between bursts */
 		raise(SIGSTOP);
 	} else if (strcmp(line, "sleep rx") == 0) { /* in a receive burst, which allocates */

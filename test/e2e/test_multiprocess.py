@@ -101,7 +101,9 @@ def test_restart_of_the_primary(huge_dir, run):
     assert stats(other)["received"] > before
     assert host.port()["damaged"] == 0
     # The port goes away under it; it lives on without.
+    assert "ports 1" in other.do("ports")
     first.do("close")
+    assert "ports 0" in other.do("ports")
     other.quit()
     first.quit()
     host.end()

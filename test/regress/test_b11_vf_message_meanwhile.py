@@ -3,7 +3,7 @@
 import pytest
 
 import vf
-from console import Console
+from console import ANY_PROMPT, Console
 from hv import Host
 
 BODY = "80000000" + "01000000" + "07000000"  # NVSP_VF_ASSOC, allocated, serial 7
@@ -29,7 +29,7 @@ def test_while_waiting(run, tmp):
     for _ in range(3):  # the same again, as hosts may send it
         assert host.command("raw", nic=0, queue=0, type=6, payload=BODY.ljust(80, "0"))["ok"]
     vf.add(host, 7)
-    app.expect("testpmd> ")
+    app.expect(ANY_PROMPT)
     assert "fail" not in app.text.lower()
     assert host.command("filter", nic=0)["filter"] & 0x20 == 0
     vf.wait_path(host, "vf")

@@ -234,6 +234,33 @@ unread(void **state)
 	assert_int_equal(rndis(), 0);
 }
 
+/* A process was killed that had the locks: who waits for an answer takes them, or the thread does. */
+static void
+dead_holder(void **state)
+{
+	const uint32_t dead = dead_process();
+
+	RTE_SET_USED(state);
+	fx.ch->in_lock.lock.owner = fx.ch->out_lock.lock.owner = dead;
+	assert_int_equal(rndis(), 0);
+	hvn_ctrl_lock(&fx.port);
+	fx.ch->in_lock.lock.owner = fx.ch->out_lock.lock.owner = dead;
+	fx.port.secondaries = 1;
+	fx.port.opened = true;
+	hvn_ctrl_unlock(&fx.port);
+	for (unsigned int i = 0; i < 5000; i++) {
+		if (hvn_biased_holder(&fx.ch->in_lock) != dead &&
+		    hvn_biased_holder(&fx.ch->out_lock) != dead)
+			break;
+		usleep(1000);
+	}
+	hvn_ctrl_lock(&fx.port);
+	fx.port.opened = false;
+	hvn_ctrl_unlock(&fx.port);
+	assert_int_equal(hvn_biased_holder(&fx.ch->in_lock), 0);
+	assert_int_equal(hvn_biased_holder(&fx.ch->out_lock), 0);
+}
+
 int
 main(void)
 {
@@ -242,6 +269,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(unread, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(uncompleted, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(unanswered, open_ctrl, close_ctrl),
+		cmocka_unit_test_setup_teardown(dead_holder, open_ctrl, close_ctrl),
 	};
 
 	if (fx_eal() != 0)
