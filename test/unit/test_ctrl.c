@@ -28,11 +28,24 @@ hvn_link_path_changed(struct hvn_port *p)
 	(void)p;
 }
 
+/* Which event was told of which port: a bit each. */
+#define PORT 2
+static unsigned int told, told_of_others;
+
+int
+rte_eth_dev_callback_process(struct rte_eth_dev *dev, enum rte_eth_event_type event, void *ret)
+{
+	(void)ret;
+	__atomic_fetch_or(dev == &rte_eth_devices[PORT] ? &told : &told_of_others, 1u << event,
+			  __ATOMIC_RELEASE);
+	return 0;
+}
+
 bool
 hvn_session_lost(struct hvn_port *p)
 {
 	(void)p;
-	return false;
+	return true;
 }
 
 uint32_t
@@ -47,6 +60,21 @@ hvn_vf_changed(struct hvn_port *p)
 {
 	(void)p;
 	return false;
+}
+
+/* This machine may not have the device's node: memory is taken from anywhere. */
+#define DEVICE_NODE 5
+static unsigned int on_node, elsewhere;
+
+void *__real_rte_zmalloc_socket(const char *type, size_t size, unsigned int align, int socket);
+void *__wrap_rte_zmalloc_socket(const char *type, size_t size, unsigned int align, int socket);
+
+void *
+__wrap_rte_zmalloc_socket(const char *type, size_t size, unsigned int align, int socket)
+{
+	on_node += socket == DEVICE_NODE;
+	elsewhere += socket != DEVICE_NODE;
+	return __real_rte_zmalloc_socket(type, size, align, SOCKET_ID_ANY);
 }
 
 #define REPLY	 0x80000004u /* QUERY_COMPLETE */
@@ -261,6 +289,47 @@ dead_holder(void **state)
 	assert_int_equal(hvn_biased_holder(&fx.ch->out_lock), 0);
 }
 
+/* What the host took away is told of the port that had it. */
+static void
+taken_away(void **state)
+{
+	const unsigned int all = 1u << RTE_ETH_EVENT_INTR_RMV | 1u << RTE_ETH_EVENT_INTR_RESET;
+
+	RTE_SET_USED(state);
+	told = told_of_others = 0;
+	hvn_ctrl_lock(&fx.port);
+	fx.port.port_id = PORT;
+	fx.port.opened = true;
+	hvn_ctrl_unlock(&fx.port);
+	hvn_ctrl_channel_gone(&fx.port);
+	hvn_ctrl_tell_removed(&fx.port);
+	for (unsigned int i = 0; i < 5000 && __atomic_load_n(&told, __ATOMIC_ACQUIRE) != all; i++)
+		usleep(1000);
+	assert_int_equal(told, all);
+	assert_int_equal(told_of_others, 0);
+	hvn_ctrl_lock(&fx.port);
+	fx.port.opened = false;
+	hvn_ctrl_unlock(&fx.port);
+}
+
+/* Its memory, also that of another session while the host may read what it had, is near the device. */
+static void
+placed(void **state)
+{
+	RTE_SET_USED(state);
+	hvn_ctrl_destroy(&fx.port);
+	fx.port.args.numa_aware = true;
+	fx.data.numa_node = DEVICE_NODE;
+	on_node = elsewhere = 0;
+	assert_int_equal(hvn_ctrl_create(&fx.port), 0);
+	assert_int_equal(on_node, 2);
+	host_reads = false;
+	assert_int_equal(rndis(), -ETIMEDOUT);
+	hvn_ctrl_session_reset(&fx.port, true);
+	assert_int_equal(on_node, 3);
+	assert_int_equal(elsewhere, 0);
+}
+
 int
 main(void)
 {
@@ -270,6 +339,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(uncompleted, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(unanswered, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(dead_holder, open_ctrl, close_ctrl),
+		cmocka_unit_test_setup_teardown(taken_away, open_ctrl, close_ctrl),
+		cmocka_unit_test_setup_teardown(placed, open_ctrl, close_ctrl),
 	};
 
 	if (fx_eal() != 0)

@@ -173,12 +173,14 @@ interrupt_thread(void)
 #define BEGIN	  (HVN_MP_CLOSE + 1) /* a start that is not told yet */
 #define BEGIN_END (HVN_MP_CLOSE + 2) /* a stop that was told before this process was there */
 #define GOES	  (HVN_MP_CLOSE + 3) /* and a close */
+#define OF_OTHER  (HVN_MP_CLOSE + 4) /* a stop of another port */
 
 /* Each stop ends the session too: so does a change of the MTU. */
 static void
 tell(unsigned int what)
 {
-	const uint16_t param[4] = { ID, (uint16_t)what };
+	const bool of_other = what == OF_OTHER;
+	const uint16_t param[4] = { ID + of_other, of_other ? HVN_MP_STOP : (uint16_t)what };
 	struct rte_mp_msg msg = { .len_param = sizeof(param) };
 
 	const bool on = what == HVN_MP_START || what == BEGIN;
@@ -187,12 +189,14 @@ tell(unsigned int what)
 		port.told = what == GOES ? HVN_MP_CLOSE : HVN_MP_STOP;
 		return;
 	}
-	port.running = on;
-	if (session == 0 || !on)
-		set_session(on);
-	if (what == BEGIN)
-		return;
-	port.told = (uint8_t)what;
+	if (!of_other) {
+		port.running = on;
+		if (session == 0 || !on)
+			set_session(on);
+		if (what == BEGIN)
+			return;
+		port.told = (uint8_t)what;
+	}
 	memcpy(msg.param, param, sizeof(param));
 	reply_rc = -1;
 	assert_int_equal(on_request(&msg, "primary"), 0);
@@ -428,6 +432,35 @@ overtaken(void **state)
 	}
 }
 
+/* What is told of one port is not of another. */
+static void
+of_another(void **state)
+{
+	static struct rte_eth_dev_data other_data = { .port_id = ID + 1 };
+	static struct hv_vmbus_device other_vdev;
+	static const unsigned int stop[] = { OF_OTHER, HVN_MP_NOTHING };
+	struct rte_eth_dev *other = &rte_eth_devices[ID + 1];
+
+	(void)state;
+	when = POINTS;
+	assert_int_equal(probe(true, true), 0);
+	other->data = &other_data;
+	other->rx_queue_count = hvn_rx_queue_count;
+	hvn_mp_prepare(other, &other_vdev);
+	for (unsigned int at = IN_ATTACH; at <= BEFORE_JOINED; at++) {
+		told = stop;
+		when = at;
+		tell(HVN_MP_STOP);
+		tell(HVN_MP_START);
+		meanwhile(BEFORE_JOINED);
+		interrupt_thread();
+		assert_int_equal(when, POINTS);
+		assert_ptr_equal(other->rx_pkt_burst, hvn_rx_burst_none);
+		other->rx_pkt_burst = NULL;
+		expect_bursts(true);
+	}
+}
+
 /* The primary has waited long enough, and port 0 is not meant by what it has left. */
 static void
 late(void **state)
@@ -624,6 +657,7 @@ main(void)
 		cmocka_unit_test(disturbed),   cmocka_unit_test(leaving),
 		cmocka_unit_test(telling),     cmocka_unit_test(going),
 		cmocka_unit_test(overtaken),   cmocka_unit_test(late),
+		cmocka_unit_test(of_another),
 	};
 
 	sem_init(&in_grace, 0, 0);
