@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import hv
 import second
 from console import Console
 from secondhost import config, frames
@@ -94,7 +95,7 @@ def test_failed_messages(rig):
     r.echo(BATCH, 8)
     r.idle()
     r.program.do("stop")
-    assert r.program.stats()["TX-errors"] == len(r.nic.groups)
+    hv.until(lambda: r.program.stats()["TX-errors"] == len(r.nic.groups), "all of them counted")
     r.program.quit()
     r.host.verdict()
 
