@@ -55,6 +55,12 @@ def forward(size, **more):
                f"{PACED}size={size},verify=no", mode, "both", **more)
 
 
+def forward_small(size, burst):
+    """Frames a second, in small bursts, to a host that is slower than the driver."""
+    return Row(f"forward {size} B, bursts of {burst}", f"ranges=1,port=gen:size={size},verify=no",
+               ["--mode", "fwd", "--burst", str(burst)], "tx", value="packets", unit="frames")
+
+
 def tx(size, **more):
     return Row(f"tx {size} B", "port=sink:verify=no", ["--mode", "tx", "--size", str(size)], "tx",
                **more)

@@ -3,7 +3,8 @@
 """The numbers of the design, each against its neighbours: what chose them.
 
     bench/sweep.py              instructions per packet, also on a busy machine
-    bench/sweep.py --cycles     TSC cycles per packet, rounds interleaved, on a quiet one
+    bench/sweep.py --cycles     TSC cycles per packet, or what else shows it, on a quiet one:
+                                rounds interleaved
 
 A number is compiled in: the driver is built once for each value, in build/sweep. Results go into
 sweep.json of the output directory, instructions and cycles of earlier runs are kept; --doc writes
@@ -28,12 +29,15 @@ PLUGINS = ["lib/vmbus/librte_bus_hv_vmbus.so.23",
 
 
 class Sweep:
-    """values of a macro, or, without one, of the burst. cases: (mode, size, ranges)."""
+    """values of a macro, or, without one, of the burst. cases: (mode, size, ranges), or, where
+    frames a second are counted, (mode, size, burst)."""
 
-    def __init__(self, name, macro, values, chosen, cases, timed_only=False):
+    def __init__(self, name, macro, values, chosen, cases, timed_only=False, unit="cycles"):
         self.name, self.macro, self.values, self.chosen = name, macro, values, chosen
-        self.cases, self.timed_only = cases, timed_only
+        self.cases, self.timed_only, self.unit = cases, timed_only, unit
 
+
+NEVER = 1 << 30  # more than a ring has
 
 SWEEPS = [
     Sweep("burst", None, [1, 4, 8, 16, 32, 64, 128], 32,
@@ -50,6 +54,10 @@ SWEEPS = [
           [8, 32, 64, 128, 256], 64, [("tx", 60, 1), ("tx", 1514, 1)]),
     Sweep("bytes up to which a packet is copied (1: none is)", "HVN_TX_COPYBREAK", [1, 1600], 1600,
           [("tx", size, 1) for size in (60, 128, 256, 512, 1024, 1514)]),
+    Sweep(f"bytes that the host has not read when messages wait for packets ({NEVER}: none does)",
+          "HVN_TX_BEHIND", [256, 1024, 2048, 8192, NEVER], 2048,
+          [("forward", 60, burst) for burst in (1, 4, 16, 32)], timed_only=True,
+          unit="frames a second"),
 ]
 
 
@@ -76,6 +84,8 @@ def build(sweep, value):
 
 def label(case):
     mode, size, ranges = case
+    if mode == "forward":
+        return f"forward {size} B, bursts of {ranges}"
     return f"{mode} {size} B" + (f", {ranges} ranges" if mode == "rx" else "")
 
 
@@ -93,8 +103,15 @@ def instructions(sweep):
     return out
 
 
-def cycles(sweep, bench, rounds):
-    """{case: {value: [cycles per packet of each round]}}"""
+def row_of(case):
+    mode, size, last = case
+    if mode == "forward":
+        return rows.forward_small(size, last)
+    return rows.rx(size, last, gen="port=gen:") if mode == "rx" else rows.tx(size)
+
+
+def timed(sweep, bench, rounds):
+    """{case: {value: [cycles per packet, or frames a second, of each round]}}"""
     out = {label(c): {str(v): [] for v in sweep.values} for c in sweep.cases}
     for value in sweep.values:
         where = build(sweep, value)
@@ -103,26 +120,40 @@ def cycles(sweep, bench, rounds):
         else:
             bench.plugins[str(value)] = bench.plugins["ours"]
     for n in range(rounds):
-        for mode, size, ranges in sweep.cases:
-            row = rows.rx(size, ranges, gen="port=gen:") if mode == "rx" else rows.tx(size)
+        for case in sweep.cases:
+            row = row_of(case)
             for value in sweep.values if n % 2 == 0 else sweep.values[::-1]:
-                burst = ["--burst", str(value)] if sweep.macro is None else []
-                this = rows.Row(row.name, row.nic, row.args + burst, row.side)
+                this = row
+                if sweep.macro is None:
+                    this = rows.Row(row.name, row.nic, row.args + ["--burst", str(value)], row.side)
                 result = bench.once(str(value), this)
                 v = this.of(result) if result is not None else None
+                if v is not None and row.unit == "frames":
+                    v /= bench.seconds
                 if v is not None:
-                    out[label((mode, size, ranges))][str(value)].append(v)
+                    out[label(case)][str(value)].append(v)
         print(f"{sweep.name}, round {n + 1}/{rounds}: " + json.dumps(
             {c: {v: round(x[-1], 1) for v, x in by.items() if x} for c, by in out.items()}),
             flush=True)
     return out
 
 
+HEADS = {"instructions": "instructions per packet", "cycles": "cycles per packet; median (least)",
+         "frames a second": "thousands of frames a second; median (least to most)"}
+
+
+def spread(x, unit):
+    if unit == "cycles":
+        return f"{statistics.median(x):.0f} ({min(x):.0f})"
+    x = [v / 1000 for v in x]
+    return f"{statistics.median(x):.0f} ({min(x):.0f} to {max(x):.0f})"
+
+
 def document(data):
     text = []
     for sweep in SWEEPS:
         got = data.get(sweep.name, {})
-        for unit in ("instructions", "cycles"):
+        for unit in ("instructions", sweep.unit):
             if unit not in got:
                 continue
             lines = []
@@ -131,14 +162,13 @@ def document(data):
                 for v in sweep.values:
                     x = by_value.get(str(v))
                     if isinstance(x, list):
-                        cells.append(f"{statistics.median(x):.0f} ({min(x):.0f})" if x else "")
+                        cells.append(spread(x, unit) if x else "")
                     else:
                         cells.append(f"{x:.1f}" if x else "")
                 lines.append(cells)
             head = [f"**{v}**" if v == sweep.chosen else str(v) for v in sweep.values]
             text += [f"{sweep.name[0].upper()}{sweep.name[1:]}"
-                     f"{f' (``{sweep.macro}``)' if sweep.macro else ''}, {unit} per packet"
-                     f"{'; median (least)' if unit == 'cycles' else ''}:", "",
+                     f"{f' (``{sweep.macro}``)' if sweep.macro else ''}, {HEADS[unit]}:", "",
                      report.rst_table([""] + head, lines)]
     (ROOT / "doc" / "performance_sweeps.inc").write_text(
         report.LICENCE.replace("report.py", "sweep.py") + "\n".join(text))
@@ -162,7 +192,7 @@ def main():
         if not re.search(opt.filter, sweep.name):
             continue
         if opt.cycles:
-            got = {"cycles": cycles(sweep, bench, opt.rounds)}
+            got = {sweep.unit: timed(sweep, bench, opt.rounds)}
         elif sweep.timed_only:
             continue
         else:

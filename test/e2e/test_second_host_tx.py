@@ -100,6 +100,24 @@ def test_failed_messages(rig):
     r.host.verdict()
 
 
+def test_packed_across_bursts(rig):
+    """While the host is behind, messages are filled by several bursts; nothing waits for more."""
+    r = rig(cls=Console, args=("--burst=4",)).up()
+    r.program.do("start")
+    sent = [f for f in frames.mixed(2000, seed=5) if len(f) <= 128][:300]
+    with r.host.lock:  # it does nothing meanwhile
+        r.nic.receive(sent)
+        r.nic.deliver()
+        hv.until(r.nic.channels[0].outbound.empty, "all of them taken")
+    r.host.until(lambda: len(r.nic.sent) >= len(sent), "all of them back")
+    assert [s.tagged for s in r.nic.sent] == sent
+    assert max(r.nic.groups[:5]) <= 4 and max(r.nic.groups) == 8
+    r.idle()
+    r.program.do("stop")
+    r.program.quit()
+    r.host.verdict()
+
+
 @pytest.mark.parametrize("doorbell", ["monitor", "eventfd", "datagram"])
 def test_signals(rig, doorbell):
     """One doorbell for each time the host finds its ring empty, and not one more; a polling

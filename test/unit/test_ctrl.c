@@ -7,6 +7,7 @@
 #include "hvn_link.h"
 #include "hvn_nvsp.h"
 #include "hvn_session.h"
+#include "hvn_tx_hold.h"
 #include "hvn_vf.h"
 
 /* What the control thread tells; here it has nothing to do. */
@@ -330,6 +331,56 @@ placed(void **state)
 	assert_int_equal(elsewhere, 0);
 }
 
+/*
+ * Packets that wait for the next burst, in a queue whose application does nothing any more, or is
+ * not alone any more.
+ */
+static void
+held_until(bool secondary)
+{
+	struct rte_mbuf *m;
+	uint32_t before;
+
+	for (uint32_t i = 0; i < 2 * BURST; i++) {
+		m = make_packet(i, i < 40 ? 1900 : 60);
+		assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
+		if (hvn_tx_held(fx.ch))
+			break;
+		assert_true(host_frames(i + 1, 0, 1, 60));
+		assert_int_equal(hvn_rx_burst(fx.rxq, &m, 1), 1);
+		rte_pktmbuf_free(m);
+	}
+	assert_true(hvn_tx_held(fx.ch));
+	before = fx.vc.tx.published;
+	__atomic_store_n(&fx.port.opened, true, __ATOMIC_RELEASE);
+	fx.port.secondaries = secondary;
+	for (unsigned int i = 0; i < 5000 && hvn_tx_held(fx.ch); i++) {
+		if (secondary)
+			__atomic_fetch_add(&fx.rxq->polls, 1, __ATOMIC_RELAXED);
+		usleep(1000);
+	}
+	__atomic_store_n(&fx.port.opened, false, __ATOMIC_RELEASE);
+	hvn_ctrl_lock(&fx.port);
+	assert_false(hvn_tx_held(fx.ch));
+	assert_int_not_equal(fx.vc.tx.published, before);
+	fx.port.secondaries = 0;
+	hvn_ctrl_unlock(&fx.port);
+}
+
+static void
+held(void **state)
+{
+	(void)state;
+	held_until(false);
+}
+
+static void
+held_by_one_of_two(void **state)
+{
+	(void)state;
+	held_until(true);
+}
+
 int
 main(void)
 {
@@ -341,6 +392,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(dead_holder, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(taken_away, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(placed, open_ctrl, close_ctrl),
+		cmocka_unit_test_setup_teardown(held, open_ctrl, close_ctrl),
+		cmocka_unit_test_setup_teardown(held_by_one_of_two, open_ctrl, close_ctrl),
 	};
 
 	if (fx_eal() != 0)

@@ -131,6 +131,12 @@ struct hvn_chan {
 	bool left;	       /* to a process that is stopped inside a burst: hvn_leave.h */
 	struct hvn_chan *next; /* of hvn_port.shut */
 	bool told_corrupt;     /* the log says so, once */
+	bool tx_held;	       /* hvn_tx_hold.h: an aggregate waits */
+	bool tx_watched;       /* a receive burst has come since the last one of transmit */
+	uint32_t tx_holds;     /* how often one did */
+	uint32_t tx_holds_seen;
+	uint64_t poller;    /* the thread that received last: hvn_thread_self */
+	uint64_t tx_looker; /* the same, if it has found the host behind, transmitting; or 0 */
 	struct hvn_biased in_lock;
 	struct hvn_biased out_lock; /* of the outbound ring */
 	bool paying;		    /* completions are being written one by one */

@@ -16,6 +16,7 @@
 #include "hvn_link.h"
 #include "hvn_nvsp.h"
 #include "hvn_session.h"
+#include "hvn_tx_hold.h"
 #include "hvn_vf.h"
 
 #define IDLE_MS 20 /* between two looks at the channels */
@@ -129,6 +130,8 @@ look_around(struct hvn_ctrl *c)
 			if (!p->running || hvn_ext_waiting(p->chan[i]) ||
 			    hvn_chan_unpolled(p->chan[i]))
 				hvn_chan_scan(p->chan[i]);
+		for (uint16_t i = 0; i < p->n_chans; i++)
+			hvn_tx_flush_old(p->chan[i]);
 		for (uint16_t i = 0; i < p->n_chans; i++)
 			tell_corrupt(p->chan[i]);
 		if (__atomic_exchange_n(&c->channel_gone, false, __ATOMIC_ACQUIRE))

@@ -13,6 +13,7 @@
 #include <rte_malloc.h>
 
 #include "hvn_intr.h"
+#include "hvn_tx_hold.h"
 
 /* The device's process_private: descriptors belong to a process. */
 struct hvn_intr {
@@ -118,6 +119,8 @@ intr_channel(struct rte_eth_dev *dev, uint16_t id, struct hv_vmbus_channel **vc)
 		return -ENOTSUP;
 	if (q->chan == NULL)
 		return -ENODATA;
+	/* Who goes to sleep looks no more. */
+	hvn_tx_flush_chan(q->chan);
 	*vc = q->chan->vc;
 	return 0;
 }
@@ -174,6 +177,8 @@ hvn_intr_monitor_addr(void *rxq, struct rte_power_monitor_cond *cond)
 	/* One address can be watched: with a VF, frames come by two rings. */
 	if (!q->started || hvn_removed(q->port) || q->path.vf_port != RTE_MAX_ETHPORTS)
 		return -ENOTSUP;
+	if (q->chan != NULL)
+		hvn_tx_flush_chan(q->chan);
 	/* The ring's; of a queue without a channel one that does not change. */
 	cond->addr = (void *)(uintptr_t)q->windex;
 	cond->size = sizeof(*q->windex);

@@ -9,6 +9,7 @@
 #include "hvn_leave.h"
 #include "hvn_path_inline.h"
 #include "hvn_stats.h"
+#include "hvn_tx_hold.h"
 #include "hvn_txd.h"
 
 #define SLOT_FETCH_OFF 256 /* to be fetched of a slot, before one was seen */
@@ -410,11 +411,16 @@ hvn_txq_stop(struct hvn_txq *q, unsigned int timeout_ms)
 	if (q->chan == NULL || (q->txd->inside && !hvn_txd_repair(q)))
 		return q->chan == NULL ? 0 : -EBUSY;
 	for (;;) {
+		hvn_tx_flush(q);
 		hvn_txd_harvest(q);
 		if (hvn_txd_used(q->txd) == 0)
 			break;
-		if (rte_rdtsc() > end || hvn_removed(q->port) || q->chan->lost)
+		if (rte_rdtsc() > end || hvn_removed(q->port) || q->chan->lost) {
+			hvn_tx_unhold(q);
+			if (hvn_txd_used(q->txd) == 0)
+				break;
 			return -EBUSY;
+		}
 		if (hvn_chan_scan(q->chan) <= 0)
 			rte_delay_us_sleep(20);
 	}

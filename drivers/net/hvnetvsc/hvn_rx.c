@@ -13,6 +13,7 @@
 #include "hvn_ext.h"
 #include "hvn_path_inline.h"
 #include "hvn_rx.h"
+#include "hvn_tx_hold.h"
 
 static_assert(
 	offsetof(struct rte_mbuf, ol_flags) == offsetof(struct rte_mbuf, rearm_data) + 8 &&
@@ -140,20 +141,22 @@ rx_busy(struct hvn_rxq *q, struct rte_mbuf **pkts, uint16_t n)
 	struct hvn_chan *ch = q->chan;
 	const struct vmbus_ring *rx;
 	uint16_t got;
+	bool again, idle;
 
 	/* Busy: a transmit burst on another lcore looks for completions; come back. */
-	if (unlikely(ch == NULL || n == 0 || hvn_removed(q->port)) || !hvn_biased_try(&ch->in_lock))
+	if (unlikely(ch == NULL || hvn_removed(q->port)) || !hvn_biased_try(&ch->in_lock))
 		return 0;
 	/* Stopped since, by the primary process of this secondary. */
 	if (unlikely(q->chan != ch)) {
 		hvn_biased_release(&ch->in_lock);
 		return 0;
 	}
-	got = rx_synthetic(q, ch, pkts, n);
+	/* Who asks for nothing polls, too. */
+	got = likely(n != 0) ? rx_synthetic(q, ch, pkts, n) : 0;
+	again = hvn_tx_watch(ch, got);
 	rx = &ch->vc->rx;
-	__atomic_store_n(&q->idle_at,
-			 rx->index == rx->published && ch->n_acks == 0 ? rx->index : HVN_NEVER_IDLE,
-			 __ATOMIC_RELAXED);
+	idle = rx->index == rx->published && ch->n_acks == 0 && !again;
+	__atomic_store_n(&q->idle_at, idle ? rx->index : HVN_NEVER_IDLE, __ATOMIC_RELAXED);
 	hvn_biased_release(&ch->in_lock);
 	if (unlikely(q->ptypes))
 		hvn_rx_ptypes(pkts, got, q->ptypes);

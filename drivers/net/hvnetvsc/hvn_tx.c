@@ -4,7 +4,7 @@
  * read by the host where they are. One publish and at most one signal per burst.
  *
  * Nothing is started that cannot be finished: a descriptor, a section and room in the ring are
- * there before a byte is copied, so that an aggregate is always sent by the end of the burst.
+ * there before a byte is copied, so that an aggregate can always be sent at the end of the burst.
  */
 #include <errno.h>
 
@@ -14,6 +14,7 @@
 #include "hvn_path_inline.h"
 #include "hvn_tx.h"
 #include "hvn_tx_frame.h"
+#include "hvn_tx_hold.h"
 #include "rndis_build.h"
 
 #define PFNS_MAX 96u /* of one message: 64 KiB in as many pieces as there may be */
@@ -43,6 +44,7 @@ hvn_tx_reclaim(struct hvn_txq *q)
 		return hvn_txd_used(q->txd);
 	hvn_txd_enter(q->txd);
 	hvn_txd_harvest(q);
+	hvn_tx_flush(q);
 	if (hvn_txd_used(q->txd) != 0)
 		tx_reclaim(q);
 	hvn_txd_leave(q->txd);
@@ -287,11 +289,12 @@ tx_synthetic(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 		tx_reclaim(q);
 	if (unlikely(n == 0) || (unlikely(!hvn_biased_try(&ch->out_lock)) &&
 				 hvn_biased_spin(&ch->out_lock) == HVN_LOCK_NO)) {
+		hvn_tx_flush(q);
 		hvn_txd_leave(t);
 		return 0;
 	}
 	t->ring_left = 0;
-	sent = tx_pack(q, pkts, n);
+	sent = hvn_tx_begin(q) ? tx_pack(q, pkts, n) : 0;
 	/*
 	 * Whatever is missing, the host may be waiting too: for room in the ring where its completions
 	 * stand unread.

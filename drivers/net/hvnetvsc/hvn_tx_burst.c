@@ -8,6 +8,7 @@
  */
 #include "hvn_copy.h"
 #include "hvn_tx.h"
+#include "hvn_tx_hold.h"
 
 /* Owned by one, one segment: refcnt and nb_segs, which are neighbours. */
 #define TX_ALONE 0x00010001u
@@ -242,7 +243,7 @@ HVN_WIDE(hvn_tx_pack)(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 		if (next == end)
 			break;
 	}
-	if (t->agg_base != NULL)
+	if (t->agg_base != NULL && (t->agg_pkts == t->agg_max || !hvn_tx_end(q)))
 		hvn_tx_send_section(q, t);
 	if (next != from)
 		tx_free(from, next);

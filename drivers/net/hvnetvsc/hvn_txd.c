@@ -170,10 +170,18 @@ hvn_txd_repair(struct hvn_txq *q)
 	/* Nobody completes anything meanwhile. */
 	if (q->chan == NULL || !hvn_chan_lock_in(q->chan))
 		return false;
+	/* Nor sends what waits. */
+	if (hvn_biased_wait(&q->chan->out_lock, HVN_BURST_MS) == HVN_LOCK_NO) {
+		hvn_biased_release(&q->chan->in_lock);
+		return false;
+	}
 	HVN_LOG(WARNING, "port %u: transmit queue %u: a process ended while it sent", q->port_id,
 		q->queue_id);
 	t->done_cons = t->done_prod;
 	t->agg_base = NULL;
+	if (q->queue_id == q->chan->index)
+		__atomic_store_n(&q->chan->tx_held, false, __ATOMIC_RELAXED);
+	hvn_biased_release(&q->chan->out_lock);
 	t->n_free = t->n_sect = t->segs = 0;
 	for (uint32_t i = 0; i < t->nb_desc; i++) {
 		struct hvn_txd_desc *desc = &t->desc[i];

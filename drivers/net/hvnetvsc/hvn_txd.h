@@ -76,7 +76,7 @@ struct hvn_txd {
 	uint16_t nb_desc;
 	int socket;
 
-	/* the open aggregate; none when agg_base is NULL. Never open between bursts. */
+	/* the open aggregate; none when agg_base is NULL. Between bursts: hvn_tx_hold.h. */
 	uint8_t *agg_base;
 	uint32_t agg_end;  /* bytes used */
 	uint32_t agg_last; /* start of its last message */
@@ -84,6 +84,7 @@ struct hvn_txd {
 	uint32_t agg_max;   /* messages */
 	uint32_t agg_limit; /* bytes */
 	uint32_t agg_align; /* of a message's start - 1 */
+	bool looked;	    /* the thread has received since its last burst */
 	uint16_t agg_desc;
 	uint8_t head[64]; /* template of the RNDIS header */
 
