@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from failover import DEVICE
 from hv import BUILD, App, Host, Program, lcores, until
 
 COUNT = 2000
@@ -32,10 +33,10 @@ class Secondary(Program):
     """mp_fwd beside a primary."""
     do = Primary.do
 
-    def __init__(self, host, primary, queues, queue):
+    def __init__(self, host, primary, queues, queue, eal=()):
         super().__init__([Primary.binary, *primary.plugins, *lcores(1), "--no-pci",
                           "--no-telemetry", "--proc-type=secondary", "--file-prefix",
-                          primary.prefix, "--", queues, queue],
+                          primary.prefix, *eal, "--", queues, queue],
                          {"HV_VMBUS_SOCKET": str(host.socket)})
         self.expect("ready")
 
@@ -85,6 +86,23 @@ def test_symmetric(huge_dir, run):
     for p in others:
         p.quit()
     first.quit()
+    host.end()
+
+
+def test_without_the_port(huge_dir, run):
+    """A process that has left the port out has nothing to do, and is not waited for."""
+    host = run(Host, nics=["queues=4,port=gen:rate=20k,flows=64,verify=count"])
+    first, second = processes(run, host, huge_dir, 2, 0)
+    other = second(1)
+    third = run(Secondary, host, first, "2", "1", eal=("-b", DEVICE))
+    assert "ports 0" in third.do("ports")
+    for _ in range(2):
+        flows(host)
+        first.do("restart")
+    flows(host)
+    assert "does not answer" not in first.text
+    for process in (third, other, first):
+        process.quit()
     host.end()
 
 

@@ -7,6 +7,7 @@
 #include <rte_alarm.h>
 #include <rte_cycles.h>
 #include <rte_eal.h>
+#include <rte_errno.h>
 
 #include "hvn_mp.h"
 
@@ -255,6 +256,15 @@ on_request(const struct rte_mp_msg *msg, const void *peer)
 	return param.by_word ? 0 : rte_mp_reply(&out, peer);
 }
 
+static int deaf; /* a negative errno */
+
+/* Also where no port is probed: the primary waits for every process. */
+RTE_INIT(hvn_mp_listen)
+{
+	if (rte_mp_action_register(MP_NAME, on_request) != 0)
+		deaf = -rte_errno;
+}
+
 void
 hvn_mp_prepare(struct rte_eth_dev *dev, struct hv_vmbus_device *vdev)
 {
@@ -297,7 +307,6 @@ is_started(const struct hvn_port *p)
 int
 hvn_mp_join(struct rte_eth_dev *dev)
 {
-	static bool listening;
 	const uint16_t id = (uint16_t)(dev - rte_eth_devices);
 	struct hv_vmbus_device *vdev = HV_VMBUS_DEV(dev->device);
 	struct hvn_port *p = hvn_port(dev);
@@ -305,10 +314,8 @@ hvn_mp_join(struct rte_eth_dev *dev)
 
 	if (p == NULL)
 		return -ENODEV;
-	/* First, so that no change is missed. */
-	if (!listening && rte_mp_action_register(MP_NAME, on_request) != 0)
-		return -rte_errno;
-	listening = true;
+	if (deaf != 0)
+		return deaf;
 	/* See hvn_mp_tell(). */
 	__atomic_fetch_add(&p->secondaries, 1, __ATOMIC_ACQ_REL);
 	if (__atomic_load_n(&p->told, __ATOMIC_RELAXED) == HVN_MP_CLOSE)
