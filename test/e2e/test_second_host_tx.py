@@ -103,11 +103,11 @@ def test_failed_messages(rig):
 def test_packed_across_bursts(rig):
     """While the host is behind, messages are filled by several bursts; nothing waits for more."""
     r = rig(cls=Console, args=("--burst=4",)).up()
-    r.program.do("start")
     sent = [f for f in frames.mixed(2000, seed=5) if len(f) <= 128][:300]
     with r.host.lock:  # it does nothing meanwhile
         r.nic.receive(sent)
         r.nic.deliver()
+        r.program.do("start")  # behind that, so that it has all of them to do at once
         hv.until(r.nic.channels[0].outbound.empty, "all of them taken")
     r.host.until(lambda: len(r.nic.sent) >= len(sent), "all of them back")
     assert [s.tagged for s in r.nic.sent] == sent
