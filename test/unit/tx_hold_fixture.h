@@ -139,6 +139,7 @@ static inline void
 expect_all(void)
 {
 	look();
+	look();
 	assert_false(hvn_tx_held(fx.ch));
 	host_takes_all();
 	look();

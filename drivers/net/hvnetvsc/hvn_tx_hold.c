@@ -115,30 +115,31 @@ look_no_more(struct hvn_chan *ch)
 	set(&ch->tx_watched, false);
 }
 
+/* It looks at nothing of the host's: that would keep the host from reading. */
 void
 hvn_tx_look(struct hvn_chan *ch, uint16_t frames)
 {
-	bool behind, again = __atomic_load_n(&ch->tx_watched, __ATOMIC_RELAXED), signal = false;
+	const bool held = hvn_tx_held(ch);
 	struct hvn_txq *q;
+	bool signal;
 
-	/* The queue has come to this thread, and whoever transmits has not. */
-	if (!hvn_tx_held(ch) &&
-	    __atomic_load_n(&ch->tx_looker, __ATOMIC_RELAXED) != hvn_thread_self) {
+	/* Nothing is to be sent soon; or the queue has come here from who transmits. */
+	if (!held &&
+	    (frames == 0 || __atomic_load_n(&ch->tx_looker, __ATOMIC_RELAXED) != hvn_thread_self)) {
 		look_no_more(ch);
 		return;
 	}
-	set(&ch->tx_watched, true);
-	/* Something is to be sent soon. */
-	if (!hvn_tx_held(ch) && frames != 0)
+	if (!held || !__atomic_load_n(&ch->tx_watched, __ATOMIC_RELAXED)) {
+		set(&ch->tx_watched, true);
 		return;
-	if (!hvn_biased_try(&ch->out_lock))
+	}
+	/* A secondary may be killed in the middle: it is left to the control thread. */
+	if (hvn_has_secondaries(ch->port) || !hvn_biased_try(&ch->out_lock))
 		return;
 	q = queue_of(ch);
-	behind = q != NULL && is_behind(&ch->vc->tx);
-	/* A secondary may be killed in the middle: it has been left to the control thread. */
-	if (q != NULL && (!behind || again) && !hvn_has_secondaries(ch->port))
-		signal = send_held(ch, q);
-	if (!behind)
+	signal = q != NULL && send_held(ch, q);
+	/* But for want of room: again. */
+	if (!hvn_tx_held(ch) || ch->vc->tx.error != 0)
 		look_no_more(ch);
 	hvn_biased_release(&ch->out_lock);
 	signal_host(ch, signal);

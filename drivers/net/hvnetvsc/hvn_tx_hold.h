@@ -2,11 +2,10 @@
 /*
  * An aggregate that is not full at the end of a transmit burst waits for the packets of the next
  * one while the host is behind: it would not get to it yet anyway. That is for threads that receive
- * and transmit on the same channel by turns: it is sent by the next burst, by a receive burst that
- * finds that the host has caught up, and at the latest by the second receive burst without one of
- * transmit. Behind them stand whatever ends the polling (interrupts, monitored addresses, stop),
- * what has to find the ring empty (a VF), and, for threads that sleep without a word, the control
- * thread, within 40 ms.
+ * and transmit on the same channel by turns: it is sent by the next burst, or by the second receive
+ * burst without one of transmit. Behind them stand whatever ends the polling (interrupts, monitored
+ * addresses, stop), what has to find the ring empty (a VF), and, for threads that sleep without a
+ * word, the control thread, within 40 ms.
  *
  * The channel's fields change under out_lock, but for what the receiving thread says of itself. They
  * are read without it, too: as hints.
