@@ -55,7 +55,7 @@ SWEEPS = [
     Sweep("bytes up to which a packet is copied (1: none is)", "HVN_TX_COPYBREAK", [1, 1600], 1600,
           [("tx", size, 1) for size in (60, 128, 256, 512, 1024, 1514)]),
     Sweep(f"bytes that the host has not read when messages wait for packets ({NEVER}: none does)",
-          "HVN_TX_BEHIND", [256, 1024, 2048, 8192, NEVER], 2048,
+          "HVN_TX_BEHIND", [1024, 2048, 4096, 16384, NEVER], 4096,
           [("forward", 60, burst) for burst in (1, 4, 16, 32)], timed_only=True,
           unit="frames a second"),
 ]
