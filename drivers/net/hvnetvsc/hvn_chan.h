@@ -39,6 +39,15 @@ hvn_chan_xfer(const struct vmbus_ring_pkt *pkt, uint32_t *ranges)
 									   : HVN_XFER_BAD;
 }
 
+/* The transmit queue that is the channel's own, with in_lock; NULL while there is none. */
+static inline struct hvn_txq *
+hvn_chan_txq(const struct hvn_chan *ch)
+{
+	struct hvn_txq *q = ch->index < HVN_QUEUES_MAX ? ch->port->txq[ch->index] : NULL;
+
+	return q != NULL && q->chan == ch ? q : NULL;
+}
+
 /* A packet of len bytes left the head: a scan may have been beyond it. */
 static inline void
 hvn_chan_unscan(struct hvn_chan *ch, uint32_t len)

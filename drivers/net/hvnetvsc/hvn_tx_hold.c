@@ -92,15 +92,6 @@ send_held(struct hvn_chan *ch, struct hvn_txq *q)
 	return signal;
 }
 
-/* The queue whose aggregates may wait in this channel, with in_lock. */
-static struct hvn_txq *
-queue_of(const struct hvn_chan *ch)
-{
-	struct hvn_txq *q = ch->index < HVN_QUEUES_MAX ? ch->port->txq[ch->index] : NULL;
-
-	return q != NULL && q->chan == ch ? q : NULL;
-}
-
 static void
 signal_host(const struct hvn_chan *ch, bool signal)
 {
@@ -136,7 +127,7 @@ hvn_tx_look(struct hvn_chan *ch, uint16_t frames)
 	/* A secondary may be killed in the middle: it is left to the control thread. */
 	if (hvn_has_secondaries(ch->port) || !hvn_biased_try(&ch->out_lock))
 		return;
-	q = queue_of(ch);
+	q = hvn_chan_txq(ch);
 	signal = q != NULL && send_held(ch, q);
 	/* But for want of room: again. */
 	if (!hvn_tx_held(ch) || ch->vc->tx.error != 0)
@@ -167,7 +158,7 @@ hvn_tx_flush_chan(struct hvn_chan *ch)
 	set(&ch->tx_watched, false);
 	if (!hvn_tx_held(ch) || !hvn_chan_lock_in(ch))
 		return;
-	q = queue_of(ch);
+	q = hvn_chan_txq(ch);
 	if (q != NULL && !hvn_removed(ch->port) &&
 	    hvn_biased_wait(&ch->out_lock, HVN_BURST_MS) != HVN_LOCK_NO) {
 		signal = send_held(ch, q);

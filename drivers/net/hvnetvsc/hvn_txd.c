@@ -4,6 +4,7 @@
 #include <rte_malloc.h>
 #include <rte_memory.h>
 
+#include "hvn_chan.h"
 #include "hvn_txd.h"
 #include "rndis_build.h"
 
@@ -256,14 +257,14 @@ hvn_tx_completed_run(struct hvn_chan *ch)
 	struct vmbus_ring *rx = &ch->vc->rx;
 	const uint8_t *pkt = rx->data + rx->index;
 	const uint8_t *const stop = rx->data + (rx->peer >= rx->index ? rx->peer : rx->size);
-	struct hvn_txq *q = ch->index < HVN_QUEUES_MAX ? ch->port->txq[ch->index] : NULL;
+	struct hvn_txq *q = hvn_chan_txq(ch);
 	uint32_t prod, first, len, nb_desc, mask;
 	struct hvn_txd_desc *descs;
 	uint64_t desc, tid, id_high;
 	struct hvn_txd *t;
 	uint16_t *done;
 
-	t = q != NULL && q->chan == ch ? q->txd : NULL;
+	t = q != NULL ? q->txd : NULL;
 	if (t == NULL || pkt + 32 > stop)
 		return 0;
 	desc = hv_load64(pkt);
