@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The kernel's ABI for programs that know no other: test/peer, and our own uio back end on it."""
 import os
+import signal
 import subprocess
 
 import pytest
@@ -9,6 +10,7 @@ from control import control
 from test_client import App
 
 PEER = ROOT / "test" / "peer"
+KERNELS = ["6.12.59", "6.12.58", "6.12.52"]
 DELAY = {"HVPEER_RING_DELAY_MS": "30"}
 
 
@@ -77,6 +79,28 @@ def test_no_monitor(host, peer, knob):  # noqa: F811
 def test_subchannels(host, peer):  # noqa: F811
     h = host("--sub-order", "reverse")
     abi(peer, h, "subchannels", commands=("subs", "subs"), **DELAY)
+    h.end()
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_kernels(host, peer, kernel):  # noqa: F811
+    h = host()
+    abi(peer, h, "kernel_masks", commands=("subs",), HVPEER_KERNEL=kernel)
+    h.end()
+
+
+@pytest.mark.parametrize("knob", [(), ("--no-event-fd",)], ids=str)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_interrupts(host, peer, kernel, knob):  # noqa: F811
+    """Of all channels; or the kernel ends, and with it the process, at that of a sub-channel."""
+    h = host(*knob)
+    p = peer(h, "/usr/bin/python3", PEER / "abi.py", "interrupts", HVPEER_KERNEL=kernel)
+    p.until("subs\n")
+    control(h, cmd="subs", nic=0, n=2)
+    p.go()
+    p.until("a sub-channel's\n")
+    log = p.end(0 if kernel == "6.12.59" else -signal.SIGABRT)
+    assert ("kernel panic" in log) == (kernel != "6.12.59")
     h.end()
 
 

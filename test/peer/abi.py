@@ -20,6 +20,7 @@ NAME = "00000001-0000-0000-0000-000000000000"
 DEV = DEVICES / NAME
 RING = 2 << 20
 SIZES = [2 * RING, 4096, 4096, 31 << 20, 16 << 20]
+KERNEL = os.environ.get("HVPEER_KERNEL", "6.12.59")
 # What differs from one machine, or one moment, to another.
 VARIES = ("addr", "device_id", "interrupts", "intr_out_empty", "monitor_id", "uevent", "name")
 
@@ -121,13 +122,14 @@ def maps():
     os.close(fd)
 
 
-def send(rings, monitor):
+def send(rings, monitor, monitor_id=None):
     """One in-band packet of 32 bytes into the outbound ring, and the bell if it is wanted."""
     at = u32(rings, 0)
     struct.pack_into("<4HQQQQ", rings, 4096 + at, 6, 2, 4, 0, 7, 1, 2, at << 32)
     store32(rings, 0, at + 40)
     if monitor is not None and u32(rings, 8) == 0:
-        monitor_id = int((DEV / "monitor_id").read_text())
+        if monitor_id is None:
+            monitor_id = int((DEV / "monitor_id").read_text())
         store32(monitor, 8 + monitor_id // 32 * 8, 1 << monitor_id % 32)
 
 
@@ -186,6 +188,62 @@ def subchannels():
             os.close(ring)
         os.close(fd)
         soon(lambda: os.listdir(DEV / "channels") == ["1"], "no sub-channels any more")
+
+
+def kernel_masks():
+    """Whose interrupts the kernel masks by itself, and whose for a write(): by its release."""
+    old, own = KERNEL != "6.12.59", KERNEL == "6.12.52"
+    fd = opened()
+    tell("subs")
+    soon(lambda: len(os.listdir(DEV / "channels")) == 3, "two sub-channels")
+    chans = [DEV / "channels" / n for n in sorted(os.listdir(DEV / "channels"), key=int)]
+    for chan in chans:
+        soon((chan / "ring").exists, "ring")
+
+    def masks():
+        return [int((chan / "in_mask").read_text()) for chan in chans]
+    assert masks() == [own] * 3
+    ring = os.open(chans[1] / "ring", os.O_RDWR)
+    view = mmap.mmap(ring, 2 * RING)
+    store32(view, RING + 8, 1)
+    for on in (1, 0, 1):
+        before = masks()
+        os.write(fd, struct.pack("<i", on))
+        assert masks() == ([1 - on, *before[1:]] if old else [1 - on] * 3)
+    view.close()
+    os.close(ring)
+    os.close(fd)
+
+
+def interrupt_of(index):
+    """Let the host interrupt a channel, whose ring is mapped from sysfs, and wait for that."""
+    fd = opened()
+    (chan,) = (c for c in (DEV / "channels").iterdir()
+               if int((c / "subchannel_id").read_text()) == index)
+    soon((chan / "ring").exists, "ring")
+    ring, poll = os.open(chan / "ring", os.O_RDWR), select.epoll()
+    view, monitor = mmap.mmap(ring, 2 * RING), mmap.mmap(fd, 4096, offset=2 * 4096)
+    poll.register(fd, select.EPOLLIN)
+    store32(view, RING + 8, 0)
+    send(view, monitor, int((chan / "monitor_id").read_text()))
+    assert poll.poll(30) == [(fd, select.EPOLLIN)]
+    os.read(fd, 4)
+    assert u32(view, RING + 8) == (KERNEL == "6.12.52")
+    for memory in (view, monitor):
+        memory.close()
+    os.close(ring)
+    os.close(fd)
+
+
+def interrupts():
+    """Of the primary channel, then of a sub-channel."""
+    fd = opened()
+    interrupt_of(0)
+    tell("subs")
+    soon(lambda: len(os.listdir(DEV / "channels")) == 3, "two sub-channels")
+    print("a sub-channel's", flush=True)
+    interrupt_of(1)
+    os.close(fd)
 
 
 def rescind():

@@ -8,7 +8,7 @@
  *   peer_uio.c   /dev/uioN: open, read, write, mmap, hang-up
  *   peer_bus.c   the kernel's part of VMBus, over vmbus_client.h
  *
- * The behaviour is that of Linux 6.12 (uio_hv_generic.c, uio.c, vmbus_drv.c). Locks: peer_lock
+ * The behaviour is that of Linux 6.12.59 (uio_hv_generic.c, uio.c, vmbus_drv.c). Locks: peer_lock
  * serialises everything that changes channels, and may be held while the host answers; read,
  * write and poll never take it.
  */
@@ -71,6 +71,17 @@ struct peer_dev {
  */
 extern bool peer_bare;
 
+/*
+ * HVPEER_KERNEL: what uio_hv_generic of this release does with interrupts. Before it knew the
+ * interrupts of sub-channels, one was the end of the kernel: here of the process, by abort().
+ */
+enum peer_kernel {
+	PEER_KERNEL_6_12_59, /* the default: write() is for all channels; who waits masks */
+	PEER_KERNEL_6_12_58, /* write() is for the primary */
+	PEER_KERNEL_6_12_52, /* and the kernel masks: each channel it opens, at each interrupt */
+};
+extern enum peer_kernel peer_kernel;
+
 extern pthread_mutex_t peer_lock;
 extern struct peer_dev peer_devs[PEER_DEVICES];
 
@@ -115,7 +126,7 @@ int bus_start(const char *socket_path);
 int bus_open(struct peer_dev *dev);
 void bus_close(struct peer_dev *dev);
 
-/* write() to the device file: mask or unmask all channels, signal those without a monitor. */
+/* write() to the device file: mask or unmask channels, signal those without a monitor. */
 void bus_irqcontrol(struct peer_dev *dev, bool on);
 
 /* Memory of the application itself, shared under its own address. */

@@ -33,7 +33,7 @@ struct peer_dev peer_devs[PEER_DEVICES];
 struct peer_mem bus_pages = { .fd = -1 };
 
 static struct vmbus_client *client;
-static int events = -1; /* epoll of the channels' eventfds; data: the device's number */
+static int events = -1; /* epoll of the channels' eventfds; data: see event_data() */
 
 static pthread_mutex_t task_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t task_cond = PTHREAD_COND_INITIALIZER;
@@ -163,6 +163,39 @@ bus_unshare(void *addr, uint64_t bytes)
 
 /* --- channels ---------------------------------------------------------------------------------------- */
 
+static uint64_t
+event_data(const struct peer_dev *dev, const struct peer_chan *chan, int fd)
+{
+	return (uint64_t)(dev - peer_devs) << 48 | (uint64_t)(chan - dev->chan) << 32 |
+	       (uint32_t)fd;
+}
+
+static struct vmbus_ring_hdr *
+inbound(const struct peer_chan *chan)
+{
+	return (void *)(chan->ring.addr + PEER_RING_BYTES);
+}
+
+static void
+mask(const struct peer_chan *chan, bool masked)
+{
+	__atomic_store_n(&inbound(chan)->imask, masked, __ATOMIC_SEQ_CST);
+}
+
+/* hv_uio_channel_cb() */
+static void
+interrupt(struct peer_dev *dev, const struct peer_chan *chan)
+{
+	if (peer_kernel != PEER_KERNEL_6_12_59 && chan != &dev->chan[0]) {
+		peer_log("kernel panic: interrupt of sub-channel %u, which has no device",
+			 chan->index);
+		abort();
+	}
+	if (peer_kernel == PEER_KERNEL_6_12_52)
+		mask(chan, true);
+	uio_notify(dev);
+}
+
 /* What vmbus_open() of the kernel does to fresh rings: empty, unmasked, flow control. */
 static void
 rings_reset(struct peer_chan *chan)
@@ -205,9 +238,11 @@ chan_open(struct peer_dev *dev, struct peer_chan *chan)
 		gpadl_drop(&chan->ring, chan->relid);
 		return rc;
 	}
+	if (peer_kernel == PEER_KERNEL_6_12_52)
+		mask(chan, true);
 	chan->open = true;
 	fd = vmbus_client_event_fd(client, chan->relid);
-	ev.data.u64 = (uint64_t)(dev - peer_devs) << 32 | (uint32_t)fd;
+	ev.data.u64 = event_data(dev, chan, fd);
 	if (fd >= 0)
 		epoll_ctl(events, EPOLL_CTL_ADD, fd, &ev);
 	return 0;
@@ -276,13 +311,12 @@ bus_irqcontrol(struct peer_dev *dev, bool on)
 	pthread_mutex_lock(&peer_lock);
 	for (unsigned int i = 0; i < PEER_CHANNELS; i++) {
 		struct peer_chan *chan = &dev->chan[i];
-		struct vmbus_ring_hdr *in = (void *)(chan->ring.addr + PEER_RING_BYTES);
 		uint64_t one = 1;
 		int fd;
 
-		if (!chan->open)
+		if (!chan->open || (i > 0 && peer_kernel != PEER_KERNEL_6_12_59))
 			continue;
-		__atomic_store_n(&in->imask, on ? 0 : 1, __ATOMIC_SEQ_CST);
+		mask(chan, !on);
 		if (!on || chan->monitor_id != VMBUS_MONITOR_ID_NONE)
 			continue;
 		fd = vmbus_client_signal_fd(client, chan->conn_id);
@@ -472,7 +506,7 @@ cb_event(void *ctx, uint32_t relid)
 	for (unsigned int d = 0; d < PEER_DEVICES; d++)
 		for (unsigned int c = 0; peer_devs[d].used && c < PEER_CHANNELS; c++)
 			if (peer_devs[d].chan[c].open && peer_devs[d].chan[c].relid == relid)
-				uio_notify(&peer_devs[d]);
+				interrupt(&peer_devs[d], &peer_devs[d].chan[c]);
 }
 
 /* There is no kernel whose hypervisor goes away; a rescind of everything is the next best. */
@@ -548,13 +582,15 @@ static void *
 event_thread(void *arg)
 {
 	struct epoll_event ev;
+	struct peer_dev *dev;
 	uint64_t n;
 
 	for (;;) {
 		if (epoll_wait(events, &ev, 1, -1) != 1)
 			continue;
+		dev = &peer_devs[ev.data.u64 >> 48];
 		if (PEER_REAL(read)((int)(uint32_t)ev.data.u64, &n, sizeof(n)) == sizeof(n))
-			uio_notify(&peer_devs[ev.data.u64 >> 32]);
+			interrupt(dev, &dev->chan[ev.data.u64 >> 32 & 0xffff]);
 	}
 	return arg;
 }

@@ -344,6 +344,26 @@ munmap(void *addr, size_t len)
 /* --- start ------------------------------------------------------------------------------------------------ */
 
 bool peer_bare;
+enum peer_kernel peer_kernel;
+
+static bool
+choose_kernel(void)
+{
+	static const char *const names[] = { [PEER_KERNEL_6_12_59] = "6.12.59",
+					     [PEER_KERNEL_6_12_58] = "6.12.58",
+					     [PEER_KERNEL_6_12_52] = "6.12.52" };
+	const char *name = getenv("HVPEER_KERNEL");
+
+	if (name == NULL)
+		return true;
+	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		peer_kernel = (enum peer_kernel)i;
+		if (strcmp(names[i], name) == 0)
+			return true;
+	}
+	peer_log("HVPEER_KERNEL=%s: no such kernel here", name);
+	return false;
+}
 
 static void __attribute__((constructor)) peer_start(void)
 {
@@ -362,6 +382,8 @@ static void __attribute__((constructor)) peer_start(void)
 		_exit(2);
 	}
 	peer_bare = getenv("HVPEER_BARE") != NULL;
+	if (!choose_kernel())
+		_exit(2);
 	rc = tree_init(dir);
 	if (rc == 0)
 		rc = bus_start(socket_path);
