@@ -372,7 +372,8 @@ channel_open(struct vchan *c, const struct vmbus_msg_open *m)
 	check_feature(c);
 	__atomic_store_n(&c->pub.tx.hdr->feature, VMBUS_RING_FEAT_PENDING_SEND, __ATOMIC_RELAXED);
 	vmbus_ring_tx_pending(&c->pub.tx, 0);
-	c->credits = 0;
+	/* Without a monitor, uio_hv_generic unmasks by a doorbell: one tells what else that does. */
+	c->credits = c->pub.monitor_id == VMBUS_MONITOR_ID_NONE;
 	c->unsettled = 0;
 	c->pub.failed = false;
 	check_vp(c, m->target_vp);

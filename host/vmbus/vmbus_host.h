@@ -34,8 +34,9 @@ struct vchan {
 	uint64_t room_since;	    /* it is there, and no signal: since when */
 	/*
 	 * How many doorbells can be explained: one for each time the empty ring filled while the
-	 * mask was clear, and those for room that we waited for. A doorbell beyond that is
-	 * superfluous beyond doubt; fewer prove nothing, as a guest may have seen the mask set.
+	 * mask was clear, those for room that we waited for, and one at the opening if there is no
+	 * monitor. A doorbell beyond that is superfluous beyond doubt; fewer prove nothing, as a
+	 * guest may have seen the mask set.
 	 */
 	unsigned int credits;
 };
