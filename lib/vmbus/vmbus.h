@@ -243,14 +243,17 @@ void hv_vmbus_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 
 /*
  * Receive interrupts of a channel. enable unmasks the ring and makes the file descriptor of
- * hv_vmbus_intr_fd() readable when the host signals; returns 1 if data is already there (the
- * caller polls instead of sleeping), 0, or a negative errno (-ENOTSUP: this back end or kernel
- * cannot for this channel). disable masks again.
+ * hv_vmbus_intr_fd() readable when the host signals; returns 1 if the caller has to poll instead
+ * of sleeping (data is already there, mostly), 0, or a negative errno (-ENOTSUP: this back end or
+ * kernel cannot for this channel). disable masks again.
  */
 int hv_vmbus_intr_enable(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 int hv_vmbus_intr_disable(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 
-/* Descriptor to wait on (epoll), -ENOTSUP if there is none. Channels may share one. */
+/*
+ * Descriptor to wait on (epoll), -ENOTSUP if there is none. One for each channel, which may also
+ * become readable by the interrupt of another: find nothing, and sleep again.
+ */
 int hv_vmbus_intr_fd(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 
 /* Consume a notification on that descriptor so that it can become readable again. */

@@ -107,7 +107,10 @@ struct vmbus_backend_ops {
 	/* Ring a channel that has no monitor_trigger. */
 	void (*signal)(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 
-	/* Receive interrupts; see vmbus.h. The caller masks and unmasks the ring itself. */
+	/*
+	 * Receive interrupts; see vmbus.h. The caller masks and unmasks the ring itself. prepare
+	 * gives 1 where it could not: poll, and ask again.
+	 */
 	int (*intr_prepare)(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan, bool on);
 	int (*intr_fd)(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 	void (*intr_ack)(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);

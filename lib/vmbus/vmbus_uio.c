@@ -66,7 +66,9 @@ found_device(const struct vmbus_sysfs_dev *sd, void *arg)
 		u = calloc(1, sizeof(*u));
 		if (u == NULL)
 			return -ENOMEM;
-		u->fd = u->intr_fd = -1;
+		u->fd = -1;
+		for (unsigned int i = 0; i < VMBUS_CHANNELS_MAX; i++)
+			u->intr_fd[i] = -1;
 		memcpy(u->name, sd->name, sizeof(u->name));
 		dev->backend = u;
 	}
@@ -314,11 +316,14 @@ close_fds(struct hv_vmbus_device *dev)
 {
 	struct uio_dev *u = dev->backend;
 
-	if (u->intr_fd >= 0)
-		close(u->intr_fd);
+	for (unsigned int i = 0; i < VMBUS_CHANNELS_MAX; i++) {
+		if (u->intr_fd[i] >= 0)
+			close(u->intr_fd[i]);
+		u->intr_fd[i] = -1;
+	}
 	if (u->fd >= 0)
 		close(u->fd);
-	u->intr_fd = u->fd = -1;
+	u->fd = -1;
 }
 
 /* The kernel waits for the host, with a patience of its own. */
@@ -350,6 +355,7 @@ share(struct vmbus_shared *s)
 		vmbus_lock_init(&us->lock);
 		s->backend_data = us;
 	}
+	us->sub_intr = false;
 	memset(us->intr_wanted, 0, sizeof(us->intr_wanted));
 	return 0;
 }

@@ -8,10 +8,10 @@
 
 /* Private to a process. */
 struct uio_dev {
-	char name[HV_GUID_STRLEN]; /* of the sysfs directory */
-	int uio;		   /* N of /dev/uioN */
-	int fd;			   /* holds the channels open; tells of removal */
-	int intr_fd;		   /* has its own count of interrupts, so it is a second open */
+	char name[HV_GUID_STRLEN];	 /* of the sysfs directory */
+	int uio;			 /* N of /dev/uioN */
+	int fd;				 /* holds the channels open; tells of removal */
+	int intr_fd[VMBUS_CHANNELS_MAX]; /* by channel index: opened when it wants interrupts */
 	struct rte_intr_handle *watch;
 	struct vmbus_monitor_page *monitor;
 	bool map_here[VMBUS_MAPS_MAX];	    /* of shared->maps[], in this process */
@@ -22,6 +22,7 @@ struct uio_dev {
 /* The same for all processes: shared->backend_data, from the first open on. */
 struct uio_shared {
 	pthread_mutex_t lock;
+	bool sub_intr;			      /* the kernel knows interrupts of sub-channels */
 	bool intr_wanted[VMBUS_CHANNELS_MAX]; /* by channel index */
 };
 

@@ -1,25 +1,33 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An application that sleeps until frames come: rx_intr [EAL arguments] -- QUEUES FRAMES [ptypes].
+ * An application that sleeps until frames come:
+ *
+ *   rx_intr [EAL arguments] -- QUEUES FRAMES [ptypes|lcores]
+ *
  * It ends when so many frames were received, or when it slept LONG_MS for nothing: then a wake-up
  * was lost, or the frames were. Prints both and how often it slept; how often the condition that
  * ethdev gives for umwait held before it slept, and after it woke; and how many frames had a packet
- * type, of which it has asked ethdev only with the last argument, and how many had a hash.
+ * type, of which it has asked ethdev only with the argument, and how many had a hash. With the other
+ * argument each queue has an lcore, which sleeps for itself; a lost wake-up is its last then, too.
  */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <rte_eal.h>
 #include <rte_ethdev.h>
 #include <rte_interrupts.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
 
-#define LONG_MS 20000
-#define BURST	32
+#define LONG_MS	 20000
+#define LCORE_MS 2000 /* far longer than from one frame to the next */
+#define BURST	 32
 
-static struct rte_mbuf *pkts[BURST];
 static uint64_t typed, hashed;
+static uint64_t wanted, all_got, all_sleeps; /* by lcores, atomic */
 
 static void
 die(const char *what, int rc)
@@ -57,9 +65,15 @@ set_up(uint16_t queues)
 		rc = rte_eth_dev_start(0);
 	if (rc != 0)
 		die("start", rc);
-	for (uint16_t q = 0; q < queues; q++) {
-		rc = rte_eth_dev_rx_intr_ctl_q(0, q, RTE_EPOLL_PER_THREAD, RTE_INTR_EVENT_ADD,
-					       NULL);
+}
+
+/* What this thread's sleep ends by. */
+static void
+listen_to(uint16_t first, uint16_t end)
+{
+	for (uint16_t q = first; q < end; q++) {
+		int rc = rte_eth_dev_rx_intr_ctl_q(0, q, RTE_EPOLL_PER_THREAD, RTE_INTR_EVENT_ADD,
+						   NULL);
 		if (rc != 0)
 			die("interrupt", rc);
 	}
@@ -85,16 +99,19 @@ monitor_says_news(uint16_t queues)
 }
 
 static uint64_t
-poll_all(uint16_t queues)
+poll_all(uint16_t first, uint16_t end)
 {
+	struct rte_mbuf *pkts[BURST];
 	uint64_t got = 0;
 
-	for (uint16_t q = 0; q < queues; q++) {
+	for (uint16_t q = first; q < end; q++) {
 		uint16_t n = rte_eth_rx_burst(0, q, pkts, BURST);
 
 		for (uint16_t i = 0; i < n; i++) {
-			typed += pkts[i]->packet_type != 0;
-			hashed += (pkts[i]->ol_flags & RTE_MBUF_F_RX_RSS_HASH) != 0;
+			if (pkts[i]->packet_type != 0)
+				__atomic_fetch_add(&typed, 1, __ATOMIC_RELAXED);
+			if ((pkts[i]->ol_flags & RTE_MBUF_F_RX_RSS_HASH) != 0)
+				__atomic_fetch_add(&hashed, 1, __ATOMIC_RELAXED);
 		}
 		rte_pktmbuf_free_bulk(pkts, n);
 		got += n;
@@ -112,52 +129,104 @@ wait_for_news(uint16_t queues)
 
 /* false: it woke for nothing after a long time. */
 static bool
-sleep_for_frames(uint16_t queues)
+sleep_for_frames(uint16_t first, uint16_t end, int ms)
 {
 	struct rte_epoll_event ev[16];
 	int n;
 
-	for (uint16_t q = 0; q < queues; q++) {
+	for (uint16_t q = first; q < end; q++) {
 		int rc = rte_eth_dev_rx_intr_enable(0, q);
 
 		if (rc != 0)
 			die("enable", rc);
 	}
-	n = rte_epoll_wait(RTE_EPOLL_PER_THREAD, ev, 16, LONG_MS);
-	for (uint16_t q = 0; q < queues; q++)
+	n = rte_epoll_wait(RTE_EPOLL_PER_THREAD, ev, 16, ms);
+	for (uint16_t q = first; q < end; q++)
 		rte_eth_dev_rx_intr_disable(0, q);
 	return n != 0;
+}
+
+/* An lcore's part; 1: there were frames behind a sleep that nothing ended. */
+static int
+one_queue(void *arg)
+{
+	const uint16_t q = (uint16_t)(uintptr_t)arg;
+	bool awake = true;
+
+	listen_to(q, q + 1);
+	while (__atomic_load_n(&all_got, __ATOMIC_RELAXED) <
+	       __atomic_load_n(&wanted, __ATOMIC_RELAXED)) {
+		uint64_t now = poll_all(q, q + 1);
+
+		if (now != 0 && !awake) {
+			__atomic_store_n(&wanted, 0, __ATOMIC_RELAXED); /* the end of all */
+			return 1;
+		}
+		awake = true;
+		__atomic_fetch_add(&all_got, now, __ATOMIC_RELAXED);
+		if (now == 0) {
+			__atomic_fetch_add(&all_sleeps, 1, __ATOMIC_RELAXED);
+			awake = sleep_for_frames(q, q + 1, LCORE_MS);
+		}
+	}
+	return 0;
+}
+
+static bool
+run_lcores(uint16_t queues)
+{
+	unsigned int lcore;
+	bool lost = false;
+	uint16_t q = 0;
+
+	RTE_LCORE_FOREACH_WORKER(lcore)
+	if (q < queues)
+		rte_eal_remote_launch(one_queue, (void *)(uintptr_t)q++, lcore);
+	if (q < queues)
+		die("lcores", -EINVAL);
+	RTE_LCORE_FOREACH_WORKER(lcore)
+	lost |= rte_eal_wait_lcore(lcore) != 0;
+	return !lost;
 }
 
 int
 main(int argc, char **argv)
 {
-	uint64_t want, got = 0, sleeps = 0, news = 0;
-	bool early;
+	uint64_t got = 0, sleeps = 0, news = 0;
+	bool early, lcores;
 	bool awake = true;
 	uint16_t queues;
 	int n = rte_eal_init(argc, argv);
 
 	if (n < 0 || argc - n < 3 || argc - n > 4)
 		rte_exit(EXIT_FAILURE,
-			 "usage: rx_intr [EAL arguments] -- QUEUES FRAMES [ptypes]\n");
+			 "usage: rx_intr [EAL arguments] -- QUEUES FRAMES [ptypes|lcores]\n");
 	queues = (uint16_t)atoi(argv[n + 1]);
-	want = strtoull(argv[n + 2], NULL, 0);
-	if (argc - n == 4 && rte_eth_dev_get_supported_ptypes(0, RTE_PTYPE_L3_MASK, NULL, 0) <= 0)
+	wanted = strtoull(argv[n + 2], NULL, 0);
+	lcores = argc - n == 4 && strcmp(argv[n + 3], "lcores") == 0;
+	if (argc - n == 4 && !lcores &&
+	    rte_eth_dev_get_supported_ptypes(0, RTE_PTYPE_L3_MASK, NULL, 0) <= 0)
 		die("packet types", -ENOTSUP);
 	set_up(queues);
+	if (!lcores)
+		listen_to(0, queues);
 	early = monitor_says_news(queues);
 	printf("ready\n");
 	fflush(stdout);
-	while (got < want && awake) {
-		uint64_t now = poll_all(queues);
+	if (lcores) {
+		awake = run_lcores(queues);
+		got = all_got;
+		sleeps = all_sleeps;
+	}
+	while (got < wanted && awake) {
+		uint64_t now = poll_all(0, queues);
 
 		got += now;
-		if (now == 0 && got < want) {
+		if (now == 0 && got < wanted) {
 			/* As if the frame had come just behind the poll. */
 			if (++sleeps % 8 == 0)
 				wait_for_news(queues);
-			awake = sleep_for_frames(queues);
+			awake = sleep_for_frames(0, queues, LONG_MS);
 			news += monitor_says_news(queues);
 		}
 	}

@@ -52,17 +52,91 @@ def test_no_wakeup_is_lost(run, host_args, queues, rate, burst, count):
     host.end()
 
 
-@pytest.mark.parametrize("rate, burst, count", [(200, 1, 400), (3000, 7, 20000)])
-@pytest.mark.parametrize("host_args", [(), ("--wait", "event")])
-def test_uio(run, host_args, rate, burst, count):
+@pytest.mark.parametrize("queues", [1, 3])
+@pytest.mark.parametrize("rate, burst, count", [(200, 1, 400), (3000, 7, 20000), (0, 32, 50000)])
+@pytest.mark.parametrize("host_args", [(), ("--wait", "event"), ("--no-monitor",)])
+def test_uio(run, host_args, queues, rate, burst, count):
     gen = f"gen:rate={rate},burst={burst},count={count},flows=32,start=command,verify=no"
     host = run(Host, *host_args, nics=[f"port={gen}"])
-    app = run(UioRxIntr, host, "1", str(count))
+    app = run(UioRxIntr, host, str(queues), str(count))
     app.expect("ready")
     assert host.command("start", nic=0)["ok"]
     found = result(app)
     assert found["frames"] == count and found["sleeps"] > 0 and found["news"] > 0
-    check_interrupts(host, found["sleeps"])
+    used = [q["rx_frames"] > 0 for q in host.stats()["nics"][0]["queues"]]
+    assert used.count(True) == queues
+    check_interrupts(host, found["sleeps"], queues)
+    host.end()
+
+
+@pytest.mark.parametrize("host_args", [(), ("--wait", "event"), ("--no-monitor",)])
+def test_uio_subchannel(run, host_args):
+    """Frames of one flow, which the second queue has: no other interrupt helps."""
+    host = run(Host, *host_args,
+               nics=["port=gen:rate=200,count=400,flows=1,start=command,verify=no"])
+    app = run(UioRxIntr, host, "2", "400")
+    app.expect("ready")
+    assert app.is_idle()
+    assert host.command("start", nic=0)["ok"]
+    found = result(app)
+    assert found["frames"] == 400 and found["sleeps"] > 100
+    assert [q["rx_frames"] for q in host.stats()["nics"][0]["queues"]] == [0, 400]
+    host.end()
+
+
+@pytest.mark.parametrize("rate, burst, count", [(3000, 1, 20000), (0, 32, 50000)])
+@pytest.mark.parametrize("cls", [RxIntr, UioRxIntr])
+def test_lcores(run, cls, rate, burst, count):
+    """Each queue sleeps for itself. On uio, the signal of one unmasks, and masks, the others'."""
+    gen = f"gen:rate={rate},burst={burst},count={count},flows=32,start=command,verify=no"
+    host = run(Host, "--no-monitor", "--wait", "event", nics=[f"port={gen}"])
+    app = run(cls, host, "3", str(count), "lcores", cores=3)
+    app.expect("ready")
+    assert host.command("start", nic=0)["ok"]
+    found = result(app)
+    assert found["frames"] == count and found["sleeps"] > 0
+    host.end()
+
+
+class OldKernelRxIntr(UioRxIntr):
+    """On a kernel that ends by the interrupt of a sub-channel."""
+    def reach(self, socket_path):
+        launcher, env = super().reach(socket_path)
+        return launcher, {**env, "HVPEER_KERNEL": self.kernel}
+
+
+class Linux_6_12_58(OldKernelRxIntr):
+    kernel = "6.12.58"
+
+
+class Linux_6_12_52(OldKernelRxIntr):
+    kernel = "6.12.52"
+
+
+@pytest.mark.parametrize("kernel", [Linux_6_12_58, Linux_6_12_52])
+@pytest.mark.parametrize("rate, burst, count", [(200, 1, 400), (3000, 7, 20000)])
+def test_uio_old_kernel(run, kernel, rate, burst, count):
+    """By one queue, as ever."""
+    gen = f"gen:rate={rate},burst={burst},count={count},flows=32,start=command,verify=no"
+    host = run(Host, nics=[f"port={gen}"])
+    app = run(kernel, host, "1", str(count))
+    app.expect("ready")
+    assert host.command("start", nic=0)["ok"]
+    found = result(app)
+    assert found["frames"] == count and found["sleeps"] > 0
+    host.end()
+
+
+@pytest.mark.parametrize("kernel", [Linux_6_12_58, Linux_6_12_52])
+def test_uio_old_kernel_refused(run, kernel):
+    """Two queues: it does not start, says which kernels would do, and no kernel is lost."""
+    host = run(Host, nics=["port=gen:rate=10000,flows=32,verify=no"])
+    app = run(kernel, host, "2", "1000")
+    app.expect("6.1.159, 6.12.59 or 6.19")
+    app.expect("receive interrupt of queue 1: Operation not supported")
+    assert app.wait() == 1, app.text
+    assert "kernel panic" not in app.text
+    app.forget()
     host.end()
 
 

@@ -55,6 +55,23 @@ def test_bare(run):
     host.end()
 
 
+class OldKernelTestpmd(UioTestpmd):
+    def reach(self, socket_path):
+        launcher, env = super().reach(socket_path)
+        return launcher, {**env, "HVPEER_KERNEL": "6.12.58"}
+
+
+def test_old_kernel(run):
+    """Where the interrupt of a sub-channel is the end of the kernel there is none, by no queue."""
+    host = run(Host, "--wait", "event", nics=["queues=4,port=gen:rate=20000,verify=count"])
+    app = run(OldKernelTestpmd, host, "--forward-mode=macswap", "--rxq=4", "--txq=4",
+              interactive=True)
+    forward_with(host, app, (4, 1, 4))
+    assert "kernel panic" not in app.text
+    app.forget()
+    host.end()
+
+
 def test_restart(run):
     """Stop and start, and another number of queues: sub-channels come and go and come."""
     host = run(Host, nics=["queues=8,port=gen:rate=20000,verify=count"])

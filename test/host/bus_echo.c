@@ -6,8 +6,8 @@
  *   bus_echo [EAL arguments] -- step...
  *
  * Steps: open, close, echo=N (N packets on every open channel), sub=I (open sub-channel I),
- * intr (one packet, received by interrupt), gone (wait until the host takes the device),
- * remove (rte_dev_remove), probe (rte_dev_probe), attach (in a secondary process), alloc (memory
+ * intr (one packet on every open channel, received by interrupt while the others have interrupts
+ * as well), gone (wait until the host takes the device), remove (rte_dev_remove), probe (rte_dev_probe), attach (in a secondary process), alloc (memory
  * that DPDK has to get from the system, and gives back), line (wait for a line on stdin).
  */
 #include <errno.h>
@@ -161,25 +161,72 @@ echo_all(struct one_dev *d, unsigned int n)
 }
 
 static int
-interrupt(struct one_dev *d)
+enable_all(struct one_dev *d, bool on)
 {
-	struct hv_vmbus_channel *c = d->chan[0];
-	struct pollfd p = { .fd = hv_vmbus_intr_fd(d->dev, c), .events = POLLIN };
-	int rc = hv_vmbus_intr_enable(d->dev, c);
+	int rc = 0;
 
-	if (p.fd < 0 || rc < 0)
-		return p.fd < 0 ? p.fd : rc;
-	if (rc != 0 || poll(&p, 1, 0) != 0)
-		return -EALREADY;
-	rc = send_one(d, c, d->tid);
-	if (rc == 0 && poll(&p, 1, 5000) != 1)
-		return -ETIMEDOUT;
-	hv_vmbus_intr_ack(d->dev, c);
-	hv_vmbus_intr_disable(d->dev, c);
+	for (unsigned int i = 0; i <= SUBS_MAX && rc == 0; i++) {
+		if (d->chan[i] == NULL)
+			continue;
+		rc = on ? hv_vmbus_intr_enable(d->dev, d->chan[i])
+			: hv_vmbus_intr_disable(d->dev, d->chan[i]);
+	}
+	return rc == 1 ? -EALREADY : rc;
+}
+
+static void
+ack_others(struct one_dev *d, const struct hv_vmbus_channel *c)
+{
+	for (unsigned int i = 0; i <= SUBS_MAX; i++)
+		if (d->chan[i] != NULL && d->chan[i] != c)
+			hv_vmbus_intr_ack(d->dev, d->chan[i]);
+}
+
+/* What another channel's interrupt did to this one's descriptor may come late. */
+static int
+wait_quiet(struct one_dev *d, struct hv_vmbus_channel *c, struct pollfd *p)
+{
+	for (unsigned int i = 0; i < 100; i++) {
+		hv_vmbus_intr_ack(d->dev, c);
+		if (poll(p, 1, 10) == 0)
+			return 0;
+	}
+	return -EALREADY;
+}
+
+static int
+interrupt(struct one_dev *d, struct hv_vmbus_channel *c)
+{
+	struct pollfd p = { .fd = hv_vmbus_intr_fd(d->dev, c), .events = POLLIN };
+	int rc = p.fd < 0 ? p.fd : enable_all(d, true);
+
 	if (rc == 0)
-		rc = receive_one(d, c, d->tid);
-	d->tid++;
-	return rc == 1 ? 0 : -EBADMSG;
+		rc = wait_quiet(d, c, &p);
+	if (rc == 0)
+		rc = send_one(d, c, d->tid);
+	if (rc == 0 && poll(&p, 1, 5000) != 1)
+		rc = -ETIMEDOUT;
+	/* Who waits for another channel takes nothing from who waits for this one. */
+	ack_others(d, c);
+	if (rc == 0 && poll(&p, 1, 0) != 1)
+		rc = -EBUSY;
+	hv_vmbus_intr_ack(d->dev, c);
+	if (rc == 0)
+		rc = enable_all(d, false);
+	if (rc != 0)
+		return rc;
+	return receive_one(d, c, d->tid++) == 1 ? 0 : -EBADMSG;
+}
+
+static int
+interrupt_all(struct one_dev *d)
+{
+	int rc = 0;
+
+	for (unsigned int i = 0; i <= SUBS_MAX && rc == 0; i++)
+		if (d->chan[i] != NULL)
+			rc = interrupt(d, d->chan[i]);
+	return rc;
 }
 
 /* --- steps -------------------------------------------------------------------------------------------- */
@@ -267,7 +314,7 @@ step_dev(struct one_dev *d, const char *step)
 	if (strcmp(step, "attach") == 0)
 		return attach(d);
 	if (strcmp(step, "intr") == 0)
-		return interrupt(d);
+		return interrupt_all(d);
 	if (strcmp(step, "gone") == 0)
 		return wait_gone(d);
 	if (strcmp(step, "remove") == 0)

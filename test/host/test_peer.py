@@ -39,10 +39,10 @@ def peer():
 
 @pytest.fixture
 def app(peer, tmp_path):
-    def start(h, *steps):
+    def start(h, *steps, **env):
         return peer(h, BUILD / "test" / "host" / "bus_echo", "--no-pci", "--no-telemetry", "-l",
                     "0", "--log-level=bus.hv_vmbus:debug", "--no-huge", "-m", "64", "--", *steps,
-                    RUNTIME_DIRECTORY=str(tmp_path), **DELAY)
+                    RUNTIME_DIRECTORY=str(tmp_path), **DELAY, **env)
     return start
 
 
@@ -139,6 +139,39 @@ def test_uio_subchannels(host, app, monitor):  # noqa: F811
         control(h, cmd="subs", nic=0, n=n)
         a.go()
     a.end()
+    h.end()
+
+
+def with_subs(h, a, n):
+    a.until("open: ok")
+    control(h, cmd="subs", nic=0, n=n)
+    a.go()
+    return a
+
+
+@pytest.mark.parametrize("knob", [
+    (), ("--no-monitor",), ("--wait", "event"), ("--no-event-fd",)], ids=" ".join)
+def test_uio_interrupts(host, app, knob):  # noqa: F811
+    """Of every channel, also when the device is opened again."""
+    h = host(*knob)
+    a = app(h, "open", "line", "sub=1", "sub=2", "intr", "echo=100", "intr", "close", "open",
+            "line", "sub=2", "intr", "echo=100")
+    for _ in range(2):
+        with_subs(h, a, 2)
+    a.end()
+    h.end()
+
+
+@pytest.mark.parametrize("kernel", KERNELS[1:])
+@pytest.mark.parametrize("knob", [(), ("--wait", "event")], ids=" ".join)
+def test_uio_old_kernel(host, app, kernel, knob):  # noqa: F811
+    """Interrupts of the first channel; those of another are refused, and none is risked."""
+    h = host(*knob)
+    a = app(h, "open", "intr", "line", "sub=1", "echo=100", "intr", "echo=100",
+            HVPEER_KERNEL=kernel)
+    log = with_subs(h, a, 1).end(1)
+    assert "intr: Operation not supported" in log
+    assert "6.1.159, 6.12.59 or 6.19" in log
     h.end()
 
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A signal by uio takes a lock of all processes: it outlives one that is killed or stopped inside. */
+/*
+ * A signal by uio takes a lock of all processes: it outlives one that is killed or stopped inside.
+ * And which channels may have interrupts, by what the kernel unmasks.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -22,16 +25,32 @@ int vmbus_logtype;
 int
 uio_open_node(const struct hv_vmbus_device *dev, int *fd)
 {
-	(void)dev, (void)fd;
-	return -ENODEV;
+	(void)dev;
+	*fd = STDIN_FILENO;
+	return 0;
 }
 
 static struct uio_shared *all; /* of both processes */
 static struct vmbus_shared shared;
 static struct uio_dev uio;
 static struct vmbus_dev dev = { .pub.backend = &uio, .shared = &shared };
-static struct hv_vmbus_channel chan;
-static struct vmbus_ring_hdr hdr;
+static struct hv_vmbus_channel chan, subs[2] = { { .index = 1 }, { .index = 2 } };
+static struct vmbus_ring_hdr hdr, sub_hdr[2];
+static bool unmasks_subs; /* the kernel, when 1 is written */
+
+ssize_t __real_write(int fd, const void *buf, size_t len);
+ssize_t __wrap_write(int fd, const void *buf, size_t len);
+
+ssize_t
+__wrap_write(int fd, const void *buf, size_t len)
+{
+	if (len == sizeof(int32_t)) {
+		hdr.imask = 0;
+		for (unsigned int i = 0; i < 2 && unmasks_subs; i++)
+			sub_hdr[i].imask = 0;
+	}
+	return __real_write(fd, buf, len);
+}
 
 static char
 state_of(pid_t pid)
@@ -55,8 +74,8 @@ wait_for(pid_t pid, char state)
 }
 
 /*
- * A signal of this process reaches the kernel, whoever is in the middle of one. The first channel is
- * masked again with the lock only: without it an interrupt may have been asked for just now.
+ * A signal of this process reaches the kernel, whoever is in the middle of one. Channels are masked
+ * again with the lock only: without it an interrupt may have been asked for just now.
  */
 static void
 signal_once(bool locked)
@@ -67,12 +86,25 @@ signal_once(bool locked)
 	assert_int_equal(pipe(ends), 0);
 	uio.fd = ends[1];
 	hdr.imask = 0;
+	sub_hdr[0].imask = 0;
 	uio_signal(&dev.pub, &chan);
 	assert_int_equal(hdr.imask, locked);
+	assert_int_equal(sub_hdr[0].imask, locked);
 	assert_int_equal(read(ends[0], &on, sizeof(on)), sizeof(on));
 	assert_int_equal(on, 1);
 	close(ends[0]);
 	close(ends[1]);
+}
+
+/* Who has the lock may mask what is unmasked now: nobody is to sleep, and nothing is tried out. */
+static void
+ask_in_vain(void)
+{
+	uio.fd = -1; /* no write */
+	assert_int_equal(uio_intr_prepare(&dev.pub, &chan, true), 1);
+	assert_int_equal(uio_intr_prepare(&dev.pub, &subs[0], true), -EAGAIN);
+	assert_false(all->intr_wanted[0] || all->intr_wanted[1]);
+	assert_int_equal(uio_intr_prepare(&dev.pub, &chan, false), 0);
 }
 
 static void
@@ -98,6 +130,8 @@ holder(int sig)
 	wait_for(pid, sig == SIGSTOP ? 'T' : 'Z');
 	for (int i = 0; i < 2; i++)
 		signal_once(sig == SIGKILL);
+	if (sig == SIGSTOP)
+		ask_in_vain();
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	signal_once(true);
@@ -123,10 +157,74 @@ stopped(void **state)
 	holder(SIGSTOP);
 }
 
+static void
+prepare(bool kernel_unmasks)
+{
+	const int rc = kernel_unmasks ? 0 : -ENOTSUP;
+
+	for (unsigned int i = 0; i < VMBUS_CHANNELS_MAX; i++)
+		uio.intr_fd[i] = -1;
+	unmasks_subs = kernel_unmasks;
+	hdr.imask = sub_hdr[0].imask = sub_hdr[1].imask = 1;
+	assert_int_equal(uio_intr_prepare(&dev.pub, &subs[0], true), rc);
+	/* It unmasks by itself behind that. */
+	assert_true(hdr.imask == 1 && sub_hdr[0].imask == 1 && sub_hdr[1].imask == 1);
+	assert_int_equal(all->intr_wanted[1], kernel_unmasks);
+	assert_int_equal(all->sub_intr, kernel_unmasks);
+}
+
+/* A kernel that unmasks sub-channels survives their interrupts: what wants them keeps them. */
+static void
+sub_wanted(void **state)
+{
+	int null = open("/dev/null", O_WRONLY);
+
+	(void)state;
+	uio.fd = null;
+	prepare(true);
+	sub_hdr[0].imask = 0;
+	uio_signal(&dev.pub, &chan);
+	assert_true(hdr.imask == 1 && sub_hdr[0].imask == 0 && sub_hdr[1].imask == 1);
+	uio.fd = -1; /* known: nothing is written any more */
+	assert_int_equal(uio_intr_prepare(&dev.pub, &subs[1], true), 0);
+	assert_int_equal(sub_hdr[0].imask, 0);
+	for (unsigned int i = 0; i < 2; i++)
+		assert_int_equal(uio_intr_prepare(&dev.pub, &subs[i], false), 0);
+	assert_int_equal(sub_hdr[0].imask, 1);
+	close(null);
+}
+
+static void
+sub_refused(void **state)
+{
+	int null = open("/dev/null", O_WRONLY);
+
+	(void)state;
+	all->sub_intr = false;
+	uio.fd = null;
+	prepare(false);
+	assert_int_equal(uio_intr_prepare(&dev.pub, &subs[0], false), 0);
+	/* What is unmasked already proves nothing. */
+	sub_hdr[0].imask = 0;
+	assert_int_equal(uio_intr_prepare(&dev.pub, &subs[0], true), -ENOTSUP);
+	assert_int_equal(uio_intr_prepare(&dev.pub, &chan, true), 0);
+	assert_int_equal(uio_intr_prepare(&dev.pub, &chan, false), 0);
+	/* A device that is gone says nothing about its kernel. */
+	uio.fd = -1;
+	assert_int_equal(uio_intr_prepare(&dev.pub, &subs[0], true), -EBADF);
+	close(null);
+}
+
 static int
 set_up(void **state)
 {
 	(void)state;
+	for (unsigned int i = 0; i < VMBUS_CHANNELS_MAX; i++)
+		uio.intr_fd[i] = -1;
+	for (unsigned int i = 0; i < 2; i++) {
+		shared.chan[i + 1] = &subs[i];
+		subs[i].rx.hdr = &sub_hdr[i];
+	}
 	all = mmap(NULL, sizeof(*all), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	vmbus_lock_init(&all->lock);
 	shared.backend_data = all;
@@ -139,7 +237,12 @@ set_up(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(killed), cmocka_unit_test(stopped) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(killed),
+		cmocka_unit_test(stopped),
+		cmocka_unit_test(sub_wanted),
+		cmocka_unit_test(sub_refused),
+	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);
 }
