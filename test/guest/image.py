@@ -213,6 +213,8 @@ def add_dpdk(root, objects):
     # Without it testpmd forwards nothing by the stock driver (test/peer/qstate.c).
     shutil.copy(objects / "test/peer/libhvqstate.so", root / "lib")
     shutil.copy(HERE.parents[1] / "tools/hv-devbind", root / "usr/bin")
+    # It needs no library that testpmd does not.
+    shutil.copy(objects / "test/e2e/rx_intr", root / "usr/bin")
 
 
 @functools.cache

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Our driver in a guest: the real sysfs and /dev/uioN, stock plug-ins installed beside ours."""
+import re
+
 import guest as g
 import pytest
 from pmd import KERNELS, LOG, UIO, Console, dpdk_testpmd, port, stop, totals, txonly, wait_open
@@ -128,6 +130,34 @@ def test_interrupt_masks(dpdk, kernel):
     print(f"{kernel}: in_mask and interrupts, ours {ours}, stock {stock}")
     assert ours == (["1", "1"], [0, 0])
     assert "0" in stock[0] and max(stock[1]) > 0
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_rx_interrupts(dpdk, kernel):
+    """
+    A program sleeps until the interrupt of a queue, one of two, wakes it: it has every frame. The
+    second queue alone: nothing but the interrupt of a sub-channel tells of its frames; then both.
+    """
+    host, guest = dpdk(*(f"port=gen:rate=100,count=1000,flows={n},start=command,verify=no"
+                         for n in (1, 16)), kernel=kernel)
+    for nic, device in enumerate(guest.run("ls /sys/bus/vmbus/devices").split()):
+        # Plug-ins need one another, and testpmd's search path, which names them, is its own.
+        guest.start("env LD_LIBRARY_PATH=$(echo /usr/lib/*/dpdk/pmds-*) rx_intr --legacy-mem -l 0 "
+                    f"-a hv_vmbus:{device} -- 2 1000 > {LOG} 2>&1")
+        guest.until("its start", f"grep ready {LOG} || {{ cat {LOG}; false; }}", timeout=120)
+        host.command("start", nic=nic)
+        g.wait_for("half of the frames", lambda nic=nic: port(host, nic)["sent"] >= 500)
+        look = f"cat /sys/bus/vmbus/devices/{device}/channels/*/interrupts"
+        told = [int(n) for n in guest.run(look).split()]
+        guest.until("its end", "! pidof rx_intr")
+        log = guest.run(f"cat {LOG}")
+        frames, sleeps = re.search(r"frames (\d+) sleeps (\d+)", log).groups()
+        assert int(frames) == 1000 and int(sleeps) > 100, log
+        assert "in vain" not in log
+        used = [q["rx_frames"] > 0 for q in host.stats()["nics"][nic]["queues"]]
+        print(f"{kernel}: {sleeps} sleeps, interrupts {told}, queues {used}")
+        assert used == [nic == 1, True]
+        assert told[1] > 50 and (told[0] > 50 or nic == 0)
 
 
 def detached(guest, times):
