@@ -204,26 +204,6 @@ def test_channels_that_come_late(run):
     host.end()
 
 
-def test_one_channel_gone(run):
-    """The host takes one sub-channel: the other queues go on, a restart brings it back."""
-    host = run(Host, nics=[f"queues=8,{GEN}"])
-    app = run(Console, host, "--forward-mode=macswap", queues=4)
-    cycle(host, app, COUNT)
-    before = queues_of(host)
-    assert host.command("rescind", nic=0, channel=2)["ok"]
-    app.expect("host took channel 2 away: queue 2")
-    app.expect("reset event")
-    until(lambda: 2 not in host.command("rss", nic=0)["rss"]["table"], "another table")
-    cycle(host, app, COUNT, COUNT)
-    after = queues_of(host)
-    assert set(after) == {0, 1, 3} and all(after[q] > before[q] for q in after)
-    app.restart()
-    cycle(host, app, COUNT, 2 * COUNT)
-    assert all(queues_of(host)[q] for q in range(4))
-    app.quit()
-    host.end()
-
-
 def test_runtime_setup(run):
     """A stopped queue is set up anew, with another size, while the others run."""
     host = run(Host, nics=[f"queues=4,{GEN}"])

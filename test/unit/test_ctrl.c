@@ -6,6 +6,7 @@
 #include "hvn_hurry.h"
 #include "hvn_link.h"
 #include "hvn_nvsp.h"
+#include "hvn_recover.h"
 #include "hvn_session.h"
 #include "hvn_tx_hold.h"
 #include "hvn_vf.h"
@@ -42,11 +43,36 @@ rte_eth_dev_callback_process(struct rte_eth_dev *dev, enum rte_eth_event_type ev
 	return 0;
 }
 
-bool
+static bool broken; /* by who holds ctrl_lock */
+static int outcome; /* of a recovery */
+static unsigned int tries;
+
+void
 hvn_session_lost(struct hvn_port *p)
 {
 	(void)p;
-	return true;
+	broken = true;
+}
+
+bool
+hvn_session_broken(const struct hvn_port *p)
+{
+	(void)p;
+	return broken;
+}
+
+int
+hvn_recover(struct hvn_port *p)
+{
+	int rc;
+
+	hvn_ctrl_lock(p);
+	tries++;
+	rc = tries == 1 ? -EAGAIN : outcome;
+	if (rc != -EAGAIN)
+		broken = false;
+	hvn_ctrl_unlock(p);
+	return rc;
 }
 
 uint32_t
@@ -290,27 +316,70 @@ dead_holder(void **state)
 	assert_int_equal(hvn_biased_holder(&fx.ch->out_lock), 0);
 }
 
+/* A port that runs, or is stopped. */
+static void
+port_is(bool running)
+{
+	hvn_ctrl_lock(&fx.port);
+	fx.port.port_id = PORT;
+	fx.port.opened = running;
+	fx.port.running = running;
+	hvn_ctrl_unlock(&fx.port);
+}
+
+static void
+wait_told(unsigned int events)
+{
+	for (unsigned int i = 0; i < 5000 && __atomic_load_n(&told, __ATOMIC_ACQUIRE) != events;
+	     i++)
+		usleep(1000);
+	assert_int_equal(told, events);
+	assert_int_equal(told_of_others, 0);
+}
+
 /* What the host took away is told of the port that had it. */
 static void
 taken_away(void **state)
 {
-	const unsigned int all = 1u << RTE_ETH_EVENT_INTR_RMV | 1u << RTE_ETH_EVENT_INTR_RESET;
-
 	RTE_SET_USED(state);
 	told = told_of_others = 0;
-	hvn_ctrl_lock(&fx.port);
-	fx.port.port_id = PORT;
-	fx.port.opened = true;
-	hvn_ctrl_unlock(&fx.port);
-	hvn_ctrl_channel_gone(&fx.port);
+	port_is(true);
 	hvn_ctrl_tell_removed(&fx.port);
-	for (unsigned int i = 0; i < 5000 && __atomic_load_n(&told, __ATOMIC_ACQUIRE) != all; i++)
-		usleep(1000);
-	assert_int_equal(told, all);
-	assert_int_equal(told_of_others, 0);
-	hvn_ctrl_lock(&fx.port);
-	fx.port.opened = false;
-	hvn_ctrl_unlock(&fx.port);
+	wait_told(1u << RTE_ETH_EVENT_INTR_RMV);
+	port_is(false);
+}
+
+/*
+ * The host takes a channel: the application hears that the port recovers, once, however many times it
+ * is tried, and what came of it; and the next time not at once. One that stops the port meanwhile hears
+ * the end, too.
+ */
+static void
+recovered(void **state)
+{
+	const unsigned int begin = 1u << RTE_ETH_EVENT_ERR_RECOVERING;
+	uint64_t since;
+
+	RTE_SET_USED(state);
+	told = told_of_others = tries = 0;
+	outcome = 0;
+	port_is(true);
+	hvn_ctrl_channel_gone(&fx.port);
+	wait_told(begin);
+	/* Not yet: a burst was inside. */
+	port_is(false);
+	wait_told(begin | 1u << RTE_ETH_EVENT_RECOVERY_SUCCESS);
+	assert_int_equal(tries, 2);
+
+	since = rte_get_timer_cycles();
+	told = 0;
+	outcome = -EIO;
+	port_is(true);
+	hvn_ctrl_channel_gone(&fx.port);
+	wait_told(begin | 1u << RTE_ETH_EVENT_RECOVERY_FAILED);
+	assert_int_equal(tries, 3);
+	assert_true(rte_get_timer_cycles() - since > rte_get_timer_hz() / 2);
+	port_is(false);
 }
 
 /* Its memory, also that of another session while the host may read what it had, is near the device. */
@@ -391,6 +460,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(unanswered, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(dead_holder, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(taken_away, open_ctrl, close_ctrl),
+		cmocka_unit_test_setup_teardown(recovered, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(placed, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(held, open_ctrl, close_ctrl),
 		cmocka_unit_test_setup_teardown(held_by_one_of_two, open_ctrl, close_ctrl),

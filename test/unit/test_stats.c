@@ -210,6 +210,7 @@ each(void **state)
 		{ "tx_signals", 42 },
 		{ "rx_untaken_packets", 43 },
 		{ "ctrl_late_answers", 44 },
+		{ "recoveries", 45 },
 		{ "path_switches_to_vf", 51 },
 		{ "path_switches_to_synthetic", 52 },
 		{ "path_switches_planned", 53 },
@@ -274,6 +275,7 @@ each(void **state)
 	fx.ch->out_signals = 42;
 	fx.ch->dropped = 43;
 	late_answers = 44;
+	fx.port.recoveries = 45;
 	of_vf = (struct rte_eth_stats){ .ipackets = 61,
 					.ibytes = 62,
 					.imissed = 63,

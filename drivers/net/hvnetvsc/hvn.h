@@ -9,7 +9,7 @@
  *   hvn_nvsp.c    handshake, buffers, channels    hvn_path.c  failover state machine (pure)
  *   hvn_rndis.c   requests, OIDs, filter          hvn_caps.c  what the host says (pure)
  *   hvn_offload.c hvn_rss.c hvn_link.c hvn_stats.c hvn_telemetry.c hvn_devargs.c hvn_intr.c
- *   hvn_vf.c hvn_flow.c hvn_leave.c ...
+ *   hvn_vf.c hvn_flow.c hvn_leave.c hvn_recover.c ...
  *
  * Everything reachable from struct hvn_port lives in memory shared with secondary processes,
  * except what is marked private to a process.
@@ -260,6 +260,7 @@ struct hvn_rxq {
 	bool started;
 	bool deferred;
 	bool left;	 /* a process that is stopped inside has it: not to be freed */
+	bool passed;	 /* its lcore has left the burst: hvn_recover.c */
 	uint32_t ptypes; /* layers of packet types that the application wants, 0: none */
 	bool vlan_strip;
 	uint16_t queue_id;
@@ -393,6 +394,8 @@ struct hvn_port {
 	uint16_t asked_queues; /* what the session was fitted to */
 	uint16_t tx_shares;    /* into which the send sections are divided */
 	uint16_t n_mc;	       /* addresses in the application's multicast list */
+	bool recovering;       /* a session is put in another's place: hvn_recover.h */
+	uint64_t recoveries;
 	bool rss_on;
 	bool rsc_on;
 	uint32_t ptypes;		     /* the same, for queues set up later */
@@ -425,6 +428,13 @@ static inline struct hvn_port *
 hvn_port(const struct rte_eth_dev *dev)
 {
 	return (struct hvn_port *)dev->data->dev_private;
+}
+
+/* Is its session being replaced? Any thread, also of a secondary. */
+static inline bool
+hvn_recovering(const struct hvn_port *p)
+{
+	return __atomic_load_n(&p->recovering, __ATOMIC_RELAXED);
 }
 
 /* The device in this process: struct hv_vmbus_device is private to a process, hvn_port is not. */

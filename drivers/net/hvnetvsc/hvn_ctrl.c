@@ -15,11 +15,14 @@
 #include "hvn_ext.h"
 #include "hvn_link.h"
 #include "hvn_nvsp.h"
+#include "hvn_recover.h"
 #include "hvn_session.h"
 #include "hvn_tx_hold.h"
 #include "hvn_vf.h"
 
-#define IDLE_MS 20 /* between two looks at the channels */
+#define IDLE_MS	   20	/* between two looks at the channels */
+#define AGAIN_MS   100	/* between two tries to recover, */
+#define RECOVER_MS 1000 /* and two recoveries: a host may break every session at once */
 
 void
 hvn_ctrl_lock(struct hvn_port *p)
@@ -74,6 +77,35 @@ stopped(const struct hvn_ctrl *c)
 	return __atomic_load_n(&c->stop, __ATOMIC_RELAXED);
 }
 
+static void
+tell(struct hvn_ctrl *c, enum rte_eth_event_type event)
+{
+	rte_eth_dev_callback_process(&rte_eth_devices[c->p->port_id], event, NULL);
+}
+
+static void
+recover(struct hvn_ctrl *c)
+{
+	unsigned int ms = RECOVER_MS;
+	int rc;
+
+	c->recover = false;
+	if (!c->recovering) {
+		c->recovering = true;
+		tell(c, RTE_ETH_EVENT_ERR_RECOVERING);
+		if (stopped(c))
+			return;
+	}
+	rc = hvn_recover(c->p);
+	if (rc == -EAGAIN)
+		ms = AGAIN_MS;
+	c->recover_at = rte_get_timer_cycles() + ms * rte_get_timer_hz() / 1000;
+	if (rc == -EAGAIN)
+		return;
+	c->recovering = false;
+	tell(c, rc == 0 ? RTE_ETH_EVENT_RECOVERY_SUCCESS : RTE_ETH_EVENT_RECOVERY_FAILED);
+}
+
 /* Callbacks of the application may close the port: look at c only, and at stop, behind them. */
 static void
 dispatch(struct hvn_ctrl *c)
@@ -89,13 +121,9 @@ dispatch(struct hvn_ctrl *c)
 	}
 	/* Acquire, as of channel_gone below: see who sets them. */
 	if (!stopped(c) && __atomic_exchange_n(&c->tell_removed, false, __ATOMIC_ACQUIRE))
-		rte_eth_dev_callback_process(&rte_eth_devices[c->p->port_id],
-					     RTE_ETH_EVENT_INTR_RMV, NULL);
-	if (!stopped(c) && c->tell_reset) {
-		c->tell_reset = false;
-		rte_eth_dev_callback_process(&rte_eth_devices[c->p->port_id],
-					     RTE_ETH_EVENT_INTR_RESET, NULL);
-	}
+		tell(c, RTE_ETH_EVENT_INTR_RMV);
+	if (!stopped(c) && c->recover)
+		recover(c);
 	if (!stopped(c) && c->tell_path) {
 		c->tell_path = false;
 		hvn_link_path_changed(c->p);
@@ -111,7 +139,7 @@ tell_corrupt(struct hvn_chan *ch)
 	ch->told_corrupt = true;
 	HVN_LOG(ERR,
 		"port %u: channel %u: the host wrote nonsense into the ring that it %s: nothing "
-		"moves in it any more; stop the port and reset it",
+		"moves in it until the port is opened anew",
 		ch->port->port_id, ch->index, ch->vc->rx.error != 0 ? "fills" : "empties");
 }
 
@@ -135,17 +163,20 @@ look_around(struct hvn_ctrl *c)
 		for (uint16_t i = 0; i < p->n_chans; i++)
 			tell_corrupt(p->chan[i]);
 		if (__atomic_exchange_n(&c->channel_gone, false, __ATOMIC_ACQUIRE))
-			c->tell_reset = hvn_session_lost(p);
+			hvn_session_lost(p);
 		for (uint16_t i = 0; hvn_has_secondaries(p) && i < p->n_chans; i++)
 			hvn_chan_rescue(p->chan[i]);
 	}
+	/* The application waits for the end of one that has begun, also if it has stopped the port. */
+	c->recover = (c->recovering || (p->running && hvn_session_broken(p))) &&
+		     rte_get_timer_cycles() >= c->recover_at;
 	vf = hvn_vf_run(p);
 	c->tell_path |= hvn_vf_changed(p);
 	hvn_ctrl_unlock(p);
 	if (vf != 0 && vf < again)
 		again = vf;
 	/* Without the lock, by dispatch(). */
-	return c->tell_reset || c->tell_path ? 0 : again;
+	return c->recover || c->tell_path ? 0 : again;
 }
 
 static void

@@ -47,8 +47,10 @@ struct hvn_ctrl {
 	bool stop;
 	bool orphan; /* destroyed by its own thread, which frees it */
 	bool tell_removed;
-	bool channel_gone; /* to be looked for */
-	bool tell_reset;
+	bool channel_gone;   /* to be looked for */
+	bool recover;	     /* the port is to be recovered ... */
+	bool recovering;     /* ... and the application was told that it is */
+	uint64_t recover_at; /* not before, in timer cycles */
 	bool tell_path;
 	uint64_t next_tid;
 	uint32_t next_rndis_id;

@@ -177,7 +177,7 @@ cleanup_ring(struct hvn_txq *q, uint32_t max)
 	struct hvn_txd *t = q->txd;
 	uint32_t n;
 
-	if (q->chan == NULL || (t->inside && !hvn_txd_repair(q)))
+	if (q->chan == NULL || hvn_recovering(q->port) || (t->inside && !hvn_txd_repair(q)))
 		return 0;
 	hvn_txd_enter(t);
 	n = hvn_txd_harvest_some(q, max);

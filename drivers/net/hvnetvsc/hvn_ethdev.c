@@ -56,6 +56,7 @@ infos_get(struct rte_eth_dev *dev, struct rte_eth_dev_info *info)
 
 	info->min_mtu = RTE_ETHER_MIN_MTU;
 	info->max_mtu = (uint16_t)p->known.mtu_max;
+	info->err_handle_mode = RTE_ETH_ERROR_HANDLE_MODE_PROACTIVE;
 	info->min_rx_bufsize = HVN_RX_BUF_MIN;
 	info->max_rx_pktlen = p->known.mtu_max + RTE_ETHER_HDR_LEN;
 	info->max_rx_queues = (uint16_t)p->known.rx_queues;

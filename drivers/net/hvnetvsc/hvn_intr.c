@@ -12,6 +12,7 @@
 #include <rte_interrupts.h>
 #include <rte_malloc.h>
 
+#include "hvn_chan.h"
 #include "hvn_intr.h"
 #include "hvn_tx_hold.h"
 
@@ -29,22 +30,49 @@ watch(int ep, int fd)
 	return epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) != 0 ? -errno : 0;
 }
 
+/* Fewer channels may have been granted than asked for: nothing comes in there, and nothing wakes it. */
+static int
+watch_channel(const struct hvn_intr *in, struct hvn_port *p, uint16_t i)
+{
+	int fd;
+
+	if (i >= p->n_chans)
+		return 0;
+	fd = hv_vmbus_intr_fd(hvn_vdev(p), p->chan[i]->vc);
+	return fd < 0 ? fd : watch(in->wait[i], fd);
+}
+
 static int
 queue_start(struct hvn_intr *in, struct hvn_port *p, uint16_t i)
 {
-	/* Fewer channels were granted than asked for: nothing comes in here, and nothing wakes it. */
-	bool has_channel = i < p->n_chans;
-	int fd = has_channel ? hv_vmbus_intr_fd(hvn_vdev(p), p->chan[i]->vc) : -1;
 	int rc;
 
-	if (has_channel && fd < 0)
-		return fd;
 	in->wait[i] = epoll_create1(EPOLL_CLOEXEC);
 	in->own[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (in->wait[i] < 0 || in->own[i] < 0)
 		return -errno;
-	rc = has_channel ? watch(in->wait[i], fd) : 0;
+	rc = watch_channel(in, p, i);
 	return rc != 0 ? rc : watch(in->wait[i], in->own[i]);
+}
+
+static void
+refused(const struct hvn_port *p, uint16_t i, int rc)
+{
+	HVN_LOG(ERR, "port %u: receive interrupt of queue %u: %s", p->port_id, i,
+		rte_strerror(-rc));
+}
+
+static int
+go_on(struct rte_eth_dev *dev)
+{
+	int rc = 0;
+
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues && rc == 0; i++) {
+		rc = watch_channel(dev->process_private, hvn_port(dev), i);
+		if (rc != 0)
+			refused(hvn_port(dev), i, rc);
+	}
+	return rc;
 }
 
 int
@@ -58,6 +86,8 @@ hvn_intr_start(struct rte_eth_dev *dev)
 
 	if (dev->data->dev_conf.intr_conf.rxq == 0)
 		return 0;
+	if (dev->process_private != NULL)
+		return go_on(dev);
 	in = rte_malloc("hvn_intr", sizeof(*in), 0);
 	if (in == NULL)
 		return -ENOMEM;
@@ -73,8 +103,7 @@ hvn_intr_start(struct rte_eth_dev *dev)
 		if (rc == 0)
 			rc = rte_intr_efds_index_set(h, i, in->wait[i]);
 		if (rc != 0)
-			HVN_LOG(ERR, "port %u: receive interrupt of queue %u: %s", p->port_id, i,
-				rte_strerror(-rc));
+			refused(p, i, rc);
 	}
 	if (rc == 0)
 		rc = rte_intr_nb_efd_set(h, n);
@@ -83,6 +112,35 @@ hvn_intr_start(struct rte_eth_dev *dev)
 	if (rc != 0)
 		hvn_intr_stop(dev);
 	return rc;
+}
+
+void
+hvn_intr_pause(struct rte_eth_dev *dev)
+{
+	const struct hvn_intr *in = dev->process_private;
+	struct hvn_port *p = hvn_port(dev);
+	int fd;
+
+	if (in == NULL)
+		return;
+	/* Closed they would stay in there as long as somebody else, the host, has them open. */
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues && i < p->n_chans; i++) {
+		fd = hv_vmbus_intr_fd(hvn_vdev(p), p->chan[i]->vc);
+		if (fd >= 0)
+			epoll_ctl(in->wait[i], EPOLL_CTL_DEL, fd, NULL);
+	}
+}
+
+void
+hvn_intr_wake(struct rte_eth_dev *dev)
+{
+	const struct hvn_intr *in = dev->process_private;
+	const uint64_t one = 1;
+
+	for (uint16_t i = 0; in != NULL && i < dev->data->nb_rx_queues; i++)
+		if (write(in->own[i], &one, sizeof(one)) < 0)
+			HVN_LOG(ERR, "port %u: queue %u may sleep: %s", dev->data->port_id, i,
+				rte_strerror(errno));
 }
 
 void
@@ -107,35 +165,45 @@ hvn_intr_stop(struct rte_eth_dev *dev)
 }
 
 /*
- * The channel of a queue whose interrupts are set up: 0, -ENOTSUP, or -ENODATA for one that runs
- * without a channel.
+ * The channel of a queue whose interrupts are set up, with in_lock: 0, -ENOTSUP, -ENODATA for one that
+ * runs without a channel, or is about to be woken because it gets another one.
  */
 static int
-intr_channel(struct rte_eth_dev *dev, uint16_t id, struct hv_vmbus_channel **vc)
+intr_channel(struct rte_eth_dev *dev, uint16_t id, struct hvn_chan **ch)
 {
 	const struct hvn_rxq *q = dev->data->rx_queues[id];
 
-	if (dev->process_private == NULL || hvn_removed(hvn_port(dev)) || q == NULL || !q->started)
+	if (dev->process_private == NULL || hvn_removed(hvn_port(dev)) || q == NULL)
 		return -ENOTSUP;
-	if (q->chan == NULL)
+	*ch = q->chan;
+	if (hvn_recovering(hvn_port(dev)))
+		return -ENODATA;
+	if (!q->started)
+		return -ENOTSUP;
+	if (*ch == NULL)
 		return -ENODATA;
 	/* Who goes to sleep looks no more. */
-	hvn_tx_flush_chan(q->chan);
-	*vc = q->chan->vc;
-	return 0;
+	hvn_tx_flush_chan(*ch);
+	if (!hvn_chan_lock_in(*ch))
+		return hvn_recovering(hvn_port(dev)) ? -ENODATA : -EBUSY;
+	if (q->chan == *ch)
+		return 0;
+	hvn_biased_release(&(*ch)->in_lock);
+	return -ENODATA;
 }
 
 int
 hvn_intr_enable(struct rte_eth_dev *dev, uint16_t id)
 {
 	const struct hvn_intr *in = dev->process_private;
-	struct hv_vmbus_channel *vc = NULL;
-	int rc = intr_channel(dev, id, &vc);
+	struct hvn_chan *ch = NULL;
+	int rc = intr_channel(dev, id, &ch);
 	const uint64_t one = 1;
 
 	if (rc != 0)
 		return rc == -ENODATA ? 0 : rc;
-	rc = hv_vmbus_intr_enable(hvn_vdev(hvn_port(dev)), vc);
+	rc = hv_vmbus_intr_enable(hvn_vdev(hvn_port(dev)), ch->vc);
+	hvn_biased_release(&ch->in_lock);
 	if (rc <= 0)
 		return rc;
 	return write(in->own[id], &one, sizeof(one)) == (ssize_t)sizeof(one) ? 0 : -errno;
@@ -145,16 +213,17 @@ int
 hvn_intr_disable(struct rte_eth_dev *dev, uint16_t id)
 {
 	const struct hvn_intr *in = dev->process_private;
-	struct hv_vmbus_channel *vc = NULL;
 	struct hv_vmbus_device *vdev;
-	int rc = intr_channel(dev, id, &vc);
+	struct hvn_chan *ch = NULL;
+	int rc = intr_channel(dev, id, &ch);
 	uint64_t count;
 
 	if (rc != 0)
 		return rc == -ENODATA ? 0 : rc;
 	vdev = hvn_vdev(hvn_port(dev));
-	rc = hv_vmbus_intr_disable(vdev, vc);
-	hv_vmbus_intr_ack(vdev, vc);
+	rc = hv_vmbus_intr_disable(vdev, ch->vc);
+	hv_vmbus_intr_ack(vdev, ch->vc);
+	hvn_biased_release(&ch->in_lock);
 	if (read(in->own[id], &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return -errno;
 	return rc;
@@ -171,19 +240,22 @@ int
 hvn_intr_monitor_addr(void *rxq, struct rte_power_monitor_cond *cond)
 {
 	const struct hvn_rxq *q = rxq;
+	struct hvn_chan *ch;
 
 	if (q == NULL)
 		return -EINVAL;
 	/* One address can be watched: with a VF, frames come by two rings. */
-	if (!q->started || hvn_removed(q->port) || q->path.vf_port != RTE_MAX_ETHPORTS)
+	if (hvn_removed(q->port) || q->path.vf_port != RTE_MAX_ETHPORTS ||
+	    (!q->started && !hvn_recovering(q->port)))
 		return -ENOTSUP;
-	if (q->chan != NULL)
-		hvn_tx_flush_chan(q->chan);
+	ch = hvn_recovering(q->port) ? NULL : q->chan;
+	if (ch != NULL)
+		hvn_tx_flush_chan(ch);
 	/* The ring's; of a queue without a channel one that does not change. */
-	cond->addr = (void *)(uintptr_t)q->windex;
+	cond->addr = (void *)(uintptr_t)(ch != NULL ? q->windex : &q->nothing);
 	cond->size = sizeof(*q->windex);
 	/* Everything up to here was read: anything else in the index is news. */
-	cond->opaque[0] = q->chan != NULL ? q->chan->vc->rx.index : q->nothing;
+	cond->opaque[0] = ch != NULL ? ch->vc->rx.index : q->nothing;
 	cond->fn = moved;
 	return 0;
 }

@@ -7,8 +7,15 @@
 
 #include "hvn.h"
 
-/* If the application wants receive interrupts: descriptors of the queues for epoll. 0 or -errno. */
+/*
+ * If the application wants receive interrupts: descriptors of the queues for epoll. Behind a pause they
+ * are the same as before. 0 or -errno.
+ */
 int hvn_intr_start(struct rte_eth_dev *dev);
+/* The channels are about to be closed: nobody is woken by them any more. */
+void hvn_intr_pause(struct rte_eth_dev *dev);
+/* Wake whoever sleeps, or is about to. */
+void hvn_intr_wake(struct rte_eth_dev *dev);
 void hvn_intr_stop(struct rte_eth_dev *dev);
 
 int hvn_intr_enable(struct rte_eth_dev *dev, uint16_t id);

@@ -191,7 +191,7 @@ hvn_leave_chan(struct hvn_port *p, struct hvn_chan *ch)
 {
 	if (ch->left)
 		return;
-	if (!hvn_has_secondaries(p)) {
+	if (!hvn_has_secondaries(p) && !p->recovering) {
 		hvn_chan_free(ch);
 		return;
 	}

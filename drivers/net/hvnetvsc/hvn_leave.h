@@ -37,8 +37,8 @@ bool hvn_leave_needed(struct hvn_port *p);
 void hvn_leave(struct hvn_port *p);
 
 /*
- * Free a channel that no burst can enter any more; with secondaries at the end of another session:
- * one of their threads may be about to look at its locks.
+ * Free a channel that no burst can enter any more; with secondaries, and if the port is recovering, at
+ * the end of another session: some thread may be about to look at its locks.
  */
 void hvn_leave_chan(struct hvn_port *p, struct hvn_chan *ch);
 

@@ -266,8 +266,8 @@ hvn_port_configure(struct rte_eth_dev *dev)
 	return rc;
 }
 
-static int
-start_locked(struct rte_eth_dev *dev)
+int
+hvn_port_start_locked(struct rte_eth_dev *dev)
 {
 	struct hvn_port *p = hvn_port(dev);
 	int rc;
@@ -291,9 +291,8 @@ start_locked(struct rte_eth_dev *dev)
 	return hvn_rndis_update_filter(p);
 }
 
-/* In a hurry. */
-static void
-stop_locked(struct rte_eth_dev *dev)
+void
+hvn_port_stop_locked(struct rte_eth_dev *dev)
 {
 	struct hvn_port *p = hvn_port(dev);
 
@@ -301,9 +300,12 @@ stop_locked(struct rte_eth_dev *dev)
 	hvn_vf_event(p, HVN_EV_STOP);
 	hvn_vf_run(p);
 	__atomic_store_n(&p->running, false, __ATOMIC_RELAXED);
-	if (p->opened && !hvn_removed(p))
+	if (hvn_session_talks(p))
 		hvn_rndis_update_filter(p);
-	hvn_intr_stop(dev);
+	if (p->recovering)
+		hvn_intr_pause(dev);
+	else
+		hvn_intr_stop(dev);
 	stop_queues(dev);
 }
 
@@ -317,10 +319,10 @@ hvn_port_start(struct rte_eth_dev *dev)
 	if (hvn_removed(p))
 		return -ENODEV;
 	hvn_ctrl_lock(p);
-	rc = start_locked(dev);
+	rc = hvn_port_start_locked(dev);
 	if (rc != 0) {
 		hvn_hurry(p);
-		stop_locked(dev);
+		hvn_port_stop_locked(dev);
 		hvn_hurry_end(p);
 	} else {
 		set_bursts(dev, true);
@@ -349,9 +351,14 @@ hvn_port_stop(struct rte_eth_dev *dev)
 	hvn_mp_tell(p, HVN_MP_STOP);
 	hvn_hurry(p);
 	hvn_ctrl_lock(p);
+	/* It was being recovered: bursts are on again. */
+	if (p->told == HVN_MP_START) {
+		set_bursts(dev, false);
+		hvn_mp_tell(p, HVN_MP_STOP);
+	}
 	/* Who had the lock may have been busy with something that cannot be hurried. */
 	hvn_hurry(p);
-	stop_locked(dev);
+	hvn_port_stop_locked(dev);
 	hvn_hurry_end(p);
 	hvn_ctrl_unlock(p);
 	return 0;
@@ -435,7 +442,7 @@ close_port(struct rte_eth_dev *dev)
 	hvn_ctrl_lock(p);
 	hvn_hurry(p);
 	if (p->running)
-		stop_locked(dev);
+		hvn_port_stop_locked(dev);
 	hvn_vf_close(p);
 	/* Who has heard of it may still be in a burst, on a machine that is busy with others. */
 	alone = hvn_mp_tell(p, HVN_MP_CLOSE) && !hvn_has_secondaries(p);

@@ -21,4 +21,11 @@ int hvn_port_tx_queue_stop(struct rte_eth_dev *dev, uint16_t id);
 /* The host took the device: no burst touches a ring from now on. Interrupt thread. */
 void hvn_port_removed(struct rte_eth_dev *dev);
 
+/*
+ * Without the bursts, for hvn_recover.c. Caller holds ctrl_lock, and is in a hurry to stop. Start:
+ * 0 or a negative errno, after which the port has to be stopped.
+ */
+int hvn_port_start_locked(struct rte_eth_dev *dev);
+void hvn_port_stop_locked(struct rte_eth_dev *dev);
+
 #endif /* HVN_PORT_H */

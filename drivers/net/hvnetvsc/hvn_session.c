@@ -168,6 +168,52 @@ hvn_session_open(struct hvn_port *p, uint16_t mtu)
 	return 0;
 }
 
+/* --- what became of it ------------------------------------------------------------------------------ */
+
+static bool
+is_corrupt(const struct hvn_chan *ch)
+{
+	return ch->vc->rx.error != 0 || ch->vc->tx.error != 0;
+}
+
+bool
+hvn_session_talks(const struct hvn_port *p)
+{
+	return p->opened && !hvn_removed(p) && !is_corrupt(p->chan[0]);
+}
+
+bool
+hvn_session_broken(const struct hvn_port *p)
+{
+	for (uint16_t i = 0; p->opened && i < p->n_chans; i++)
+		if (p->chan[i]->lost || is_corrupt(p->chan[i]))
+			return true;
+	return false;
+}
+
+void
+hvn_session_lost(struct hvn_port *p)
+{
+	bool any = false;
+
+	for (uint16_t i = 1; i < p->n_chans; i++) {
+		struct hvn_chan *ch = p->chan[i];
+
+		if (ch->lost || !hv_vmbus_channel_gone(hvn_vdev(p), ch->vc))
+			continue;
+		__atomic_store_n(&ch->lost, true, __ATOMIC_RELAXED);
+		any = true;
+		HVN_LOG(ERR,
+			"port %u: the host took channel %u away: queue %u neither receives nor "
+			"sends until the port is opened anew, the others go on",
+			p->port_id, ch->vc->index, i);
+	}
+	if (any && p->running && hvn_rss_apply(p) != 0)
+		HVN_LOG(ERR, "port %u: some flows are lost until then", p->port_id);
+}
+
+/* --- closing ----------------------------------------------------------------------------------------- */
+
 /* Give back every slot and take every completion that is already there. */
 static void
 drain(struct hvn_port *p)
@@ -197,7 +243,7 @@ void
 hvn_session_close(struct hvn_port *p, unsigned int ms)
 {
 	/* With the first channel in use by somebody who is stopped no answer would come in. */
-	bool talk = p->opened && !hvn_removed(p) && !hvn_chan_in_use(p->chan[0]);
+	bool talk = hvn_session_talks(p) && !hvn_chan_in_use(p->chan[0]);
 	bool held;
 	int rc = 0;
 
@@ -356,8 +402,8 @@ host_holds_sections(struct hvn_port *p)
 static bool
 can_go_on(struct hvn_port *p, uint16_t mtu, uint16_t queues)
 {
-	if (!p->opened || p->session_mtu != wire_mtu(mtu) || host_holds_released(p) ||
-	    host_holds_sections(p) || hvn_leave_needed(p))
+	if (!p->opened || p->session_mtu != wire_mtu(mtu) || hvn_session_broken(p) ||
+	    host_holds_released(p) || host_holds_sections(p) || hvn_leave_needed(p))
 		return false;
 	return (p->n_chans == 1 && queues == 1) || (queues > 1 && !p->subs_asked) ||
 	       p->asked_queues == queues;
@@ -385,29 +431,4 @@ hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues)
 	p->asked_queues = queues;
 	p->tx_shares = p->data->nb_tx_queues;
 	return 0;
-}
-
-bool
-hvn_session_lost(struct hvn_port *p)
-{
-	bool any = false;
-
-	for (uint16_t i = 1; i < p->n_chans; i++) {
-		struct hvn_chan *ch = p->chan[i];
-
-		if (ch->lost || !hv_vmbus_channel_gone(hvn_vdev(p), ch->vc))
-			continue;
-		__atomic_store_n(&ch->lost, true, __ATOMIC_RELAXED);
-		any = true;
-		HVN_LOG(ERR,
-			"port %u: the host took channel %u away: queue %u neither receives nor "
-			"sends, the others go on; stop and start the port, or reset it",
-			p->port_id, ch->vc->index, i);
-	}
-	if (!any)
-		return false;
-	p->asked_queues = 0;
-	if (p->running && hvn_rss_apply(p) != 0)
-		HVN_LOG(ERR, "port %u: some flows are lost until then", p->port_id);
-	return true;
 }

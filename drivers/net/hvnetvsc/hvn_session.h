@@ -27,10 +27,13 @@ void hvn_session_close(struct hvn_port *p, unsigned int ms);
  */
 int hvn_session_fit(struct hvn_port *p, uint16_t mtu, uint16_t queues);
 
-/*
- * Look for sub-channels that the host took away alone, and spread receive over the others: true if
- * there are new ones. The next start of the port opens another session. Bursts may run.
- */
-bool hvn_session_lost(struct hvn_port *p);
+/* Look for sub-channels that the host took away alone, and spread receive over the others. Bursts may run. */
+void hvn_session_lost(struct hvn_port *p);
+
+/* Is the session open, and the first channel such that the host can be asked? Caller holds ctrl_lock. */
+bool hvn_session_talks(const struct hvn_port *p);
+
+/* Is there a channel in which nothing can move any more? The session is not used again. Any thread. */
+bool hvn_session_broken(const struct hvn_port *p);
 
 #endif /* HVN_SESSION_H */

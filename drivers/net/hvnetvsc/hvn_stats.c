@@ -49,6 +49,7 @@ enum port_counter {
 	PORT_RX_UNTAKEN,
 	PORT_OF_CHANNELS, /* up to here: summed over the channels */
 	PORT_LATE = PORT_OF_CHANNELS,
+	PORT_RECOVERIES,
 	PORT_TO_VF,
 	PORT_TO_SYNTHETIC,
 	PORT_PLANNED,
@@ -75,6 +76,7 @@ static const char *const port_names[PORT_COUNTERS] = {
 	[PORT_TX_SIGNALS] = "tx_signals",
 	[PORT_RX_UNTAKEN] = "rx_untaken_packets",
 	[PORT_LATE] = "ctrl_late_answers",
+	[PORT_RECOVERIES] = "recoveries",
 	[PORT_TO_VF] = "path_switches_to_vf",
 	[PORT_TO_SYNTHETIC] = "path_switches_to_synthetic",
 	[PORT_PLANNED] = "path_switches_planned",
@@ -199,6 +201,7 @@ port_values(const struct hvn_port *p, uint64_t v[PORT_COUNTERS])
 	memset(v, 0, PORT_COUNTERS * sizeof(v[0]));
 	channel_values(p, v);
 	v[PORT_LATE] = hvn_ctrl_late(p);
+	v[PORT_RECOVERIES] = p->recoveries;
 	if (p->vf != NULL)
 		path_values(p->vf, v);
 	for (unsigned int i = 0; i < PORT_COUNTED; i++)

@@ -304,9 +304,10 @@ tx_synthetic(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 	signal = vmbus_ring_tx_publish(&ch->vc->tx);
 	ch->out_signals += signal;
 	hvn_biased_release(&ch->out_lock);
-	hvn_txd_leave(t);
 	if (signal)
 		hv_vmbus_signal(hvn_vdev(q->port), ch->vc);
+	/* Behind it: who waits for this burst's end closes the channel then. */
+	hvn_txd_leave(t);
 	return sent;
 }
 

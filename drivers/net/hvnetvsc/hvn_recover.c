@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <rte_cycles.h>
+
+#include "hvn_ctrl.h"
+#include "hvn_hurry.h"
+#include "hvn_intr.h"
+#include "hvn_link.h"
+#include "hvn_mp.h"
+#include "hvn_port.h"
+#include "hvn_rndis.h"
+#include "hvn_recover.h"
+#include "hvn_session.h"
+#include "hvn_txd.h"
+#include "hvn_vf.h"
+
+#define POLLED_MS 20 /* a queue that nobody polls for so long is not polled */
+
+/* --- bursts --------------------------------------------------------------------------------------- */
+
+/* What lcores call meanwhile: who comes here has left the burst that it was in. */
+static uint16_t
+rx_pass(void *rxq, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct hvn_rxq *q = rxq;
+
+	RTE_SET_USED(pkts);
+	RTE_SET_USED(n);
+	/* Release: all that the burst did. */
+	__atomic_store_n(&q->passed, true, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static void
+set_bursts(struct rte_eth_dev *dev, eth_rx_burst_t rx, eth_tx_burst_t tx)
+{
+	struct rte_eth_fp_ops *fp = &rte_eth_fp_ops[dev->data->port_id];
+
+	dev->rx_pkt_burst = rx;
+	dev->tx_pkt_burst = tx;
+	/* ethdev is about to copy them, or has stopped the port. */
+	if (!dev->data->dev_started)
+		return;
+	/* Release: with the queues as they are now. */
+	__atomic_store_n(&fp->rx_pkt_burst, rx, __ATOMIC_RELEASE);
+	__atomic_store_n(&fp->tx_pkt_burst, tx, __ATOMIC_RELEASE);
+}
+
+static void
+bursts_on(struct rte_eth_dev *dev)
+{
+	set_bursts(dev, hvn_rx_burst, hvn_tx_burst);
+	/* Either this finds the device removed, or hvn_port_removed() turns them off behind it. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (hvn_removed(hvn_port(dev)))
+		set_bursts(dev, hvn_rx_burst_none, hvn_tx_burst_none);
+}
+
+static void
+set_recovering(struct hvn_port *p, bool on)
+{
+	__atomic_store_n(&p->recovering, on, __ATOMIC_RELAXED);
+}
+
+static void
+go_on(struct rte_eth_dev *dev)
+{
+	set_recovering(hvn_port(dev), false);
+	bursts_on(dev);
+	hvn_intr_wake(dev);
+	/* With ctrl_lock, so that a stop by the application is told behind it. */
+	hvn_mp_tell(hvn_port(dev), HVN_MP_START);
+}
+
+/* By queue: how often it was polled. */
+static void
+note_polls(const struct rte_eth_dev *dev, uint64_t polls[HVN_QUEUES_MAX])
+{
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
+		struct hvn_rxq *q = dev->data->rx_queues[i];
+
+		if (q == NULL)
+			continue;
+		polls[i] = __atomic_load_n(&q->polls, __ATOMIC_RELAXED);
+		__atomic_store_n(&q->passed, false, __ATOMIC_RELAXED);
+	}
+}
+
+/* Is a thread of this process maybe inside a burst? polls: NULL, or queues that nobody polled are left out. */
+static bool
+any_inside(const struct rte_eth_dev *dev, const bool *polled)
+{
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
+		const struct hvn_rxq *q = dev->data->rx_queues[i];
+
+		if (q != NULL && q->started && (polled == NULL || polled[i]) &&
+		    !__atomic_load_n(&q->passed, __ATOMIC_ACQUIRE))
+			return true;
+	}
+	for (uint16_t i = 0; i < dev->data->nb_tx_queues; i++) {
+		const struct hvn_txq *q = dev->data->tx_queues[i];
+
+		if (q != NULL &&
+		    __atomic_load_n(&q->txd->inside, __ATOMIC_ACQUIRE) == hvn_process_self)
+			return true;
+	}
+	return false;
+}
+
+/* Have all lcores of this process leave their bursts. On false bursts are on again. */
+static bool
+turn_off(struct rte_eth_dev *dev)
+{
+	uint64_t before[HVN_QUEUES_MAX] = { 0 };
+	bool polled[HVN_QUEUES_MAX] = { false };
+
+	note_polls(dev, before);
+	rte_delay_us_sleep(POLLED_MS * 1000);
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
+		const struct hvn_rxq *q = dev->data->rx_queues[i];
+
+		polled[i] = q != NULL && __atomic_load_n(&q->polls, __ATOMIC_RELAXED) != before[i];
+	}
+	/* Who passes sees this from then on. */
+	set_recovering(hvn_port(dev), true);
+	set_bursts(dev, rx_pass, hvn_tx_burst_none);
+	/* Who has begun to send says so from here on; where it is not allowed, the time does it. */
+	hvn_process_barrier();
+	/* By counting: the clock goes on while this process is stopped. */
+	for (unsigned int ms = 0; ms < HVN_BURST_MS && any_inside(dev, NULL); ms++)
+		rte_delay_us_sleep(1000);
+	if (!any_inside(dev, polled))
+		return true;
+	go_on(dev);
+	return false;
+}
+
+/* --- queues --------------------------------------------------------------------------------------- */
+
+struct queue_states {
+	uint8_t rx[HVN_QUEUES_MAX];
+	uint8_t tx[HVN_QUEUES_MAX];
+};
+
+static void
+save_states(const struct rte_eth_dev *dev, struct queue_states *s)
+{
+	memcpy(s->rx, dev->data->rx_queue_state, sizeof(s->rx));
+	memcpy(s->tx, dev->data->tx_queue_state, sizeof(s->tx));
+}
+
+/* A start goes by what was configured: the application has started and stopped some since. */
+static int
+restore_states(struct rte_eth_dev *dev, const struct queue_states *s)
+{
+	int rc = 0;
+
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues && rc == 0; i++)
+		if (dev->data->rx_queue_state[i] != s->rx[i])
+			rc = s->rx[i] == RTE_ETH_QUEUE_STATE_STARTED
+				     ? hvn_port_rx_queue_start(dev, i)
+				     : hvn_port_rx_queue_stop(dev, i);
+	for (uint16_t i = 0; i < dev->data->nb_tx_queues && rc == 0; i++)
+		if (dev->data->tx_queue_state[i] != s->tx[i])
+			rc = s->tx[i] == RTE_ETH_QUEUE_STATE_STARTED
+				     ? hvn_port_tx_queue_start(dev, i)
+				     : hvn_port_tx_queue_stop(dev, i);
+	return rc;
+}
+
+/* --- recovery ------------------------------------------------------------------------------------- */
+
+static int
+recover(struct rte_eth_dev *dev)
+{
+	struct hvn_port *p = hvn_port(dev);
+	const bool want_link_up = p->want_link_up;
+	struct queue_states states;
+	int rc;
+
+	save_states(dev, &states);
+	/* Before the bursts of this process, so that who polls a queue then is a thread of it. */
+	hvn_mp_tell(p, HVN_MP_STOP);
+	if (!turn_off(dev))
+		return -EAGAIN;
+	hvn_hurry(p);
+	hvn_port_stop_locked(dev);
+	hvn_session_close(p, hvn_hurry_ms(p));
+	hvn_hurry_end(p);
+	rc = hvn_port_start_locked(dev);
+	if (rc == 0)
+		rc = restore_states(dev, &states);
+	if (rc == 0 && !want_link_up) {
+		p->want_link_up = false;
+		rc = hvn_rndis_update_filter(p);
+	}
+	if (rc == 0) {
+		p->recoveries++;
+		go_on(dev);
+		return 0;
+	}
+	set_recovering(p, false);
+	hvn_hurry(p);
+	hvn_port_stop_locked(dev);
+	hvn_hurry_end(p);
+	set_bursts(dev, hvn_rx_burst_none, hvn_tx_burst_none);
+	return rc;
+}
+
+int
+hvn_recover(struct hvn_port *p)
+{
+	struct rte_eth_dev *dev = &rte_eth_devices[p->port_id];
+	const uint64_t start = rte_get_timer_cycles();
+	bool needed;
+	int rc = 0;
+
+	hvn_ctrl_lock(p);
+	/* The application may have stopped or reset the port since. */
+	needed = p->running && hvn_session_broken(p);
+	if (needed)
+		rc = hvn_removed(p) ? -ENODEV : recover(dev);
+	hvn_ctrl_unlock(p);
+	if (!needed || rc == -EAGAIN)
+		return rc;
+	if (rc == 0)
+		hvn_vf_resume(p);
+	hvn_link_update(dev, 0);
+	if (rc == 0)
+		HVN_LOG(NOTICE, "port %u: recovered, %" PRIu64 " us", p->port_id,
+			hvn_us(rte_get_timer_cycles() - start));
+	else
+		HVN_LOG(ERR, "port %u: it cannot be opened again: %s; close it", p->port_id,
+			rte_strerror(-rc));
+	return rc;
+}

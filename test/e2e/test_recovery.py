@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A port whose channels fail recovers by itself, under traffic, and says so."""
+import signal
+
+import pytest
+
+import vf
+from console import Console, cycle, queues_of
+from failover import VfHost
+from hv import BUILD, App, Host, UioTestpmd, until
+from test_multiprocess import flows, forwards, processes
+
+COUNT = 2000
+GEN = f"port=gen:count={COUNT},rate=100k,flows=256,proto=mix,ipv6=50,start=command,expect=return"
+FLOW = "port=gen:rate=4k,burst=16,flows=64,verify=count"
+BEGINS, ENDS, FAILS = (f"error {what} event" for what in
+                       ("recovering", "recovery successful", "recovery failed"))
+
+
+class UioConsole(UioTestpmd, Console):
+    """testpmd's prompt on the uio back end."""
+
+
+def corrupt(host, queue=0):
+    """The host writes an index that no ring has."""
+    reply = host.command("ring-word", nic=0, queue=queue, ring="rx", word="write", value=3)
+    assert reply["ok"], reply
+
+
+def recovered(app, times=1):
+    until(lambda: app.text.count(ENDS) == times, "recovery")
+    assert app.text.count(BEGINS) == times and FAILS not in app.text
+
+
+def traffic(host, queues=1):
+    """Frames come back, and every queue has a part in it."""
+    before = queues_of(host)
+    received = host.port()["received"]
+    until(lambda: host.port()["received"] > received + COUNT, "frames back")
+    until(lambda: all(n > before.get(q, 0) for q, n in queues_of(host).items()), "all queues")
+    assert len(queues_of(host)) == queues
+
+
+def test_lost_channel(run):
+    """The host takes one channel of four: soon there are four again, and all frames come back."""
+    host = run(Host, nics=[f"queues=8,{GEN}"])
+    app = run(Console, host, "--forward-mode=macswap", queues=4)
+    cycle(host, app, COUNT)
+    app.do("set promisc 0 off", "set allmulti 0 on")
+    for times in (1, 2):
+        assert host.command("rescind", nic=0, channel=2)["ok"]
+        app.expect("host took channel 2 away: queue 2")
+        recovered(app, times)
+        cycle(host, app, COUNT, times * COUNT)
+        assert all(queues_of(host)[q] for q in range(4))
+    info = app.info()
+    assert info["Promiscuous mode"] == "disabled" and info["Allmulticast mode"] == "enabled"
+    assert app.xstats()["recoveries"] == 2
+    app.quit()
+    host.end()
+
+
+@pytest.mark.parametrize("queue", [0, 1])
+@pytest.mark.parametrize("cls", [Console, UioConsole])
+def test_corrupt_ring(run, cls, queue):
+    """Bursts are running on two lcores while the session is replaced."""
+    host = run(Host, nics=[f"queues=2,{FLOW}"])
+    app = run(cls, host, "--forward-mode=macswap", queues=2)
+    app.do("start")
+    traffic(host, 2)
+    corrupt(host, queue)
+    recovered(app)
+    traffic(host, 2)
+    app.do("stop")
+    app.quit()
+    host.kill()
+
+
+def test_queues_stay_as_they_are(run):
+    """What is stopped stays stopped, what was started later is started; MTU and RSS table stay."""
+    host = run(Host, nics=["queues=4,port=sink"])
+    app = run(Console, host, "--forward-mode=macswap", queues=3)
+    app.do("port stop 0", "port config mtu 0 1700", "port 0 rxq 2 deferred_start on",
+           "port 0 txq 2 deferred_start on", "port start 0", "port 0 rxq 2 start",
+           "port 0 txq 2 start", "port config 0 rss reta (0,2),(1,0)", "port 0 rxq 1 stop")
+    table = host.command("rss", nic=0)["rss"]["table"][:2]
+    assert table == [2, 0]
+    corrupt(host)
+    recovered(app)
+    states = [app.do(f"show {kind} info 0 {q}").lower().split("queue state: ")[1].split()[0]
+              for kind in ("rxq", "txq") for q in range(3)]
+    assert states == ["started", "stopped", "started", "started", "started", "started"]
+    assert host.command("rss", nic=0)["rss"]["table"][:2] == table
+    assert app.info()["MTU"] == "1700"
+    app.quit()
+    host.kill()
+
+
+def test_stopped_port(run):
+    """A port that is stopped is left alone; its next start does not use the broken session."""
+    host = run(Host, nics=[FLOW])
+    app = run(Console, host, "--forward-mode=macswap")
+    app.do("port stop 0")
+    corrupt(host)
+    app.expect("wrote nonsense")
+    app.do("port start 0", "start")
+    traffic(host)
+    assert BEGINS not in app.text
+    app.do("stop")
+    app.quit()
+    host.kill()
+
+
+def test_host_that_does_not_answer(run):
+    """The application is told that it failed; once the host is back, a start succeeds."""
+    host = run(Host, nics=[FLOW])
+    app = run(Console, host, "--forward-mode=macswap",
+              eal=["-a", f"{vf.NIC.format(1)},nvsp_timeout=300,stop_timeout=300"])
+    app.do("start")
+    traffic(host)
+    corrupt(host)
+    host.proc.send_signal(signal.SIGSTOP)
+    until(lambda: FAILS in app.text, "failure")
+    assert app.text.count(BEGINS) == 1 and ENDS not in app.text
+    host.proc.send_signal(signal.SIGCONT)
+    app.do("stop", "port stop 0")
+    until(lambda: "rror" not in app.do("port start 0"), "start")
+    app.do("start")
+    traffic(host)
+    app.do("stop")
+    app.quit()
+    host.kill()
+
+
+class RxIntr(App):
+    binary = BUILD / "test" / "e2e" / "rx_intr"
+
+
+def test_asleep(run):
+    """Who sleeps for a frame sleeps on the channels that come, without a call of its own."""
+    gen = "gen:rate=200,burst=1,count=400,flows=32,start=command,verify=no"
+    host = run(Host, nics=[f"queues=2,port={gen}"])
+    app = run(RxIntr, host, "2", "400")
+    app.expect("ready")
+    corrupt(host)
+    app.expect("recovered")
+    assert host.command("start", nic=0)["ok"]
+    app.expect("frames 400")
+    assert app.wait() == 0, app.text
+    app.forget()
+    host.kill()
+
+
+def test_secondary(run, huge_dir):
+    """A secondary process stops its bursts and follows into the new session."""
+    host = run(Host, nics=[f"queues=2,{FLOW}"])
+    first, another = processes(run, host, huge_dir, 2, 0)
+    second = another(1)
+    flows(host)
+    corrupt(host, 1)
+    first.expect("recovered")
+    flows(host)
+    forwards(first)
+    forwards(second)
+    second.quit()
+    first.quit()
+    host.kill()
+
+
+def test_with_vf(run):
+    """The VF is left for that time, and used again."""
+    host = run(VfHost)
+    app = run(Console, host, "--forward-mode=macswap", eal=host.device)
+    app.do("start")
+    host.command("start", nic=0)
+    host.wait_path("vf")
+    corrupt(host)
+    recovered(app)
+    host.wait_path("vf")
+    received = host.port()["received"]
+    until(lambda: host.port()["received"] > received + COUNT, "frames back")
+    app.do("stop")
+    app.quit()
+    host.kill()
