@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A port whose channels fail recovers by itself, under traffic, and says so."""
-import signal
-
 import pytest
 
-import vf
 from console import Console, cycle, queues_of
 from failover import VfHost
 from hv import BUILD, App, Host, UioTestpmd, until
+from second import rig  # noqa: F401 (a fixture)
+from secondhost import hostile_packets, hostile_start, netvsp
 from test_multiprocess import flows, forwards, processes
+from test_second_host_hostile import alive, leave, start
 
 COUNT = 2000
 GEN = f"port=gen:count={COUNT},rate=100k,flows=256,proto=mix,ipv6=50,start=command,expect=return"
@@ -17,14 +17,22 @@ BEGINS, ENDS, FAILS = (f"error {what} event" for what in
                        ("recovering", "recovery successful", "recovery failed"))
 
 
+# The same by the second host.
+corrupt_nic = dict(hostile_packets.FATAL)["T12 write index behind the ring"]
+
+
 class UioConsole(UioTestpmd, Console):
     """testpmd's prompt on the uio back end."""
 
 
-def corrupt(host, queue=0):
-    """The host writes an index that no ring has."""
+def corrupt(host, app, queue=0):
+    """The host writes an index that no ring has, and nothing else before the driver has seen it."""
+    seen = app.text.count("wrote nonsense")
+    assert host.command("hold-rx", nic=0)["ok"]
     reply = host.command("ring-word", nic=0, queue=queue, ring="rx", word="write", value=3)
     assert reply["ok"], reply
+    until(lambda: app.text.count("wrote nonsense") > seen, "the driver has seen it")
+    assert host.command("resume-rx", nic=0)["ok"]
 
 
 def recovered(app, times=1):
@@ -68,7 +76,7 @@ def test_corrupt_ring(run, cls, queue):
     app = run(cls, host, "--forward-mode=macswap", queues=2)
     app.do("start")
     traffic(host, 2)
-    corrupt(host, queue)
+    corrupt(host, app, queue)
     recovered(app)
     traffic(host, 2)
     app.do("stop")
@@ -85,7 +93,7 @@ def test_queues_stay_as_they_are(run):
            "port 0 txq 2 start", "port config 0 rss reta (0,2),(1,0)", "port 0 rxq 1 stop")
     table = host.command("rss", nic=0)["rss"]["table"][:2]
     assert table == [2, 0]
-    corrupt(host)
+    corrupt(host, app)
     recovered(app)
     states = [app.do(f"show {kind} info 0 {q}").lower().split("queue state: ")[1].split()[0]
               for kind in ("rxq", "txq") for q in range(3)]
@@ -101,7 +109,7 @@ def test_stopped_port(run):
     host = run(Host, nics=[FLOW])
     app = run(Console, host, "--forward-mode=macswap")
     app.do("port stop 0")
-    corrupt(host)
+    corrupt(host, app)
     app.expect("wrote nonsense")
     app.do("port start 0", "start")
     traffic(host)
@@ -111,25 +119,26 @@ def test_stopped_port(run):
     host.kill()
 
 
-def test_host_that_does_not_answer(run):
-    """The application is told that it failed; once the host is back, a start succeeds."""
-    host = run(Host, nics=[FLOW])
-    app = run(Console, host, "--forward-mode=macswap",
-              eal=["-a", f"{vf.NIC.format(1)},nvsp_timeout=300,stop_timeout=300"])
-    app.do("start")
-    traffic(host)
-    corrupt(host)
-    host.proc.send_signal(signal.SIGSTOP)
-    until(lambda: FAILS in app.text, "failure")
-    assert app.text.count(BEGINS) == 1 and ENDS not in app.text
-    host.proc.send_signal(signal.SIGCONT)
-    app.do("stop", "port stop 0")
-    until(lambda: "rror" not in app.do("port start 0"), "start")
-    app.do("start")
-    traffic(host)
-    app.do("stop")
-    app.quit()
-    host.kill()
+def test_host_that_refuses(rig):
+    """The application is told that it failed; once the host is willing again, a start succeeds."""
+    r = start(rig, [{}])
+    r.program.do("start")
+    alive(r, r.nic, "its start")
+    refused = {netvsp.RECV_BUF_COMPLETE: hostile_start.completes(102, 2, 0)}
+    with r.host.lock:
+        r.nic.config.replies.update(refused)
+        corrupt_nic(hostile_packets.Attacker(r.host, r.nic))
+    until(lambda: FAILS in r.program.text, "failure")
+    assert r.program.text.count(BEGINS) == 1 and ENDS not in r.program.text
+    with r.host.lock:
+        r.nic.config.replies.clear()
+    r.program.restart()
+    r.program.do("start")
+    alive(r, r.nic, "a restart")
+    assert r.program.text.count(BEGINS) == 1
+    r.program.do("stop")
+    leave(r)
+    assert r.host.error is None, r.host.error
 
 
 class RxIntr(App):
@@ -142,7 +151,7 @@ def test_asleep(run):
     host = run(Host, nics=[f"queues=2,port={gen}"])
     app = run(RxIntr, host, "2", "400")
     app.expect("ready")
-    corrupt(host)
+    corrupt(host, app)
     app.expect("recovered")
     assert host.command("start", nic=0)["ok"]
     app.expect("frames 400")
@@ -157,7 +166,7 @@ def test_secondary(run, huge_dir):
     first, another = processes(run, host, huge_dir, 2, 0)
     second = another(1)
     flows(host)
-    corrupt(host, 1)
+    corrupt(host, first, 1)
     first.expect("recovered")
     flows(host)
     forwards(first)
@@ -174,7 +183,7 @@ def test_with_vf(run):
     app.do("start")
     host.command("start", nic=0)
     host.wait_path("vf")
-    corrupt(host)
+    corrupt(host, app)
     recovered(app)
     host.wait_path("vf")
     received = host.port()["received"]
