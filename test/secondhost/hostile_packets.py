@@ -351,7 +351,7 @@ def descriptor(off8, len8, kind=6):
     return attack
 
 
-# After these a ring cannot be trusted: the device is given up, or the packet is skipped.
+# After these a ring cannot be trusted: the port is opened anew, or the packet is skipped.
 FATAL = [
     ("T11 read index behind the ring", index("inbound", ring.READ, 1 << 24)),
     ("T11 read index 2^32 - 8", index("inbound", ring.READ, 0xFFFFFFF8)),
