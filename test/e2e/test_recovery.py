@@ -4,9 +4,10 @@ import pytest
 
 from console import Console, cycle, queues_of
 from failover import VfHost
-from hv import BUILD, App, Host, UioTestpmd, until
+from hv import Host, UioTestpmd, until
 from second import rig  # noqa: F401 (a fixture)
 from secondhost import hostile_packets, hostile_start, netvsp
+from test_interrupts import RxIntr, UioRxIntr
 from test_multiprocess import flows, forwards, processes
 from test_second_host_hostile import alive, leave, start
 
@@ -141,15 +142,12 @@ def test_host_that_refuses(rig):
     assert r.host.error is None, r.host.error
 
 
-class RxIntr(App):
-    binary = BUILD / "test" / "e2e" / "rx_intr"
-
-
-def test_asleep(run):
+@pytest.mark.parametrize("cls", [RxIntr, UioRxIntr])
+def test_asleep(run, cls):
     """Who sleeps for a frame sleeps on the channels that come, without a call of its own."""
     gen = "gen:rate=200,burst=1,count=400,flows=32,start=command,verify=no"
     host = run(Host, nics=[f"queues=2,port={gen}"])
-    app = run(RxIntr, host, "2", "400")
+    app = run(cls, host, "2", "400")
     app.expect("ready")
     corrupt(host, app)
     app.expect("recovered")
