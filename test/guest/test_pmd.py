@@ -119,6 +119,32 @@ def watch_interrupts(host, guest, driver, **more):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
+def test_recovery(dpdk, kernel):
+    """The host spoils a ring: under way, testpmd's device is closed and opened, and sends again."""
+    host, guest = dpdk("queues=2,port=sink", kernel=kernel)
+    app = Console(guest, "txonly", queues=2)
+    app.do("start")
+
+    def sends():
+        def counts():
+            return [q["tx_frames"] for q in host.stats()["nics"][0]["queues"] if q["open"]]
+        before = counts()
+        g.wait_for("frames by both queues", lambda: len(before) == len(counts()) == 2 and
+                   all(b > a for a, b in zip(before, counts())))
+
+    for queue in (0, 1):
+        sends()
+        # It writes no completion over the wrong index then.
+        assert host.command("stall", nic=0, queue=queue)["ok"]
+        assert host.command("ring-word", nic=0, queue=queue, ring="rx", word="write", value=3)["ok"]
+        guest.until("a recovery",
+                    f"test $(grep -c 'recovery successful' {LOG}) = {queue + 1}", timeout=60)
+    sends()
+    assert host.stats()["nics"][0]["sessions"] >= 3
+    app.quit()
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_interrupt_masks(dpdk, kernel):
     """
     While it polls, every channel is masked and the kernel counts no interrupt. With the stock
