@@ -171,12 +171,32 @@ restore_states(struct rte_eth_dev *dev, const struct queue_states *s)
 	return rc;
 }
 
+/* Each session begins with the host's own address; ethdev sets another one at a start only. */
+static int
+restore_mac(struct hvn_port *p, const struct rte_ether_addr *mac)
+{
+	int rc;
+
+	if (rte_is_same_ether_addr(mac, &p->mac))
+		return 0;
+	rc = hvn_rndis_set_mac(p, mac);
+	if (rc == -ENODEV || rc == -ETIMEDOUT || rc == -EIO)
+		return rc;
+	if (rc == 0)
+		p->mac = *mac;
+	else
+		HVN_LOG(ERR, "port %u: the host does not take the MAC address again: %s",
+			p->port_id, rte_strerror(-rc));
+	return 0;
+}
+
 /* --- recovery ------------------------------------------------------------------------------------- */
 
 static int
 recover(struct rte_eth_dev *dev)
 {
 	struct hvn_port *p = hvn_port(dev);
+	const struct rte_ether_addr mac = p->mac;
 	const bool want_link_up = p->want_link_up;
 	struct queue_states states;
 	int rc;
@@ -193,6 +213,8 @@ recover(struct rte_eth_dev *dev)
 	rc = hvn_port_start_locked(dev);
 	if (rc == 0)
 		rc = restore_states(dev, &states);
+	if (rc == 0)
+		rc = restore_mac(p, &mac);
 	if (rc == 0 && !want_link_up) {
 		p->want_link_up = false;
 		rc = hvn_rndis_update_filter(p);
