@@ -25,6 +25,12 @@ hvn_nvsp_notify(struct hvn_port *p, const void *msg, uint32_t len)
 }
 
 void
+hvn_link_renewed(struct hvn_port *p)
+{
+	(void)p;
+}
+
+void
 hvn_link_path_changed(struct hvn_port *p)
 {
 	(void)p;

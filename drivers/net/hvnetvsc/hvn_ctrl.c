@@ -103,6 +103,9 @@ recover(struct hvn_ctrl *c)
 	if (rc == -EAGAIN)
 		return;
 	c->recovering = false;
+	hvn_link_renewed(c->p);
+	if (stopped(c))
+		return;
 	tell(c, rc == 0 ? RTE_ETH_EVENT_RECOVERY_SUCCESS : RTE_ETH_EVENT_RECOVERY_FAILED);
 }
 

@@ -79,6 +79,12 @@ tell(struct hvn_port *p)
 }
 
 void
+hvn_link_renewed(struct hvn_port *p)
+{
+	tell(p);
+}
+
+void
 hvn_link_path_changed(struct hvn_port *p)
 {
 	raise_event(p);

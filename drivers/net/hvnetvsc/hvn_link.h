@@ -18,6 +18,12 @@ void hvn_link_indicate(struct hvn_port *p, const void *msg, uint32_t len);
  */
 void hvn_link_path_changed(struct hvn_port *p);
 
+/*
+ * Another session may have found another link, of which no message tells: raise INTR_LSC then. Control
+ * thread, without ctrl_lock.
+ */
+void hvn_link_renewed(struct hvn_port *p);
+
 /* ethdev operations. link_update never asks the host. */
 int hvn_link_update(struct rte_eth_dev *dev, int wait);
 int hvn_link_set_up(struct rte_eth_dev *dev);

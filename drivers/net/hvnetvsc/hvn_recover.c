@@ -8,7 +8,6 @@
 #include "hvn_ctrl.h"
 #include "hvn_hurry.h"
 #include "hvn_intr.h"
-#include "hvn_link.h"
 #include "hvn_mp.h"
 #include "hvn_port.h"
 #include "hvn_rndis.h"
@@ -250,7 +249,6 @@ hvn_recover(struct hvn_port *p)
 		return rc;
 	if (rc == 0)
 		hvn_vf_resume(p);
-	hvn_link_update(dev, 0);
 	if (rc == 0)
 		HVN_LOG(NOTICE, "port %u: recovered, %" PRIu64 " us", p->port_id,
 			hvn_us(rte_get_timer_cycles() - start));
