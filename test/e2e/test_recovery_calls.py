@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A recovery, and what the application has set, calls or is told while it goes on."""
+import signal
+import time
+
 from console import Console
 from hv import Host, until
+from test_hotplug import NIC
 from test_link import EVENT, link
-from test_recovery import corrupt, recovered
+from test_recovery import BEGINS, FLOW, corrupt, recovered, traffic
 
 
 def test_mac_address(run):
@@ -35,5 +39,35 @@ def test_link_of_next_session(run):
     recovered(app)
     state = link(app)[0]
     assert app.text.count(EVENT) == (4 if state == "up" else 3), state
+    app.quit()
+    host.kill()
+
+
+def test_stop_while_host_is_silent(run):
+    """A stop that comes while a recovery ends the old session does not wait for the new one."""
+    host = run(Host, nics=[FLOW])
+    app = run(Console, host, "--forward-mode=macswap",
+              eal=["-a", f"{NIC.format(1)},nvsp_timeout=30000,rndis_timeout=30000,"
+                   "stop_timeout=2000"])
+    app.do("start")
+    traffic(host)
+    host.command("stall", nic=0)  # what was sent is waited for
+    corrupt(host, app)
+    app.expect(BEGINS)
+    time.sleep(0.5)
+    app.do("stop")
+    app.type("port stop 0")
+    while host.stats()["nics"][0]["sessions"] == 1:
+        pass
+    host.proc.send_signal(signal.SIGSTOP)
+    start = time.monotonic()
+    app.expect("Done")
+    took = time.monotonic() - start
+    host.proc.send_signal(signal.SIGCONT)
+    assert took < 10, app.text
+    until(lambda: "rror" not in app.do("port start 0"), "start")
+    app.do("start")
+    traffic(host)
+    app.do("stop")
     app.quit()
     host.kill()

@@ -47,6 +47,25 @@ hvn_hurry_end(struct hvn_port *p)
 	__atomic_store_n(&p->hurry_until, 0, __ATOMIC_RELAXED);
 }
 
+uint64_t
+hvn_hurry_alone(struct hvn_port *p)
+{
+	uint64_t until = rte_get_timer_cycles() + ms_to_cycles(hvn_hurry_ms(p)), none = 0;
+
+	return __atomic_compare_exchange_n(&p->hurry_until, &none, until, false, __ATOMIC_RELAXED,
+					   __ATOMIC_RELAXED)
+		       ? until
+		       : 0;
+}
+
+void
+hvn_hurry_alone_end(struct hvn_port *p, uint64_t until)
+{
+	/* 0 is found by who found another one's, and changes nothing. */
+	__atomic_compare_exchange_n(&p->hurry_until, &until, 0, false, __ATOMIC_RELAXED,
+				    __ATOMIC_RELAXED);
+}
+
 uint32_t
 hvn_hurry_left(const struct hvn_port *p)
 {

@@ -25,6 +25,13 @@ uint32_t hvn_hurry_ms(const struct hvn_port *p);
 void hvn_hurry(struct hvn_port *p);
 void hvn_hurry_end(struct hvn_port *p);
 
+/*
+ * The same by who holds ctrl_lock and does not act for the application, which may come to be in a hurry
+ * meanwhile, or be already: its hurry is not ended. From the one to the other: what it returned.
+ */
+uint64_t hvn_hurry_alone(struct hvn_port *p);
+void hvn_hurry_alone_end(struct hvn_port *p, uint64_t until);
+
 /* The milliseconds of it that are left, at least 1. */
 uint32_t hvn_hurry_left(const struct hvn_port *p);
 

@@ -198,6 +198,7 @@ recover(struct rte_eth_dev *dev)
 	const struct rte_ether_addr mac = p->mac;
 	const bool want_link_up = p->want_link_up;
 	struct queue_states states;
+	uint64_t hurry;
 	int rc;
 
 	save_states(dev, &states);
@@ -205,10 +206,10 @@ recover(struct rte_eth_dev *dev)
 	hvn_mp_tell(p, HVN_MP_STOP);
 	if (!turn_off(dev))
 		return -EAGAIN;
-	hvn_hurry(p);
+	hurry = hvn_hurry_alone(p);
 	hvn_port_stop_locked(dev);
 	hvn_session_close(p, hvn_hurry_ms(p));
-	hvn_hurry_end(p);
+	hvn_hurry_alone_end(p, hurry);
 	rc = hvn_port_start_locked(dev);
 	if (rc == 0)
 		rc = restore_states(dev, &states);
@@ -224,9 +225,9 @@ recover(struct rte_eth_dev *dev)
 		return 0;
 	}
 	set_recovering(p, false);
-	hvn_hurry(p);
+	hurry = hvn_hurry_alone(p);
 	hvn_port_stop_locked(dev);
-	hvn_hurry_end(p);
+	hvn_hurry_alone_end(p, hurry);
 	set_bursts(dev, hvn_rx_burst_none, hvn_tx_burst_none);
 	return rc;
 }
