@@ -7,7 +7,7 @@ from console import Console
 from hv import Host, until
 from test_hotplug import NIC
 from test_link import EVENT, link
-from test_recovery import BEGINS, FLOW, corrupt, recovered, traffic
+from test_recovery import BEGINS, FLOW, RxIntr, corrupt, recovered, traffic
 
 
 def test_mac_address(run):
@@ -70,4 +70,22 @@ def test_stop_while_host_is_silent(run):
     traffic(host)
     app.do("stop")
     app.quit()
+    host.kill()
+
+
+def test_asleep_and_lost(run):
+    """Who sleeps when a recovery fails is woken, and told that there is nothing to sleep for."""
+    host = run(Host, nics=["queues=2,port=sink"])
+    app = run(RxIntr, host, "2", "1", eal=["-a", f"{NIC.format(1)},nvsp_timeout=300,"
+                                           "stop_timeout=300"])
+    app.expect("ready")
+    until(app.is_idle, "sleep")
+    corrupt(host, app)
+    app.expect("wrote nonsense")
+    host.proc.send_signal(signal.SIGSTOP)
+    app.expect("cannot be opened again")
+    app.expect("not supported", 5)
+    host.proc.send_signal(signal.SIGCONT)
+    assert app.wait() == 1, app.text
+    app.forget()
     host.kill()

@@ -224,10 +224,12 @@ recover(struct rte_eth_dev *dev)
 		go_on(dev);
 		return 0;
 	}
-	set_recovering(p, false);
 	hurry = hvn_hurry_alone(p);
+	/* Descriptors of receive interrupts stay until the application stops the port. */
 	hvn_port_stop_locked(dev);
 	hvn_hurry_alone_end(p, hurry);
+	set_recovering(p, false);
+	hvn_intr_wake(dev);
 	set_bursts(dev, hvn_rx_burst_none, hvn_tx_burst_none);
 	return rc;
 }
