@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A recovery, and what the application has set, calls or is told while it goes on."""
+import re
 import signal
 import time
 
@@ -88,4 +89,20 @@ def test_asleep_and_lost(run):
     host.proc.send_signal(signal.SIGCONT)
     assert app.wait() == 1, app.text
     app.forget()
+    host.kill()
+
+
+def test_nothing_is_waited_for_in_a_broken_ring(run):
+    """Completions that were to come in it never do."""
+    host = run(Host, nics=[f"queues=2,{FLOW}"])
+    app = run(Console, host, "--forward-mode=macswap", queues=2,
+              eal=["-a", f"{NIC.format(1)},stop_timeout=8000"])
+    app.do("start")
+    for times in range(1, 5):
+        traffic(host, 2)
+        corrupt(host, app, times % 2)
+        recovered(app, times)
+    assert max(int(us) for us in re.findall(r"recovered, (\d+) us", app.text)) < 4_000_000
+    app.do("stop")
+    app.quit()
     host.kill()

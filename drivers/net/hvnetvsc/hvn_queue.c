@@ -415,7 +415,9 @@ hvn_txq_stop(struct hvn_txq *q, unsigned int timeout_ms)
 		hvn_txd_harvest(q);
 		if (hvn_txd_used(q->txd) == 0)
 			break;
-		if (rte_rdtsc() > end || hvn_removed(q->port) || q->chan->lost) {
+		/* In a ring that is lost or broken no completion comes. */
+		if (rte_rdtsc() > end || hvn_removed(q->port) || q->chan->lost ||
+		    q->chan->vc->rx.error != 0) {
 			hvn_tx_unhold(q);
 			if (hvn_txd_used(q->txd) == 0)
 				break;
