@@ -1,6 +1,35 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tx_fixture.h"
 
+/*
+ * Who comes to send while the session is being replaced does nothing: the control thread, which has
+ * seen nobody inside, has the descriptors.
+ */
+static void
+recovering(void **state)
+{
+	struct rte_mbuf *m[2] = { make_packet(0, 60), make_packet(1, 60) };
+
+	RTE_SET_USED(state);
+	assert_int_equal(hvn_tx_burst(fx.txq, m, 1), 1);
+	assert_true(take(&s));
+	assert_true(host_complete(s.tid, NVSP_STATUS_SUCCESS));
+	assert_true(hvn_chan_scan(fx.ch) > 0);
+	fx.port.recovering = true;
+	assert_int_equal(hvn_tx_burst(fx.txq, m + 1, 1), 0);
+	assert_int_equal(hvn_tx_reclaim(fx.txq), 1);
+	assert_int_equal(hvn_tx_done_cleanup(fx.txq, 0), 0);
+	assert_int_equal(hvn_txd_used(fx.txq->txd), 1);
+	assert_int_equal(fx.txq->txd->inside, 0);
+	fx.port.recovering = false;
+	assert_int_equal(hvn_tx_burst(fx.txq, m + 1, 1), 1);
+	assert_int_equal(hvn_txd_used(fx.txq->txd), 1);
+	assert_true(take(&s));
+	assert_true(host_complete(s.tid, NVSP_STATUS_SUCCESS));
+	hvn_tx_done_cleanup(fx.txq, 0);
+	assert_int_equal(hvn_txd_used(fx.txq->txd), 0);
+}
+
 /* Short packets share a section, padded to the host's alignment but for the last. */
 static void
 aggregate(void **state)
@@ -463,6 +492,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(aggregate, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(recovering, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(padding, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(hash_value, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(order, fx_big, fx_close),

@@ -362,6 +362,7 @@ struct hvn_port {
 	bool opened;	  /* channel open, NVSP and RNDIS are up */
 	bool closed;	  /* by dev_close: nothing is left to be looked at */
 	bool running;	  /* dev_start succeeded: frames are delivered, else dropped */
+	bool recovering;  /* a session is put in another's place: hvn_recover.h */
 	uint32_t removed; /* rescind or host death: bursts return 0 and touch no ring */
 	/* Of the session, also while it is being opened; of the last that was open: what others are told. */
 	struct hvn_host_caps caps, known;
@@ -394,7 +395,6 @@ struct hvn_port {
 	uint16_t asked_queues; /* what the session was fitted to */
 	uint16_t tx_shares;    /* into which the send sections are divided */
 	uint16_t n_mc;	       /* addresses in the application's multicast list */
-	bool recovering;       /* a session is put in another's place: hvn_recover.h */
 	uint64_t recoveries;
 	bool rss_on;
 	bool rsc_on;

@@ -177,9 +177,14 @@ cleanup_ring(struct hvn_txq *q, uint32_t max)
 	struct hvn_txd *t = q->txd;
 	uint32_t n;
 
-	if (q->chan == NULL || hvn_recovering(q->port) || (t->inside && !hvn_txd_repair(q)))
+	if (q->chan == NULL || (t->inside && !hvn_txd_repair(q)))
 		return 0;
 	hvn_txd_enter(t);
+	/* In this order: inside it is waited for, else it sees this; and the channel may be another. */
+	if (hvn_recovering(q->port) || q->chan == NULL) {
+		hvn_txd_leave(t);
+		return 0;
+	}
 	n = hvn_txd_harvest_some(q, max);
 	if (n < max && hvn_txd_used(t) != 0 && hvn_biased_try(&q->chan->in_lock)) {
 		hvn_chan_scan_locked(q->chan);

@@ -43,10 +43,12 @@ hvn_tx_reclaim(struct hvn_txq *q)
 	if (unlikely(q->txd->inside) && !hvn_txd_repair(q))
 		return hvn_txd_used(q->txd);
 	hvn_txd_enter(q->txd);
-	hvn_txd_harvest(q);
-	hvn_tx_flush(q);
-	if (hvn_txd_used(q->txd) != 0)
-		tx_reclaim(q);
+	if (likely(!hvn_recovering(q->port))) {
+		hvn_txd_harvest(q);
+		hvn_tx_flush(q);
+		if (hvn_txd_used(q->txd) != 0)
+			tx_reclaim(q);
+	}
 	hvn_txd_leave(q->txd);
 	return hvn_txd_used(q->txd);
 }
@@ -284,6 +286,11 @@ tx_synthetic(struct hvn_txq *q, struct rte_mbuf **pkts, uint16_t n)
 	if (unlikely(t->inside) && !hvn_txd_repair(q))
 		return 0;
 	hvn_txd_enter(t);
+	/* Inside it is waited for; else it sees this. */
+	if (unlikely(hvn_recovering(q->port))) {
+		hvn_txd_leave(t);
+		return 0;
+	}
 	hvn_txd_harvest(q);
 	if (unlikely(hvn_txd_used(t) >= t->reclaim_at))
 		tx_reclaim(q);
