@@ -9,6 +9,7 @@ from hv import Host, until
 from test_hotplug import NIC
 from test_link import EVENT, link
 from test_recovery import BEGINS, FLOW, RxIntr, corrupt, recovered, traffic
+from test_multiprocess import processes
 
 
 def test_mac_address(run):
@@ -104,5 +105,21 @@ def test_nothing_is_waited_for_in_a_broken_ring(run):
         recovered(app, times)
     assert max(int(us) for us in re.findall(r"recovered, (\d+) us", app.text)) < 4_000_000
     app.do("stop")
+    app.quit()
+    host.kill()
+
+
+def test_removed_before_recovery(run, huge_dir):
+    """A device that goes before its port is recovered is not recovered, again and again."""
+    host = run(Host, nics=[f"queues=2,{FLOW}"])
+    app, _ = processes(run, host, huge_dir, 2, 0)
+    until(lambda: host.port()["received"] > 100, "frames back")
+    corrupt(host, app)
+    app.expect("recovered")
+    corrupt(host, app)
+    assert host.command("rescind", nic=0)["ok"]
+    app.expect("took the device away")
+    time.sleep(4)
+    assert app.text.count("cannot be opened again") <= 1, app.text
     app.quit()
     host.kill()

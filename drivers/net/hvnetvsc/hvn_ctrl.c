@@ -171,7 +171,7 @@ look_around(struct hvn_ctrl *c)
 			hvn_chan_rescue(p->chan[i]);
 	}
 	/* The application waits for the end of one that has begun, also if it has stopped the port. */
-	c->recover = (c->recovering || (p->running && hvn_session_broken(p))) &&
+	c->recover = (c->recovering || (p->running && !hvn_removed(p) && hvn_session_broken(p))) &&
 		     rte_get_timer_cycles() >= c->recover_at;
 	vf = hvn_vf_run(p);
 	c->tell_path |= hvn_vf_changed(p);
