@@ -7,10 +7,12 @@
  * It ends when so many frames were received, or when it slept LONG_MS for nothing: then a wake-up
  * was lost, or the frames were. Prints both and how often it slept; how often the condition that
  * ethdev gives for umwait held before it slept, and after it woke; and how many frames had a packet
- * type, of which it has asked ethdev only with the argument, and how many had a hash. With the other
+ * type, of which it has asked ethdev only with the argument, and how many had a hash; and how often a
+ * queue's descriptor stayed readable, interrupts being off, for one that waits by poll(). With the other
  * argument each queue has an lcore, which sleeps for itself; a lost wake-up is its last then, too.
  */
 #include <inttypes.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +29,7 @@
 #define BURST	 32
 
 static uint64_t typed, hashed;
-static uint64_t wanted, all_got, all_sleeps; /* by lcores, atomic */
+static uint64_t wanted, all_got, all_sleeps, stale; /* by lcores, atomic */
 
 static void
 die(const char *what, int rc)
@@ -127,6 +129,18 @@ wait_for_news(uint16_t queues)
 		rte_delay_us_sleep(1000);
 }
 
+/* Of interrupts that are off nothing is left, but what the host says just now. */
+static void
+look_at_descriptors(uint16_t first, uint16_t end)
+{
+	for (uint16_t q = first; q < end; q++) {
+		struct pollfd p = { rte_eth_dev_rx_intr_ctl_q_get_fd(0, q), POLLIN, 0 };
+
+		if (poll(&p, 1, 0) > 0)
+			__atomic_fetch_add(&stale, 1, __ATOMIC_RELAXED);
+	}
+}
+
 /* false: it woke for nothing after a long time. */
 static bool
 sleep_for_frames(uint16_t first, uint16_t end, int ms)
@@ -143,6 +157,7 @@ sleep_for_frames(uint16_t first, uint16_t end, int ms)
 	n = rte_epoll_wait(RTE_EPOLL_PER_THREAD, ev, 16, ms);
 	for (uint16_t q = first; q < end; q++)
 		rte_eth_dev_rx_intr_disable(0, q);
+	look_at_descriptors(first, end);
 	return n != 0;
 }
 
@@ -231,8 +246,8 @@ main(int argc, char **argv)
 		}
 	}
 	printf("frames %" PRIu64 " sleeps %" PRIu64 " early %d news %" PRIu64 " typed %" PRIu64
-	       " hashed %" PRIu64 "%s\n",
-	       got, sleeps, early, news, typed, hashed, awake ? "" : ", the last in vain");
+	       " hashed %" PRIu64 " stale %" PRIu64 "%s\n",
+	       got, sleeps, early, news, typed, hashed, stale, awake ? "" : ", the last in vain");
 	rte_eth_dev_stop(0);
 	rte_eth_dev_close(0);
 	rte_eal_cleanup();

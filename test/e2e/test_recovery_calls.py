@@ -123,3 +123,19 @@ def test_removed_before_recovery(run, huge_dir):
     assert app.text.count("cannot be opened again") <= 1, app.text
     app.quit()
     host.kill()
+
+
+def test_asleep_without_a_channel(run):
+    """A queue that has none is woken once by a recovery, and its descriptor is quiet again."""
+    gen = "gen:rate=200,burst=1,count=200,flows=32,start=command,verify=no"
+    host = run(Host, nics=[f"grant=1,port={gen}"])
+    app = run(RxIntr, host, "4", "200")
+    app.expect("ready")
+    corrupt(host, app)
+    app.expect("recovered")
+    assert host.command("start", nic=0)["ok"]
+    app.expect("frames 200")
+    assert app.wait() == 0, app.text
+    assert int(re.search(r"stale (\d+)", app.text)[1]) < 20, app.text
+    app.forget()
+    host.kill()

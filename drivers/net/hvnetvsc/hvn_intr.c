@@ -218,12 +218,17 @@ hvn_intr_disable(struct rte_eth_dev *dev, uint16_t id)
 	int rc = intr_channel(dev, id, &ch);
 	uint64_t count;
 
-	if (rc != 0)
-		return rc == -ENODATA ? 0 : rc;
-	vdev = hvn_vdev(hvn_port(dev));
-	rc = hv_vmbus_intr_disable(vdev, ch->vc);
-	hv_vmbus_intr_ack(vdev, ch->vc);
-	hvn_biased_release(&ch->in_lock);
+	if (rc != 0 && rc != -ENODATA)
+		return rc;
+	if (rc == 0) {
+		vdev = hvn_vdev(hvn_port(dev));
+		rc = hv_vmbus_intr_disable(vdev, ch->vc);
+		hv_vmbus_intr_ack(vdev, ch->vc);
+		hvn_biased_release(&ch->in_lock);
+	} else {
+		rc = 0;
+	}
+	/* Without a channel, too: hvn_intr_wake(). */
 	if (read(in->own[id], &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return -errno;
 	return rc;
