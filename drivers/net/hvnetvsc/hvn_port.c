@@ -326,12 +326,12 @@ hvn_port_start(struct rte_eth_dev *dev)
 		hvn_hurry_end(p);
 	} else {
 		set_bursts(dev, true);
+		/* With the lock: the control thread tells others of its recoveries. */
+		hvn_mp_tell(p, HVN_MP_START);
 	}
 	hvn_ctrl_unlock(p);
-	if (rc == 0) {
-		hvn_mp_tell(p, HVN_MP_START);
+	if (rc == 0)
 		hvn_vf_event(p, HVN_EV_START);
-	}
 	if (rc != 0)
 		HVN_LOG(ERR, "port %u: start: %s", p->port_id, rte_strerror(-rc));
 	hvn_link_update(dev, 0);
