@@ -18,10 +18,6 @@ BEGINS, ENDS, FAILS = (f"error {what} event" for what in
                        ("recovering", "recovery successful", "recovery failed"))
 
 
-# The same by the second host.
-corrupt_nic = dict(hostile_packets.FATAL)["T12 write index behind the ring"]
-
-
 class UioConsole(UioTestpmd, Console):
     """testpmd's prompt on the uio back end."""
 
@@ -34,6 +30,14 @@ def corrupt(host, app, queue=0):
     assert reply["ok"], reply
     until(lambda: app.text.count("wrote nonsense") > seen, "the driver has seen it")
     assert host.command("resume-rx", nic=0)["ok"]
+
+
+def refuse(r):
+    """The second host does the same, and gives no other session."""
+    spoil = dict(hostile_packets.FATAL)["T12 write index behind the ring"]
+    with r.host.lock:
+        r.nic.config.replies[netvsp.RECV_BUF_COMPLETE] = hostile_start.completes(102, 2, 0)
+        spoil(hostile_packets.Attacker(r.host, r.nic))
 
 
 def recovered(app, times=1):
@@ -125,10 +129,7 @@ def test_host_that_refuses(rig):
     r = start(rig, [{}])
     r.program.do("start")
     alive(r, r.nic, "its start")
-    refused = {netvsp.RECV_BUF_COMPLETE: hostile_start.completes(102, 2, 0)}
-    with r.host.lock:
-        r.nic.config.replies.update(refused)
-        corrupt_nic(hostile_packets.Attacker(r.host, r.nic))
+    refuse(r)
     until(lambda: FAILS in r.program.text, "failure")
     assert r.program.text.count(BEGINS) == 1 and ENDS not in r.program.text
     with r.host.lock:

@@ -6,9 +6,10 @@ import time
 
 from console import Console
 from hv import Host, until
+from second import NicConfig, rig  # noqa: F401 (a fixture)
 from test_hotplug import NIC
 from test_link import EVENT, link
-from test_recovery import BEGINS, FLOW, RxIntr, corrupt, recovered, traffic
+from test_recovery import BEGINS, FLOW, RxIntr, corrupt, recovered, refuse, traffic
 from test_multiprocess import processes
 
 
@@ -75,22 +76,17 @@ def test_stop_while_host_is_silent(run):
     host.kill()
 
 
-def test_asleep_and_lost(run):
+def test_asleep_and_lost(rig):
     """Who sleeps when a recovery fails is woken, and told that there is nothing to sleep for."""
-    host = run(Host, nics=["queues=2,port=sink"])
-    app = run(RxIntr, host, "2", "1", eal=["-a", f"{NIC.format(1)},nvsp_timeout=300,"
-                                           "stop_timeout=300"])
-    app.expect("ready")
-    until(app.is_idle, "sleep")
-    corrupt(host, app)
-    app.expect("wrote nonsense")
-    host.proc.send_signal(signal.SIGSTOP)
-    app.expect("cannot be opened again")
-    app.expect("not supported", 5)
-    host.proc.send_signal(signal.SIGCONT)
-    assert app.wait() == 1, app.text
-    app.forget()
-    host.kill()
+    r = rig(NicConfig(queues=2), cls=RxIntr, args=("2", "1"))
+    r.program.expect("ready")
+    until(r.program.is_idle, "sleep")
+    refuse(r)
+    r.program.expect("cannot be opened again")
+    r.program.expect("not supported", 10)
+    assert r.program.wait() == 1, r.program.text
+    r.program.forget()
+    assert r.host.error is None, r.host.error
 
 
 def test_nothing_is_waited_for_in_a_broken_ring(run):
