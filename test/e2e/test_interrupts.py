@@ -25,6 +25,13 @@ def result(app):
     return {k: int(v) for k, v in re.findall(r"(\w+) (\d+)", text)}
 
 
+def received(host, app):
+    """Frames begin when the application is about to sleep; what it printed at its end."""
+    app.expect("ready")
+    assert host.command("start", nic=0)["ok"]
+    return result(app)
+
+
 def check_interrupts(host, sleeps, queues=1):
     """A sleep takes one of each queue, but none where frames came before, as each eighth time."""
     told = sum(q["interrupts"] for q in host.stats()["nics"][0]["queues"])
@@ -39,9 +46,7 @@ def test_no_wakeup_is_lost(run, host_args, queues, rate, burst, count):
     gen = f"gen:rate={rate},burst={burst},count={count},flows=32,start=command,verify=no"
     host = run(Host, *host_args, nics=[f"port={gen}"])
     app = run(RxIntr, host, str(queues), str(count))
-    app.expect("ready")
-    assert host.command("start", nic=0)["ok"]
-    found = result(app)
+    found = received(host, app)
     assert found["frames"] == count
     assert found["sleeps"] > 0
     # What umwait would look at: nothing before there was a frame, news with almost each.
@@ -59,9 +64,7 @@ def test_uio(run, host_args, queues, rate, burst, count):
     gen = f"gen:rate={rate},burst={burst},count={count},flows=32,start=command,verify=no"
     host = run(Host, *host_args, nics=[f"port={gen}"])
     app = run(UioRxIntr, host, str(queues), str(count))
-    app.expect("ready")
-    assert host.command("start", nic=0)["ok"]
-    found = result(app)
+    found = received(host, app)
     assert found["frames"] == count and found["sleeps"] > 0 and found["news"] > 0
     used = [q["rx_frames"] > 0 for q in host.stats()["nics"][0]["queues"]]
     assert used.count(True) == queues
@@ -91,9 +94,7 @@ def test_lcores(run, cls, rate, burst, count):
     gen = f"gen:rate={rate},burst={burst},count={count},flows=32,start=command,verify=no"
     host = run(Host, "--no-monitor", "--wait", "event", nics=[f"port={gen}"])
     app = run(cls, host, "3", str(count), "lcores", cores=3)
-    app.expect("ready")
-    assert host.command("start", nic=0)["ok"]
-    found = result(app)
+    found = received(host, app)
     assert found["frames"] == count and found["sleeps"] > 0
     host.end()
 
@@ -120,9 +121,7 @@ def test_uio_old_kernel(run, kernel, rate, burst, count):
     gen = f"gen:rate={rate},burst={burst},count={count},flows=32,start=command,verify=no"
     host = run(Host, nics=[f"port={gen}"])
     app = run(kernel, host, "1", str(count))
-    app.expect("ready")
-    assert host.command("start", nic=0)["ok"]
-    found = result(app)
+    found = received(host, app)
     assert found["frames"] == count and found["sleeps"] > 0
     host.end()
 
@@ -145,9 +144,7 @@ def test_fewer_channels(run):
     host = run(Host, nics=["grant=1,port=gen:rate=3000,burst=7,count=5000,flows=32,start=command,"
                            "verify=no"])
     app = run(RxIntr, host, "3", "5000")
-    app.expect("ready")
-    assert host.command("start", nic=0)["ok"]
-    found = result(app)
+    found = received(host, app)
     assert found["frames"] == 5000 and found["sleeps"] > 0 and found["news"] > 0
     host.end()
 
@@ -168,7 +165,5 @@ def test_packet_types_are_asked_for(run):
     """Who asks ethdev which packet types there are gets them, as l3fwd expects."""
     host = run(Host, nics=["port=gen:count=100,start=command,verify=no"])
     app = run(RxIntr, host, "1", "100", "ptypes")
-    app.expect("ready")
-    assert host.command("start", nic=0)["ok"]
-    assert result(app)["typed"] == 100
+    assert received(host, app)["typed"] == 100
     host.end()

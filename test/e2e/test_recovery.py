@@ -143,19 +143,24 @@ def test_host_that_refuses(rig):
     assert r.host.error is None, r.host.error
 
 
+def sleep_through(host, app, count):
+    """An application that sleeps gets all frames that come behind a recovery."""
+    app.expect("ready")
+    corrupt(host, app)
+    app.expect("recovered")
+    assert host.command("start", nic=0)["ok"]
+    app.expect(f"frames {count}")
+    assert app.wait() == 0, app.text
+    app.forget()
+
+
 @pytest.mark.parametrize("cls", [RxIntr, UioRxIntr])
 def test_asleep(run, cls):
     """Who sleeps for a frame sleeps on the channels that come, without a call of its own."""
     gen = "gen:rate=200,burst=1,count=400,flows=32,start=command,verify=no"
     host = run(Host, nics=[f"queues=2,port={gen}"])
     app = run(cls, host, "2", "400")
-    app.expect("ready")
-    corrupt(host, app)
-    app.expect("recovered")
-    assert host.command("start", nic=0)["ok"]
-    app.expect("frames 400")
-    assert app.wait() == 0, app.text
-    app.forget()
+    sleep_through(host, app, 400)
     host.kill()
 
 

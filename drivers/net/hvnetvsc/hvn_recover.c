@@ -88,7 +88,7 @@ note_polls(const struct rte_eth_dev *dev, uint64_t polls[HVN_QUEUES_MAX])
 	}
 }
 
-/* Is a thread of this process maybe inside a burst? polls: NULL, or queues that nobody polled are left out. */
+/* Is a thread of this process maybe inside a burst? polled: NULL, or receive queues that count. */
 static bool
 any_inside(const struct rte_eth_dev *dev, const bool *polled)
 {
@@ -250,13 +250,13 @@ hvn_recover(struct hvn_port *p)
 	hvn_ctrl_unlock(p);
 	if (!needed || rc == -EAGAIN)
 		return rc;
-	if (rc == 0)
-		hvn_vf_resume(p);
-	if (rc == 0)
-		HVN_LOG(NOTICE, "port %u: recovered, %" PRIu64 " us", p->port_id,
-			hvn_us(rte_get_timer_cycles() - start));
-	else
+	if (rc != 0) {
 		HVN_LOG(ERR, "port %u: it cannot be opened again: %s; close it", p->port_id,
 			rte_strerror(-rc));
-	return rc;
+		return rc;
+	}
+	hvn_vf_resume(p);
+	HVN_LOG(NOTICE, "port %u: recovered, %" PRIu64 " us", p->port_id,
+		hvn_us(rte_get_timer_cycles() - start));
+	return 0;
 }
