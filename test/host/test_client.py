@@ -22,23 +22,22 @@ class App:
             [BUILD / "test" / "host" / "bus_echo", "--no-pci", "--no-telemetry", "-l", "0",
              "--log-level=bus.hv_vmbus:debug", *eal, "--", *steps],
             env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, bufsize=1)
+            bufsize=0)  # communicate() knows nothing of what until() would leave in a buffer
 
     def until(self, text):
         """Read its output up to a line with this text."""
-        for line in self.proc.stdout:
+        for line in map(bytes.decode, self.proc.stdout):
             self.log += line
             if text in line:
                 return
         raise AssertionError(f"no '{text}' in:\n{self.log}")
 
     def go(self):
-        self.proc.stdin.write("\n")
-        self.proc.stdin.flush()
+        self.proc.stdin.write(b"\n")
 
     def end(self, status=0):
         out, _ = self.proc.communicate(timeout=60)
-        self.log += out
+        self.log += out.decode()
         assert self.proc.returncode == status, self.log
         return self.log
 

@@ -20,7 +20,7 @@ class Peer(App):
         self.proc = subprocess.Popen(
             [PEER / "run-peer", "--socket", h.path, "--", *argv],
             env=dict(os.environ, HV_BUILD=str(BUILD), **(env or {})), stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
 
 
 @pytest.fixture
