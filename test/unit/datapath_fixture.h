@@ -230,6 +230,7 @@ fx_open(uint32_t ring_bytes)
 	p->args.tx_copybreak = HVN_TX_COPYBREAK;
 	p->caps.offload.ip4_tx.flags = 0x155;
 	p->caps.offload.ip6_tx.flags = 0x055;
+	p->known = p->caps;
 	assert_int_equal(hvn_chan_create(p, &fx.vc, &fx.ch), 0);
 	p->chan[0] = fx.ch;
 	p->n_chans = 1;

@@ -45,7 +45,7 @@ too_long(void **state)
 			memcpy(rte_pktmbuf_mtod_offset(m, uint8_t *, 12), "\x81\x00", 2);
 		m->ol_flags = cases[i].flags;
 		fx.data.mtu = (uint16_t)cases[i].mtu;
-		fx.port.caps.max_transfer = cases[i].max;
+		fx.port.known.max_transfer = cases[i].max;
 		hvn_txd_start(fx.txq);
 		assert_int_equal(hvn_tx_prepare(fx.txq, &m, 1), cases[i].good);
 		assert_int_equal(hvn_tx_burst(fx.txq, &m, 1), 1);
@@ -77,7 +77,7 @@ packed(void **state)
 		struct rte_mbuf *m[12];
 		uint32_t id = 0;
 
-		fx.port.caps.max_transfer = cases[c].max_transfer;
+		fx.port.known.max_transfer = cases[c].max_transfer;
 		fx.port.caps.max_packets = cases[c].max_packets;
 		hvn_txd_start(fx.txq);
 		for (uint32_t j = 0; j < RTE_DIM(m); j++) {
@@ -367,8 +367,8 @@ ip_options(void **state)
 		uint16_t field;
 
 		/* Nothing; all but options; all. */
-		fx.port.caps.offload.ip4_tx.flags = i < 4 ? 0 : host ? 0x155 : 0x154;
-		fx.port.caps.offload.ip6_tx.flags = i < 4 ? 0 : host ? 0x055 : 0x054;
+		fx.port.known.offload.ip4_tx.flags = i < 4 ? 0 : host ? 0x155 : 0x154;
+		fx.port.known.offload.ip6_tx.flags = i < 4 ? 0 : host ? 0x055 : 0x054;
 		make_frame(at, 9, 14 + 48 + len);
 		memcpy(at + 12, ip4 ? "\x08\x00" : "\x86\xDD", 2);
 		m->l2_len = 14;

@@ -33,7 +33,7 @@ checksum(void **state)
 		const struct rte_ipv4_hdr *ip;
 		const uint8_t *frame;
 
-		fx.port.caps.offload.ip4_tx.flags = host ? 0x155 : 0;
+		fx.port.known.offload.ip4_tx.flags = host ? 0x155 : 0;
 		fx.data.mtu = 2000;
 		frame = send_shared(ip4_packet(tag, tcp, big ? 1731 : 33), &info);
 		ip = (const struct rte_ipv4_hdr *)(frame + 14);
@@ -97,8 +97,8 @@ checksum6(void **state)
 		uint16_t sum;
 
 		m->ol_flags = RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_TCP_CKSUM;
-		fx.port.caps.offload.ip4_tx.flags = host ? 0 : 0x155;
-		fx.port.caps.offload.ip6_tx.flags = host ? 0x055 : 0;
+		fx.port.known.offload.ip4_tx.flags = host ? 0 : 0x155;
+		fx.port.known.offload.ip6_tx.flags = host ? 0x055 : 0;
 		frame = send_shared(m, &info);
 		ip = (const struct rte_ipv6_hdr *)(frame + 14);
 		assert_int_equal(info.present, host ? RNDIS_INFO_CHECKSUM : 0);
@@ -127,7 +127,7 @@ padded(void **state)
 		uint16_t sum;
 
 		memset(rte_pktmbuf_append(m, 14), 0xAA, 14);
-		fx.port.caps.offload.ip4_tx.flags = host ? 0x155 : 0;
+		fx.port.known.offload.ip4_tx.flags = host ? 0x155 : 0;
 		frame = send_shared(m, &info);
 		ip = (const struct rte_ipv4_hdr *)(frame + 14);
 		sum = rte_ipv4_phdr_cksum(ip, 0);
@@ -207,9 +207,9 @@ untrusted_udp(void **state)
 	for (uint32_t i = 0; i < 12; i++) {
 		const bool tcp = i & 1, big = i & 2, old = i >= 4, ancient = i >= 8;
 
-		fx.port.caps.nvsp_version = ancient ? NVSP_VERSION_1
-					    : old   ? NVSP_VERSION_4
-						    : NVSP_VERSION_5;
+		fx.port.known.nvsp_version = ancient ? NVSP_VERSION_1
+					     : old   ? NVSP_VERSION_4
+						     : NVSP_VERSION_5;
 		ip = (const struct rte_ipv4_hdr *)(send_shared(ip4_packet(false, tcp,
 									  big ? 173 : 172),
 							       &info) +
@@ -254,7 +254,7 @@ sum_of_zero(void **state)
 	uint16_t sum[2];
 
 	RTE_SET_USED(state);
-	fx.port.caps.offload.ip4_tx.flags = 0;
+	fx.port.known.offload.ip4_tx.flags = 0;
 	for (uint32_t tcp = 0; tcp < 2; tcp++) {
 		const uint32_t l4 = 14 + 20, payload = l4 + (tcp ? 20 : 8);
 
@@ -361,8 +361,8 @@ segmentation_limits(void **state)
 			m->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM |
 				      RTE_MBUF_F_TX_TCP_SEG | cases[i].flags;
 		m->tso_segsz = 1448;
-		fx.port.caps.lso4_max = cases[i].lso4_max;
-		fx.port.caps.lso6_max = cases[i].lso6_max;
+		fx.port.known.lso4_max = cases[i].lso4_max;
+		fx.port.known.lso6_max = cases[i].lso6_max;
 		rte_errno = 0;
 		assert_int_equal(hvn_tx_prepare(fx.txq, &m, 1), cases[i].rc == 0);
 		assert_int_equal(rte_errno, cases[i].rc);
@@ -374,6 +374,18 @@ segmentation_limits(void **state)
 			assert_true(host_complete(s.tid, NVSP_STATUS_SUCCESS));
 	}
 	hvn_tx_done_cleanup(fx.txq, 0);
+}
+
+/* While another session is opened nothing is known of it: prepare goes by the last one. */
+static void
+prepared_between_sessions(void **state)
+{
+	struct rte_mbuf *m[] = { tcp6_packet(1600), tcp6_packet(100) };
+
+	RTE_SET_USED(state);
+	memset(&fx.port.caps, 0, sizeof(fx.port.caps));
+	assert_int_equal(hvn_tx_prepare(fx.txq, m, RTE_DIM(m)), RTE_DIM(m));
+	rte_pktmbuf_free_bulk(m, RTE_DIM(m));
 }
 
 /* What cannot be sent is refused by prepare, which says why, and counted, not sent, by the burst. */
@@ -438,6 +450,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(segmentation, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(segmentation6, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(segmentation_limits, fx_big, fx_close),
+		cmocka_unit_test_setup_teardown(prepared_between_sessions, fx_big, fx_close),
 		cmocka_unit_test_setup_teardown(refused, fx_big, fx_close),
 	};
 

@@ -137,7 +137,7 @@ segment_offload(const struct hvn_port *p, const struct rte_mbuf *m, struct hvn_t
 		uint32_t l2)
 {
 	const bool ip4 = (m->ol_flags & RTE_MBUF_F_TX_IPV4) != 0;
-	const uint32_t max = ip4 ? p->caps.lso4_max : p->caps.lso6_max;
+	const uint32_t max = ip4 ? p->known.lso4_max : p->known.lso6_max;
 	const uint32_t l4 = l2 + m->l3_len;
 	struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(f->head + l4);
 
@@ -179,7 +179,7 @@ static uint32_t
 host_sums(const struct hvn_port *p, bool ip4, uint32_t l2, uint32_t l3_len)
 {
 	const uint32_t plain = ip4 ? sizeof(struct rte_ipv4_hdr) : sizeof(struct rte_ipv6_hdr);
-	const uint32_t caps = ip4 ? p->caps.offload.ip4_tx.flags : p->caps.offload.ip6_tx.flags;
+	const uint32_t caps = ip4 ? p->known.offload.ip4_tx.flags : p->known.offload.ip6_tx.flags;
 
 	if (l2 != RTE_ETHER_HDR_LEN ||
 	    (l3_len > plain && !NDIS_CSUM_SUPPORTED(caps, NDIS_CSUM_IP_OPTIONS)))
@@ -198,7 +198,7 @@ host_sums_l4(const struct hvn_port *p, const struct hvn_tx_frame *f, bool ip4, b
 				 tcp ? NDIS_CSUM_TCP : NDIS_CSUM_UDP))
 		return false;
 	/* Hosts up to NVSP 4 cannot do UDP (Linux rndis_filter.c); none can do a fragment. */
-	if (!tcp && (p->caps.nvsp_version <= NVSP_VERSION_4 ||
+	if (!tcp && (p->known.nvsp_version <= NVSP_VERSION_4 ||
 		     ip_length(f->head + l2, ip4) > p->args.udp_cksum_max))
 		return false;
 	return !ip4 || (ip->fragment_offset &

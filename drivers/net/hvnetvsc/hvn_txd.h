@@ -50,7 +50,7 @@ hvn_tx_longest(const struct hvn_port *p)
 static inline uint32_t
 hvn_tx_packed_max(const struct hvn_port *p)
 {
-	return p->caps.max_transfer != 0 ? p->caps.max_transfer : UINT32_MAX;
+	return p->known.max_transfer != 0 ? p->known.max_transfer : UINT32_MAX;
 }
 
 struct hvn_txd {
