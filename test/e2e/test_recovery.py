@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A port whose channels fail recovers by itself, under traffic, and says so."""
+import re
+
 import pytest
 
 from console import Console, cycle, queues_of
@@ -105,6 +107,23 @@ def test_queues_stay_as_they_are(run):
     assert states == ["started", "stopped", "started", "started", "started", "started"]
     assert host.command("rss", nic=0)["rss"]["table"][:2] == table
     assert app.info()["MTU"] == "1700"
+    app.quit()
+    host.kill()
+
+
+def test_lcore_away(run):
+    """One that does not poll just now may be in a burst, without a processor; not for ever."""
+    host = run(Host, nics=[FLOW])
+    app = run(Console, host, "--forward-mode=macswap")
+    app.do("start")
+    traffic(host)
+    app.do("stop")
+    corrupt(host, app)
+    recovered(app)
+    assert int(re.search(r"recovered, (\d+) us", app.text)[1]) >= 2_000_000
+    app.do("start")
+    traffic(host)
+    app.do("stop")
     app.quit()
     host.kill()
 

@@ -16,7 +16,8 @@
 #include "hvn_txd.h"
 #include "hvn_vf.h"
 
-#define POLLED_MS 20 /* a queue that nobody polls for so long is not polled */
+#define POLLED_MS 20   /* a queue that is not polled in this time may be polled no more */
+#define AWAY_MS	  2000 /* ... or its lcore has no processor; longer than any is without one */
 
 /* --- bursts --------------------------------------------------------------------------------------- */
 
@@ -74,7 +75,7 @@ go_on(struct rte_eth_dev *dev)
 	hvn_mp_tell(hvn_port(dev), HVN_MP_START);
 }
 
-/* By queue: how often it was polled. */
+/* By queue: how often it was polled; none has passed. */
 static void
 note_polls(const struct rte_eth_dev *dev, uint64_t polls[HVN_QUEUES_MAX])
 {
@@ -113,8 +114,11 @@ any_inside(const struct rte_eth_dev *dev, const bool *polled)
 static bool
 turn_off(struct rte_eth_dev *dev)
 {
+	/* Who polls is a thread of this process, and does not sleep until an interrupt. */
+	const bool ours =
+		!hvn_has_secondaries(hvn_port(dev)) && dev->data->dev_conf.intr_conf.rxq == 0;
 	uint64_t before[HVN_QUEUES_MAX] = { 0 };
-	bool polled[HVN_QUEUES_MAX] = { false };
+	bool polled[HVN_QUEUES_MAX] = { false }, away[HVN_QUEUES_MAX] = { false };
 
 	note_polls(dev, before);
 	rte_delay_us_sleep(POLLED_MS * 1000);
@@ -122,6 +126,7 @@ turn_off(struct rte_eth_dev *dev)
 		const struct hvn_rxq *q = dev->data->rx_queues[i];
 
 		polled[i] = q != NULL && __atomic_load_n(&q->polls, __ATOMIC_RELAXED) != before[i];
+		away[i] = polled[i] || (ours && before[i] != 0);
 	}
 	/* Who passes sees this from then on. */
 	set_recovering(hvn_port(dev), true);
@@ -129,7 +134,8 @@ turn_off(struct rte_eth_dev *dev)
 	/* Who has begun to send says so from here on; where it is not allowed, the time does it. */
 	hvn_process_barrier();
 	/* By counting: the clock goes on while this process is stopped. */
-	for (unsigned int ms = 0; ms < HVN_BURST_MS && any_inside(dev, NULL); ms++)
+	for (unsigned int ms = 0; ms < AWAY_MS && any_inside(dev, ms < HVN_BURST_MS ? NULL : away);
+	     ms++)
 		rte_delay_us_sleep(1000);
 	if (!any_inside(dev, polled))
 		return true;
