@@ -43,8 +43,18 @@ def test_no_doorbell_no_service(nichost):
     assert g.ch.idle()
     time.sleep(0.02)  # the host falls asleep
     g.ch.rings = False
-    keepalive(g)
-    assert not ng.until(lambda: not g.ch.pending(), 0.5)
+
+    def left():
+        """A host that happens to be awake needs no signal: once more."""
+        while (p := g.ch.read(0.02)) is not None:
+            if p.type == ng.XFER:
+                g.ch.complete(p)
+        keepalive(g)
+        if ng.until(lambda: not g.ch.pending(), 0.5):
+            return False
+        # It runs: one of these turns would have read it.
+        return h.stats() and h.stats() and g.ch.pending()
+    assert ng.until(left)
     g.g.signal(g.relid)
     assert ng.until(lambda: not g.ch.pending())
     h.end()
@@ -54,14 +64,10 @@ def test_late_doorbell(nichost):
     """A thread that comes to its signal late has done nothing wrong."""
     h = nichost("queues=8", *EVENT)
     g = h.guest().up()
+    g.ch.late = 0.01
     for _ in range(10):
         time.sleep(0.01)
-        if g.ch.words[g.ch.out // 4 + 2] == 0:
-            g.ch.rings = False
-            keepalive(g)
-            time.sleep(0.01)
-            g.g.signal(g.relid)
-            g.ch.rings = True
+        keepalive(g)
         while (p := g.ch.read(0.05)) is not None:
             if p.type == ng.XFER:
                 g.ch.complete(p)
@@ -73,10 +79,11 @@ def test_superfluous_doorbells(nichost, mode):
     """Sleeping often does not explain signals that nothing was sent with, but for the free one."""
     h = nichost("queues=8", *mode)
     g = h.guest().up()
-    time.sleep(0.1)
-    for _ in range(4):
+    time.sleep(0.2)
+    # More than packets were sent before, each of which may have explained one.
+    for _ in range(40):
         g.g.signal(g.relid)
-    assert ng.until(lambda: h.stats()["queues"][0]["superfluous"] >= 2)
+    assert ng.until(lambda: h.stats()["queues"][0]["superfluous"] >= 10)
     assert ng.until(lambda: h.violations())
     h.end("ring.signal-superfluous")
 
@@ -86,8 +93,7 @@ def test_free_doorbell(host):  # noqa: F811
     h = host("--no-monitor", "--wait", "poll")
     g = ready(h)
     assert g.gpadl(1, 0x10, SCATTERED) == 0 and g.open(1, 0x10, 32) == 0
-    g.signal(1)
-    time.sleep(0.3)
+    assert g.acked(vmu.SIGNAL, struct.pack("<I2H", g.conns[1], 0, 0)) == 0
     assert not control(h, cmd="violations")["violations"]
     g.signal(1)
     assert ng.until(lambda: control(h, cmd="violations")["violations"])
@@ -100,7 +106,7 @@ def test_superfluous_while_the_host_waits_for_room(nichost):
     g = h.guest(pages=4096).up(recv=1024)
     h.inject(bytes(60), count=2000)
     assert ng.until(lambda: g.ch.words[g.ch.inn // 4 + 3])
-    for _ in range(30):
+    for _ in range(60):
         g.g.signal(g.relid)
     assert ng.until(lambda: h.stats()["queues"][0]["superfluous"] >= 20)
     assert ng.until(lambda: h.violations())
@@ -122,7 +128,7 @@ def blocked(nichost, *grace):
 
 def test_room_without_a_signal(nichost):
     """The host had to look for itself, and says so."""
-    h, g, got = blocked(nichost, "--signal-grace", "50")
+    h, g, got = blocked(nichost)  # 5 s: what is signalled shall not come too late
     assert got > 100
     assert ng.until(lambda: h.violations())
     h.end("ring.signal-room")
