@@ -7,6 +7,12 @@ import socket
 TIED = ["setpriv", "--pdeathsig", "KILL"]
 
 
+def listens(h):
+    """A name alone is there a moment before somebody listens."""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(f"{h.path}.ctl") == 0
+
+
 def control(h, **request):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
         s.settimeout(60)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import vmu
-from control import TIED, control, end_all
+from control import TIED, control, end_all, listens
 from nicguest import until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ class Host:
                                       self.path, "--json", self.json, "--nic", "x", *args],
                                      env=dict(os.environ, **(env or {})))
         end = time.monotonic() + 60
-        while not pathlib.Path(f"{self.path}.ctl").exists():
+        while not listens(self):
             assert self.proc.poll() is None and time.monotonic() < end
             time.sleep(0.01)
 

@@ -11,7 +11,7 @@ import sys
 import nicguest
 import pytest
 import vmu
-from control import TIED, end_all
+from control import TIED, end_all, listens
 from nicguest import packet, ppi
 from scapy.utils import rdpcap, wrpcap
 from scapy.layers.l2 import Dot1Q, Ether
@@ -31,7 +31,7 @@ class Host:
         self.proc = subprocess.Popen([*TIED, *inside, BUILD / "host" / "hv-host", "--socket",
                                       self.path, "--nics-per-guest", "1", *words, *args],
                                      stdout=subprocess.PIPE, stderr=self.err, text=True)
-        nicguest.until(lambda: self.proc.poll() is not None or self.ctl.exists(), 10)
+        assert nicguest.until(lambda: self.proc.poll() is not None or listens(self), 60)
         assert self.proc.poll() is None, self.errors()
 
     def errors(self):
@@ -43,7 +43,7 @@ class Host:
 
     def hostctl(self, *words):
         return subprocess.run([sys.executable, ROOT / "tools" / "hv-hostctl", self.ctl, *words],
-                              capture_output=True, text=True, timeout=20)
+                              capture_output=True, text=True, timeout=60)
 
     def port(self, nic=0):
         r = self.hostctl("-n", str(nic), "-k", "port", "stats")
@@ -59,7 +59,7 @@ class Host:
 
     def end(self, status=0):
         self.proc.terminate()
-        out, _ = self.proc.communicate(timeout=10)
+        out, _ = self.proc.communicate(timeout=60)
         assert self.proc.returncode == status, self.errors()
         return json.loads(out)
 
@@ -322,10 +322,10 @@ def test_datagrams(host, tmp_path):
     g = h.guest()
     mine = [b"\xff" * 6 + bytes([2, 0, 0, 0, 0, i, 8, 0]) + bytes(60 + i) for i in range(20)]
     g.section_send(0, [packet(mine[0])])
-    nicguest.until(lambda: h.port()["refused"] > 0)
+    assert nicguest.until(lambda: h.port()["refused"] > 0)
     assert h.port()["from_guest_frames"] == 0
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-        s.settimeout(10)
+        s.settimeout(60)
         s.bind(str(peer))
         assert s.recv(10000) == mine[0]
         send(g, mine[1], ppi(VLAN, 5 << 4 | 3))
@@ -373,7 +373,7 @@ def test_hostctl(host):
         r = h.hostctl(*words)
         assert r.returncode == 1 and message in r.stderr, words
     assert h.hostctl("quit").returncode == 0
-    h.proc.communicate(timeout=10)
+    h.proc.communicate(timeout=60)
     assert h.proc.returncode == 0
     r = h.hostctl("stats")
     assert r.returncode == 2 and "s.ctl" in r.stderr
@@ -384,7 +384,7 @@ def test_vf_that_sends_without_pause(host):
     h = host("vf=1,vf-leg=(gen),port=sink:verify=no")
     g = h.guest()
     g.ask(129, 1)
-    nicguest.until(lambda: h.nic()["vf_from_guest"] > 100000)
+    assert nicguest.until(lambda: h.nic()["vf_from_guest"] > 100000, 60)
     assert g.ask(129, 0).payload == b"" and h.nic()["data_path"] == "synthetic"
     h.end()
 
