@@ -2,6 +2,7 @@
 """A measurement that hangs costs the benchmark one value, not the run."""
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
@@ -25,11 +26,21 @@ def gone(pid):
         return True
 
 
-def test_a_process_that_does_not_end_is_killed_with_its_children(tmp_path):
+def test_a_process_that_does_not_end_is_killed_with_its_children(tmp_path, monkeypatch):
+    class Popen(subprocess.Popen):
+        """It has its child when it is constructed: before its time begins."""
+        def __init__(self, *args, **more):
+            super().__init__(*args, **more)
+            end = time.monotonic() + 60
+            while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text():
+                assert time.monotonic() < end
+                time.sleep(0.01)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
     with pytest.raises(guest.Failure, match="did not end"):
         guest.run(["sh", "-c", HANGS.format(tmp_path, ":")], os.environ, 1)
     pid = (tmp_path / "child").read_text().strip()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not gone(pid) and time.monotonic() < end:
         time.sleep(0.01)
     assert gone(pid)
