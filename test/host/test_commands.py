@@ -163,7 +163,7 @@ def test_generator_runs_by_command(host):  # noqa: F811
         assert h.hostctl("start").returncode == 0
         forward(g, [f for f, _ in g.frames(30)])
         h.wait("received", total)
-    assert h.hostctl("rate", "rate=10").returncode == 0 and h.port()["rate"] == 10
+    assert h.hostctl("rate", "rate=2").returncode == 0 and h.port()["rate"] == 2
     assert h.hostctl("start").returncode == 0
     forward(g, [f for f, _ in g.frames(2)])
     assert h.hostctl("stop").returncode == 0

@@ -290,8 +290,10 @@ def test_nic(nichost, rules, what):
 def test_id_of_an_outstanding_send(nichost):
     h = nichost("tx-delay=200")
     g = h.guest().up()
+    assert h.cmd("stall", queue=0)["ok"]  # the host reads both at once, however long we take
     for section in range(2):
         g.section_send(section, [ng.packet(frame())], tid=4711)
+    assert h.cmd("resume", queue=0)["ok"]
     for _ in range(2):
         assert g.completion(4711) == ng.SUCCESS
     h.end("tx.id")
