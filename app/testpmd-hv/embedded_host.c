@@ -25,7 +25,8 @@
 
 #define SOCKET_ENV     "HV_VMBUS_SOCKET"
 #define NIC_CLASS      "{f8615163-df3e-46c5-913f-f2d2f965ed0e}" /* sysfs class_id */
-#define START_MS       5000
+#define MEMORY_MIB     "512" /* of DPDK's: two ports and their mbufs */
+#define START_MS       20000
 #define STOP_MS	       2000
 #define EXTRA_ARGS_MAX 16
 #define DIR_LEN	       4096
@@ -131,24 +132,27 @@ hugetlbfs_mounted(void)
 	return found;
 }
 
-static unsigned int
-free_huge_pages(void)
+static int
+free_huge_mib(void)
 {
-	static const char *const files[] = {
-		"/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
-		"/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages",
+	static const struct {
+		const char *file;
+		int mib;
+	} sizes[] = {
+		{ "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", 2 },
+		{ "/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", 1024 },
 	};
-	unsigned int sum = 0, n;
+	int sum = 0, n;
 
 	if (!hugetlbfs_mounted())
 		return 0;
-	for (size_t i = 0; i < RTE_DIM(files); i++) {
-		FILE *f = fopen(files[i], "r");
+	for (size_t i = 0; i < RTE_DIM(sizes); i++) {
+		FILE *f = fopen(sizes[i].file, "r");
 
 		if (f == NULL)
 			continue;
-		if (fscanf(f, "%u", &n) == 1)
-			sum += n;
+		if (fscanf(f, "%d", &n) == 1)
+			sum += n * sizes[i].mib;
 		fclose(f);
 	}
 	return sum;
@@ -306,11 +310,11 @@ embed(const char *dir, int argc, char **argv, char **extra, int *n)
 	       "%s (process %d, socket %s)\n",
 	       path, (int)host_pid, socket_path);
 	extra[(*n)++] = (char *)(uintptr_t) "--no-pci";
-	if (!eal_arg_present(argc, argv, memory) && free_huge_pages() == 0) {
-		printf("No free huge pages: --no-huge -m 512\n");
+	if (!eal_arg_present(argc, argv, memory) && free_huge_mib() < atoi(MEMORY_MIB)) {
+		printf("No " MEMORY_MIB " MiB of free huge pages: --no-huge -m " MEMORY_MIB "\n");
 		extra[(*n)++] = (char *)(uintptr_t) "--no-huge";
 		extra[(*n)++] = (char *)(uintptr_t) "-m";
-		extra[(*n)++] = (char *)(uintptr_t) "512";
+		extra[(*n)++] = (char *)(uintptr_t)MEMORY_MIB;
 	}
 	fflush(stdout);
 	return 0;

@@ -12,7 +12,6 @@ import pytest
 import capture
 import hv
 
-HUGE = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 HUGE_PAGES = 256
 
 
@@ -91,17 +90,17 @@ def hugepages():
     if os.geteuid() != 0:
         pytest.skip("only root can reserve hugepages")
     # The lock is on the kernel's own directory: no file is left, nor removed under a waiter.
-    lock = os.open(HUGE, os.O_RDONLY | os.O_DIRECTORY)
+    lock = os.open(hv.HUGE, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        before = int((HUGE / "nr_hugepages").read_text())
-        (HUGE / "nr_hugepages").write_text(str(before + HUGE_PAGES))
+        before = int((hv.HUGE / "nr_hugepages").read_text())
+        (hv.HUGE / "nr_hugepages").write_text(str(before + HUGE_PAGES))
         try:
-            free = int((HUGE / "free_hugepages").read_text())
+            free = int((hv.HUGE / "free_hugepages").read_text())
             assert free >= HUGE_PAGES, f"the kernel gave {free} of {HUGE_PAGES} hugepages"
             yield
         finally:
-            (HUGE / "nr_hugepages").write_text(str(before))
+            (hv.HUGE / "nr_hugepages").write_text(str(before))
     finally:
         os.close(lock)
 

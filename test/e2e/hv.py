@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HV_BUILD", ROOT / "build" / "gcc"))
 HV_HOST = BUILD / "host" / "hv-host"
 TESTPMD_HV = BUILD / "app" / "testpmd-hv" / "testpmd-hv"
+HUGE = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 DPDK_TESTPMD = shutil.which("dpdk-testpmd") or "dpdk-testpmd"
 PLUGINS = [BUILD / "lib" / "vmbus" / "librte_bus_hv_vmbus.so.23",
            BUILD / "drivers" / "net" / "hvnetvsc" / "librte_net_hvnetvsc.so.23"]

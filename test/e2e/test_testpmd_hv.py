@@ -10,7 +10,7 @@ import pytest
 
 import capture
 import vf
-from hv import TESTPMD_HV, Host, Program, TestpmdHv, until
+from hv import HUGE, TESTPMD_HV, Host, Program, TestpmdHv, until
 
 PEER = bytes.fromhex("020000000000")
 TRANSFORM = {
@@ -145,6 +145,17 @@ def test_embedded_host_defaults(run):
     app.expect("Forwarding")
     app.end(signal.SIGTERM)
     assert not os.path.exists(path)
+
+
+def test_embedded_host_and_few_hugepages(run, huge_dir):
+    """Nor on one that has some, too few to run on."""
+    pages = HUGE / "nr_hugepages"
+    free = int((HUGE / "free_hugepages").read_text())
+    pages.write_text(str(int(pages.read_text()) - free + 4))
+    assert int((HUGE / "free_hugepages").read_text()) == 4
+    app = run(Program, [TESTPMD_HV])
+    app.expect("Forwarding")
+    app.end(signal.SIGTERM)
 
 
 def test_embedded_host_dies_with_us(run):
