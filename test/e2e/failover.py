@@ -17,6 +17,11 @@ def memif(sock, role):
     return f"net_memif0,role={role},socket-abstract=no,socket={sock}"
 
 
+def vhost(sock):
+    """Another kind of VF than memif: the ends of hv-host and of the application."""
+    return f"net_vhost0,iface={sock}", f"net_virtio_user0,path={sock}"
+
+
 class VfHost(Host):
     """hv-host with a NIC whose VF is a memif, or the other end of another device."""
 

@@ -6,7 +6,7 @@ import pytest
 
 import vf
 from console import Console, back, cycle
-from failover import NOTHING, VfHost
+from failover import NOTHING, VfHost, vhost
 from hv import CPUS, Testpmd, TestpmdHv, until
 from telemetry import Telemetry
 
@@ -30,11 +30,6 @@ def start(run, tmp):
         host.command("start", nic=0)
         return host, program
     return begin
-
-
-def vhost(sock):
-    """Another kind of VF than memif: the ends of hv-host and of the application."""
-    return f"net_vhost0,iface={sock}", f"net_virtio_user0,path={sock}"
 
 
 def lost_with_vf(host, app):

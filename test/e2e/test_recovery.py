@@ -5,7 +5,7 @@ import re
 import pytest
 
 from console import Console, cycle, queues_of
-from failover import VfHost
+from failover import VfHost, vhost
 from hv import Host, UioTestpmd, until
 from second import rig  # noqa: F401 (a fixture)
 from secondhost import hostile_packets, hostile_start, netvsp
@@ -200,8 +200,11 @@ def test_secondary(run, huge_dir):
 
 
 def test_with_vf(run):
-    """The VF is left for that time, and used again."""
-    host = run(VfHost)
+    """The VF is left for that time, and used again.
+
+    It is stopped when the host may not have turned yet: a memif's other end can crash then.
+    """
+    host = run(VfHost, leg=vhost)
     app = run(Console, host, "--forward-mode=macswap", eal=host.device)
     app.do("start")
     host.command("start", nic=0)
