@@ -130,6 +130,7 @@ struct hv_vmbus_open_params {
 	uint32_t ring_bytes;	 /* of one direction, header page included; default 2 MiB */
 	uint32_t recv_buf_bytes; /* default 0: none on back ends that can choose */
 	uint32_t send_buf_bytes;
+	bool patient; /* a host that has let us wait in vain gets all its time again */
 };
 
 /*

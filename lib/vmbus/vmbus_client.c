@@ -105,6 +105,12 @@ vmbus_client_hurry(unsigned int ms)
 	hurry_until = ms != 0 ? now_ms() + ms : 0;
 }
 
+void
+vmbus_client_patient(struct vmbus_client *c)
+{
+	__atomic_store_n(&c->silent, false, __ATOMIC_RELAXED);
+}
+
 unsigned int
 client_patience(unsigned int timeout_ms)
 {

@@ -73,6 +73,9 @@ int vmbus_client_hello(struct vmbus_client *client, const char *name, uint32_t n
  */
 void vmbus_client_hurry(unsigned int ms);
 
+/* What the host has not answered is forgotten: the next answer is waited for in full. */
+void vmbus_client_patient(struct vmbus_client *client);
+
 /* --- memory ------------------------------------------------------------------------------------ */
 
 /*

@@ -183,6 +183,8 @@ user_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *params
 	}
 	ud->chan[0] = uc;
 	dev->relid = uc->relid;
+	if (params->patient)
+		vmbus_client_patient(ud->conn->client);
 	rc = buffer_new(ud, uc->relid, params->recv_buf_bytes, &ud->recv, &s->recv);
 	if (rc == 0)
 		rc = buffer_new(ud, uc->relid, params->send_buf_bytes, &ud->send, &s->send);

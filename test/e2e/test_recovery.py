@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A port whose channels fail recovers by itself, under traffic, and says so."""
 import re
+import signal
+import time
 
 import pytest
 
@@ -160,6 +162,23 @@ def test_host_that_refuses(rig):
     r.program.do("stop")
     leave(r)
     assert r.host.error is None, r.host.error
+
+
+def test_host_that_is_silent_for_a_while(run):
+    """It is waited for, although it holds up the end of the old session, too."""
+    host = run(Host, nics=[f"queues=2,{FLOW}"])
+    app = run(Console, host, "--forward-mode=macswap", queues=2)
+    app.do("start")
+    assert host.command("rescind", nic=0, channel=1)["ok"]
+    until(lambda: BEGINS in app.text, "recovery")
+    host.proc.send_signal(signal.SIGSTOP)
+    time.sleep(2)
+    host.proc.send_signal(signal.SIGCONT)
+    recovered(app)
+    traffic(host, 2)
+    app.do("stop")
+    app.quit()
+    host.end()
 
 
 def sleep_through(host, app, count):

@@ -77,6 +77,30 @@ def test_stop_while_host_is_silent(run):
     host.kill()
 
 
+def test_stop_before_a_silent_host_is_asked(run):
+    """Nor does one that comes while the host holds up the end of the old session."""
+    host = run(Host, nics=[f"queues=2,{FLOW}"])
+    app = run(Console, host, "--forward-mode=macswap", queues=2,
+              eal=["-a", f"{NIC.format(1)},stop_timeout=2000"])
+    app.do("start")
+    assert host.command("rescind", nic=0, channel=1)["ok"]
+    until(lambda: BEGINS in app.text, "recovery")
+    host.proc.send_signal(signal.SIGSTOP)
+    time.sleep(0.5)
+    app.do("stop")
+    start = time.monotonic()
+    app.do("port stop 0")
+    took = time.monotonic() - start
+    host.proc.send_signal(signal.SIGCONT)
+    assert took < 5, app.text
+    until(lambda: "rror" not in app.do("port start 0"), "start")
+    app.do("start")
+    traffic(host, 2)
+    app.do("stop")
+    app.quit()
+    host.end()
+
+
 def test_asleep_and_lost(rig):
     """Who sleeps when a recovery fails is woken, and told that there is nothing to sleep for."""
     r = rig(NicConfig(queues=2), cls=RxIntr, args=("2", "1"))
