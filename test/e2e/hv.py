@@ -101,7 +101,7 @@ class Program:
         while True:
             alive = self.proc.poll() is None and self.reader.is_alive()
             if not alive:
-                self.reader.join(1)
+                self.reader.join(SLOW)
             match = regex.search(self.text, self.seen)
             if match:
                 self.seen = match.end()
@@ -118,7 +118,7 @@ class Program:
             self.kill()
             raise AssertionError(f"{self.argv[0]} did not end in {seconds} s:\n{self.text}") \
                 from None
-        self.reader.join(1)
+        self.reader.join(SLOW)
         return self.status
 
     def end(self, sig=signal.SIGINT, status=0, seconds=SLOW):
@@ -164,7 +164,7 @@ class Program:
         if self.proc.poll() is None:
             self.proc.kill()
         self.proc.wait()
-        self.reader.join(1)
+        self.reader.join(SLOW)
 
 
 class Host(Program):

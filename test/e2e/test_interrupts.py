@@ -19,7 +19,7 @@ class UioRxIntr(UioTestpmd, RxIntr):
 
 def result(app):
     """What it printed at its end."""
-    text = app.expect(r"frames .*")[0]
+    text = app.expect(r"frames .*\n")[0]
     assert app.wait() == 0, app.text
     app.forget()
     return {k: int(v) for k, v in re.findall(r"(\w+) (\d+)", text)}

@@ -49,6 +49,7 @@ def test_mbuf(run):
     app.do("set verbose 1", "start")
     host.command("start", nic=0)
     until(lambda: app.text.count("ol_flags:") == 6, "all packets printed")
+    app.do("stop")  # the last to its end
     assert app.text.count("RTE_MBUF_F_RX_LRO") == 6
     # 54 bytes of headers over IPv4, 74 over IPv6.
     assert re.findall(r"length=(\d+)", app.text) == ["1254"] * 6

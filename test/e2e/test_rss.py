@@ -174,6 +174,7 @@ def test_mbufs(run):
     app.do("set verbose 1", "start")
     host.command("start", nic=0)
     until(lambda: app.text.count("RSS hash=") == FLOWS, "all packets printed")
+    app.do("stop")  # the last to its end
     found = re.findall(r"RSS hash=0x(\w+) - RSS queue=0x(\w+)", app.text)
     hashes = [toeplitz(DEFAULT_KEY, flow_bytes(f, True)) for f in range(FLOWS)]
     assert sorted((int(h, 16), int(q, 16)) for h, q in found) == \

@@ -90,7 +90,7 @@ def runs(pid):
 def test_killed_test(run, tmp):
     """A test that is killed leaves no busy-polling program behind."""
     test = run(Program, [sys.executable, "-c", START_HOST, pathlib.Path(__file__).parent, tmp])
-    pid = test.expect(r"host (\d+)")[1]
+    pid = test.expect(r"host (\d+)\s")[1]
     assert runs(pid)
     test.kill()
     until(lambda: not runs(pid), "the end of hv-host")
