@@ -26,10 +26,9 @@ def pcap_port(tmp, n=0):
 @pytest.mark.parametrize("mode", ["io", "macswap"])
 def test_modes(run, tmp, frames, mode):
     capture.write(tmp / "in0.pcap", frames)
-    app = run(TestpmdHv, None, f"--forward-mode={mode}", f"--json={tmp}/j", eal=pcap_port(tmp))
-    app.expect("Forwarding")
-    until(lambda: (tmp / "out0.pcap").stat().st_size >= (tmp / "in0.pcap").stat().st_size - 65536,
-          "frames out")
+    app = run(TestpmdHv, None, f"--forward-mode={mode}", f"--json={tmp}/j", "--stats-period=1",
+              eal=pcap_port(tmp))
+    app.expect(rf"all +{len(frames)} +{len(frames)} +{len(frames)} ")
     app.end()
     capture.check(frames, capture.read(tmp / "out0.pcap"), TRANSFORM[mode], in_order=True)
     stats = json.loads((tmp / "j").read_text())
@@ -69,30 +68,41 @@ def test_txonly(run, tmp):
     assert int.from_bytes(head[2:4], "big") == 333 - 14
 
 
+def answers(app, *expected):
+    for line, answer in expected:
+        app.type(line)
+        app.expect(answer)
+
+
+def receives(app, port):
+    app.type(f"show port stats {port}")
+    return app.expect(rf"Port {port} .*\n  RX-packets: (\d+)\s")[1] != "0"
+
+
 def test_commands(run, tmp):
     app = run(TestpmdHv, None, interactive=True,
               eal=["--vdev", "net_null0", "--vdev", "net_null1"])
     app.expect("testpmd-hv> ")
-    for line, answer in [
-        ("help", "show port"),
-        ("show port info all", r"driver net_null"),
-        ("start", r"Forwarding \(io\)"),
-        ("show port stats 1", r"Port 1 .*\n  RX-packets: [1-9]"),
-        ("show port xstats 0", "rx_good_packets: [1-9]"),
-        ("port stop 0", "Stop forwarding first"),
-        ("stop", r"all +[1-9][0-9]* "),
-        ("stop", "Not forwarding"),
-        ("port stop 0", "Port 0: stop done"),
-        ("port stop 0", "is not started"),
-        ("show port info 0", "stopped"),
-        ("port start 0", "Port 0: start done"),
-        ("port close 1", "Port 1: close done"),
-        ("start", r"Forwarding \(io\)"),
-        ("show port stats 7", "No port 7"),
-        ("nonsense", "Command not found"),
-    ]:
-        app.type(line)
-        app.expect(answer)
+    answers(app,
+            ("help", "show port"),
+            ("show port info all", r"driver net_null"),
+            ("start", r"Forwarding \(io\)"))
+    # An lcore may not have begun when the prompt comes.
+    until(lambda: all(receives(app, port) for port in range(2)), "frames")
+    answers(app,
+            ("show port stats 1", r"Port 1 .*\n  RX-packets: [1-9]"),
+            ("show port xstats 0", "rx_good_packets: [1-9]"),
+            ("port stop 0", "Stop forwarding first"),
+            ("stop", r"all +[1-9][0-9]* "),
+            ("stop", "Not forwarding"),
+            ("port stop 0", "Port 0: stop done"),
+            ("port stop 0", "is not started"),
+            ("show port info 0", "stopped"),
+            ("port start 0", "Port 0: start done"),
+            ("port close 1", "Port 1: close done"),
+            ("start", r"Forwarding \(io\)"),
+            ("show port stats 7", "No port 7"),
+            ("nonsense", "Command not found"))
     app.type("quit")
     assert app.wait() == 0
 
@@ -119,7 +129,7 @@ def test_help(run):
 
 
 def embedded_socket(app):
-    return app.expect(r"socket (\S+)").group(1)
+    return app.expect(r"socket (\S+)\)\s").group(1)
 
 
 def embedded(run, *args):
