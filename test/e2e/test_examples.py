@@ -151,7 +151,9 @@ def test_l3fwd_power(run, tmp):
     app = run(L3fwdPower, wires.host, "-p", "3", "-P", "--interrupt-only",
               "--config=(0,0,0),(1,0,1)")
     app.expect("Selected operation mode: interrupt-only")
-    app.expect("Link [Uu]p.*")
+    for lcore in range(2):
+        until(lambda n=lcore: f"entering main interrupt loop on lcore {n}" in app.text, f"lcore {lcore}")
+    until(app.is_idle, "sleep")  # who is awake when frames come takes them without an interrupt
     wires.cross()
     for port in range(2):
         until(lambda p=port: f"lcore {p} is waked up from rx interrupt on port {p} queue 0"
