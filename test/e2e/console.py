@@ -17,6 +17,7 @@ class Console(Testpmd):
         more.setdefault("cores", min(queues, 2))
         super().__init__(host, f"--rxq={queues}", f"--txq={queues}", *args, interactive=True,
                          **more)
+        self.mode = next((a[15:] for a in args if a.startswith("--forward-mode=")), "io")
         self.expect(ANY_PROMPT)
 
     def do(self, *lines):
@@ -67,8 +68,11 @@ def back(host, count):
 
 
 def cycle(host, console, count, total=0):
-    """Forward the generator's next count frames: all come back."""
-    console.do("start")
+    """Forward the generator's next count frames: all come back.
+
+    More than a queue has descriptors may wait for an lcore that had no processor: none is dropped.
+    """
+    console.do(f"set fwd {console.mode} retry", "set burst tx delay 1 retry 10000000", "start")
     host.command("start", nic=0)
     back(host, total + count)
     console.do("stop")

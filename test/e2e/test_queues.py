@@ -157,7 +157,6 @@ def test_descriptors(run, sizes):
     for kind, size in zip(("rxq", "txq"), sizes):
         answer = app.do(f"show {kind} info 0 1")
         assert re.search(rf"Number of [RT]XDs: {size}\b", answer), answer
-    app.do("set fwd macswap retry", "set burst tx delay 10 retry 1000000")
     cycle(host, app, COUNT)
     app.quit()
     host.end()
