@@ -114,7 +114,9 @@ def huge_dir(hugepages, tmp):
     try:
         yield where
     finally:
-        subprocess.run(["umount", where], check=True)
+        # The kernel lets go of files behind the end of their processes.
+        hv.until(lambda: subprocess.run(["umount", where], capture_output=True).returncode == 0,
+                 f"umount {where}")
         where.rmdir()
 
 

@@ -202,7 +202,7 @@ def test_asleep(run, cls):
     host.kill()
 
 
-def test_secondary(run, huge_dir):
+def test_secondary(huge_dir, run):
     """A secondary process stops its bursts and follows into the new session."""
     host = run(Host, nics=[f"queues=2,{FLOW}"])
     first, another = processes(run, host, huge_dir, 2, 0)

@@ -71,7 +71,7 @@ def check(wire, received, sent):
     capture.check(frames, sent, in_order=True)
 
 
-def test_pdump(run, tmp, wire):
+def test_pdump(wire, run, tmp):
     wire.app.do("start")  # its files become ports, with which testpmd would not start
     mbufs = 2047
     dump = tool(run, "dpdk-pdump", wire.app, wire.host, "--pdump",
@@ -92,7 +92,7 @@ def test_pdump(run, tmp, wire):
     check(wire, capture.read(tmp / "rx.pcap"), capture.read(tmp / "tx.pcap"))
 
 
-def test_dumpcap(run, tmp, wire):
+def test_dumpcap(wire, run, tmp):
     """It takes no EAL options: what the others are told to load is preloaded."""
     libraries = [str(a) for a in (*MEMPOOL, *wire.app.plugins) if a != "-d"]
     out = tmp / "dump.pcap"

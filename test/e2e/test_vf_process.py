@@ -14,7 +14,7 @@ PROCESSES = "--num-procs=2"
 
 
 @pytest.fixture
-def both(run, tmp, huge_dir):
+def both(huge_dir, run, tmp):
     """A host, the primary, the secondary that sends, and the VF."""
     host = run(Host, nics=["queues=2,port=sink:verify=no"])
     one = vf.Vf(tmp)
