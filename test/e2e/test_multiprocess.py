@@ -257,6 +257,7 @@ def test_primary_killed(huge_dir, run):
     forwards(other)
     first.kill()
     until(lambda: host.stats()["guests"] == 0, "the end of the primary")
+    until(lambda: stats(other)["received"] == stats(other)["received"], "an empty ring")
     last = stats(other)["received"]
     again, second = processes(run, host, huge_dir, 2, 0)
     third = second(1)
