@@ -4,7 +4,7 @@ import re
 import signal
 import time
 
-from console import Console
+from console import ANY_PROMPT, Console
 from hv import Host, until
 from second import NicConfig, rig  # noqa: F401 (a fixture)
 from test_hotplug import NIC
@@ -69,6 +69,7 @@ def test_stop_while_host_is_silent(run):
     took = time.monotonic() - start
     host.proc.send_signal(signal.SIGCONT)
     assert took < 10, app.text
+    app.expect(ANY_PROMPT)
     until(lambda: "rror" not in app.do("port start 0"), "start")
     app.do("start")
     traffic(host)
@@ -107,8 +108,8 @@ def test_asleep_and_lost(rig):
     r.program.expect("ready")
     until(r.program.is_idle, "sleep")
     refuse(r)
-    # In whatever order the two threads say so; asleep it would stay so for 20 s.
-    until(lambda: "not supported" in r.program.text, "its end", 10)
+    # In whatever order the two threads say so; who is not woken says nothing of it after 20 s.
+    until(lambda: "not supported" in r.program.text, "its end")
     assert r.program.wait() == 1, r.program.text
     assert "cannot be opened again" in r.program.text
     r.program.forget()
@@ -131,7 +132,7 @@ def test_nothing_is_waited_for_in_a_broken_ring(run):
     host.kill()
 
 
-def test_removed_before_recovery(run, huge_dir):
+def test_removed_before_recovery(huge_dir, run):
     """A device that goes before its port is recovered is not recovered, again and again."""
     host = run(Host, nics=[f"queues=2,{FLOW}"])
     app, _ = processes(run, host, huge_dir, 2, 0)
