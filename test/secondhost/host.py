@@ -55,7 +55,8 @@ class SecondHost:
         os.unlink(self.socket)
 
     def verdict(self):
-        """No rule was broken, and we made no mistake ourselves."""
+        """Once the guest has ended: no rule was broken, and we made no mistake ourselves."""
+        self.until(lambda: self.partition is None or self.partition.gone, "a hang-up")
         assert self.error is None, self.error
         assert self.rules.broken == [], "\n".join(self.rules.broken)
 
