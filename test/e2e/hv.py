@@ -135,9 +135,14 @@ class Program:
         except OSError:  # a kernel without CONFIG_SCHED_INFO
             return 0
 
+    def pid(self):
+        """Of the program itself, which a launcher may have started."""
+        mine = pathlib.Path(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children").read_text().split()
+        return int(mine[0]) if "run-peer" in self.argv[0] else self.proc.pid
+
     def processor_time(self):
         """Seconds, of all its threads."""
-        stat = pathlib.Path(f"/proc/{self.proc.pid}/stat").read_text().rpartition(")")[2].split()
+        stat = pathlib.Path(f"/proc/{self.pid()}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
     def is_idle(self):
