@@ -188,6 +188,11 @@ def test_many_at_once(run):
     host.end()
 
 
+def dropped(app):
+    """What testpmd threw away, so far."""
+    return int(re.search(r"TX-dropped: +(\d+)", app.do("show fwd stats all"))[1])
+
+
 def test_stall(run):
     """B1: a host that does not read for a while costs descriptors, for ever."""
     host = run(Host, nics=["port=sink:verify=no"])
@@ -196,7 +201,8 @@ def test_stall(run):
     app.do("start")
     until(lambda: app.stats()["TX-packets"] > 0, "frames")
     host.command("stall", nic=0, queue=0)
-    time.sleep(.2)
+    before = dropped(app)
+    until(lambda: dropped(app) > before, "a full ring")
     host.command("resume", nic=0)
     # Nothing is sent any more; who receives takes back what was completed.
     app.do("stop", "set fwd rxonly", "start")
