@@ -145,6 +145,14 @@ class Program:
         stat = pathlib.Path(f"/proc/{self.pid()}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
+    def is_asleep(self, threads=""):
+        """Its main thread, or all with such a name, at this moment."""
+        pid = self.pid()
+        found = [(t / "stat").read_text().rpartition(")")[2].split()[0]
+                 for t in pathlib.Path(f"/proc/{pid}/task").iterdir()
+                 if (threads in (t / "comm").read_text() if threads else t.name == str(pid))]
+        return set(found) == {"S"}
+
     def is_idle(self):
         """Asleep, it takes nearly no processor; a process that polls takes what it gets."""
         before = self.processor_time()
