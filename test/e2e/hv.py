@@ -137,8 +137,10 @@ class Program:
 
     def pid(self):
         """Of the program itself, which a launcher may have started."""
-        mine = pathlib.Path(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children").read_text().split()
-        return int(mine[0]) if "run-peer" in self.argv[0] else self.proc.pid
+        pid = self.proc.pid
+        if "run-peer" not in self.argv[0]:
+            return pid
+        return int(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
     def processor_time(self):
         """Seconds, of all its threads."""

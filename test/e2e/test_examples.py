@@ -152,7 +152,8 @@ def test_l3fwd_power(run, tmp):
               "--config=(0,0,0),(1,0,1)")
     app.expect("Selected operation mode: interrupt-only")
     for lcore in range(2):
-        until(lambda n=lcore: f"entering main interrupt loop on lcore {n}" in app.text, f"lcore {lcore}")
+        text = f"entering main interrupt loop on lcore {lcore}"
+        until(lambda t=text: t in app.text, text)
     until(app.is_idle, "sleep")  # who is awake when frames come takes them without an interrupt
     wires.cross()
     for port in range(2):

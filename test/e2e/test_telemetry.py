@@ -63,7 +63,7 @@ def test_removed(run):
 
 
 def restart_until(app, numbers, enough):
-    """With each of these numbers of queues, and by a reset; again while the other thread is slow."""
+    """With each of these numbers of queues, and by a reset; again where that is soon done."""
     def round_of_restarts():
         for queues in numbers:
             app.restart(f"port config all rxq {queues}", f"port config all txq {queues}")
