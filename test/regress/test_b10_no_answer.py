@@ -10,7 +10,7 @@ NIC = "hv_vmbus:68766e00-6574-4e76-8000-00155d000001"
 def test_no_answer(run):
     """A request for sub-channels that the host does not read fails; the next one works."""
     host = run(Host, nics=[f"queues=8,{GEN}"])
-    app = run(Console, host, "--forward-mode=macswap", eal=["-a", f"{NIC},rndis_timeout=200"])
+    app = run(Console, host, "--forward-mode=macswap", eal=["-a", f"{NIC},rndis_timeout=5000"])
     app.do("port stop 0")
     assert host.command("stall", nic=0, queue=0)["ok"]
     answer = app.do("port config all rxq 4", "port config all txq 4", "port start 0")
