@@ -26,7 +26,7 @@ class Partition:
 
     def __init__(self, sock, rules, features):
         self.sock = sock
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 5, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 60, 0))
         self.rules = rules
         self.offered = features
         self.memory = Memory()
