@@ -243,7 +243,7 @@ def test_nobody_polls_unconfirmed(run):
     """The host turns to the VF and back and says neither: frames have their order all the same."""
     host = run(VfHost, port=",count=60", assoc="", leg=vhost)
     app = run(Console, host, "--forward-mode=macswap",
-              eal=["-a", host.device[1].replace(",vf=", ",nvsp_timeout=700,vf=")])
+              eal=["-a", host.device[1].replace(",vf=", ",nvsp_timeout=2000,vf=")])
     cycle(host, app, 60)
     more(host, 120)
     host.assoc("lose", count=100)

@@ -84,7 +84,7 @@ def test_silent_for_a_while(run):
     """A reset that failed leaves a port that can be configured when the host is there again."""
     host = run(Host, nics=[f"queues=4,port=gen:count={COUNT},rate=50k,start=command,"
                            "expect=return"])
-    short = "nvsp_timeout=200,rndis_timeout=200,stop_timeout=100"
+    short = "nvsp_timeout=1000,rndis_timeout=1000,stop_timeout=100"
     app = run(Console, host, "--forward-mode=macswap", queues=2,
               eal=["-a", f"hv_vmbus:{GUID},{short}"])
     app.do("port stop 0")

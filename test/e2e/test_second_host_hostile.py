@@ -123,7 +123,7 @@ HALVES = [hostile_packets.FATAL[::2], hostile_packets.FATAL[1::2]]
 def test_rings(rig, half):
     """Rings that cannot be: the others go on, and the port does when it has recovered."""
     cases = HALVES[half]
-    r = start(rig, [{}] * (len(cases) + 1), timeout=500)
+    r = start(rig, [{}] * (len(cases) + 1), timeout=2000)
     r.program.do("start")
     honest = r.host.nics[-1]
     for (name, attack), nic in zip(cases, r.host.nics):

@@ -2,7 +2,7 @@
 """net_hvtestvf, the VF of failover tests: probe it, talk to it, see what it was configured to."""
 import socket
 
-from hv import BUILD, until
+from hv import BUILD, SLOW, until
 
 PLUGIN = BUILD / "test" / "vf" / "librte_net_hvtestvf.so"
 MAC = "00:15:5D:00:00:0{}"  # of hv-host's NICs, from 1
@@ -32,7 +32,7 @@ class Vf:
     def do(self, command):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
             s.bind("")  # an address of the kernel's choice, for the answer
-            s.settimeout(10)
+            s.settimeout(SLOW)
             s.sendto(command.encode(), str(self.path))
             return s.recv(4096).decode()
 

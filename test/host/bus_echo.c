@@ -204,7 +204,7 @@ interrupt(struct one_dev *d, struct hv_vmbus_channel *c)
 		rc = wait_quiet(d, c, &p);
 	if (rc == 0)
 		rc = send_one(d, c, d->tid);
-	if (rc == 0 && poll(&p, 1, 5000) != 1)
+	if (rc == 0 && poll(&p, 1, 30000) != 1)
 		rc = -ETIMEDOUT;
 	/* Who waits for another channel takes nothing from who waits for this one. */
 	ack_others(d, c);
@@ -234,7 +234,7 @@ interrupt_all(struct one_dev *d)
 static int
 wait_gone(struct one_dev *d)
 {
-	for (unsigned int i = 0; i < 1000; i++) {
+	for (unsigned int i = 0; i < 3000; i++) {
 		if (__atomic_load_n(&d->gone, __ATOMIC_ACQUIRE))
 			return hv_vmbus_device_gone(d->dev) ? 0 : -EINVAL;
 		rte_delay_us_sleep(10000);
@@ -249,7 +249,7 @@ open_sub(struct one_dev *d, uint16_t index)
 
 	if (index > SUBS_MAX)
 		return -EINVAL;
-	for (unsigned int i = 0; i < 500 && rc == -EAGAIN; i++) {
+	for (unsigned int i = 0; i < 3000 && rc == -EAGAIN; i++) {
 		rc = hv_vmbus_subchannel_open(d->dev, index, &d->chan[index]);
 		if (rc == -EAGAIN)
 			rte_delay_us_sleep(10000);
