@@ -9,7 +9,7 @@ from hv import Host, until
 from second import NicConfig, rig  # noqa: F401 (a fixture)
 from test_hotplug import NIC
 from test_link import EVENT, link
-from test_recovery import (BEGINS, FLOW, RxIntr, corrupt, recovered, refuse, sleep_through,
+from test_recovery import (BEGINS, FAILS, FLOW, RxIntr, corrupt, recovered, refuse, sleep_through,
                            traffic)
 from test_multiprocess import processes
 
@@ -100,6 +100,25 @@ def test_stop_before_a_silent_host_is_asked(run):
     app.do("stop")
     app.quit()
     host.end()
+
+
+def test_stop_while_an_lcore_is_waited_for(run):
+    """There is nothing to recover then: the host is not asked in a hurry that is over."""
+    host = run(Host, nics=[FLOW])
+    app = run(Console, host, "--forward-mode=macswap")
+    app.do("start")
+    traffic(host)
+    app.do("stop")
+    corrupt(host, app)
+    app.expect(BEGINS)
+    time.sleep(0.5)
+    assert "Done" in app.do("port stop 0")
+    assert "rror" not in app.do("port start 0", "start")
+    traffic(host)
+    assert FAILS not in app.text and "cannot be opened again" not in app.text
+    app.do("stop")
+    app.quit()
+    host.kill()
 
 
 def test_asleep_and_lost(rig):

@@ -364,7 +364,10 @@ struct hvn_port {
 	bool running;	  /* dev_start succeeded: frames are delivered, else dropped */
 	bool recovering;  /* a session is put in another's place: hvn_recover.h */
 	uint32_t removed; /* rescind or host death: bursts return 0 and touch no ring */
-	/* Of the session, also while it is being opened; of the last that was open: what others are told. */
+	/*
+	 * Of the session, also while it is being opened; of the last that was open: what others are
+	 * told, and what packets to be sent may ask for.
+	 */
 	struct hvn_host_caps caps, known;
 	struct hvn_said said;
 	struct hvn_devargs args;

@@ -47,6 +47,12 @@ hvn_hurry_end(struct hvn_port *p)
 	__atomic_store_n(&p->hurry_until, 0, __ATOMIC_RELAXED);
 }
 
+bool
+hvn_hurried(const struct hvn_port *p)
+{
+	return __atomic_load_n(&p->hurry_until, __ATOMIC_RELAXED) != 0;
+}
+
 uint64_t
 hvn_hurry_alone(struct hvn_port *p)
 {

@@ -24,6 +24,8 @@ uint32_t hvn_hurry_ms(const struct hvn_port *p);
  */
 void hvn_hurry(struct hvn_port *p);
 void hvn_hurry_end(struct hvn_port *p);
+/* Is it so just now? */
+bool hvn_hurried(const struct hvn_port *p);
 
 /*
  * The same by who holds ctrl_lock and does not act for the application, which may come to be in a hurry

@@ -110,6 +110,24 @@ any_inside(const struct rte_eth_dev *dev, const bool *polled)
 	return false;
 }
 
+/* Wait for them; false: one is there, the device is gone, or the application waits to stop the port. */
+static bool
+all_left(const struct rte_eth_dev *dev, const bool *polled, const bool *away)
+{
+	const struct hvn_port *p = hvn_port(dev);
+
+	/* By counting: the clock goes on while this process is stopped. */
+	for (unsigned int ms = 0; ms < AWAY_MS; ms++) {
+		if (!any_inside(dev, ms < HVN_BURST_MS ? NULL : away))
+			return true;
+		if (hvn_removed(p) || hvn_hurried(p) ||
+		    (ms == HVN_BURST_MS && any_inside(dev, polled)))
+			return false;
+		rte_delay_us_sleep(1000);
+	}
+	return !any_inside(dev, polled);
+}
+
 /* Have all lcores of this process leave their bursts. On false bursts are on again. */
 static bool
 turn_off(struct rte_eth_dev *dev)
@@ -133,11 +151,7 @@ turn_off(struct rte_eth_dev *dev)
 	set_bursts(dev, rx_pass, hvn_tx_burst_none);
 	/* Who has begun to send says so from here on; where it is not allowed, the time does it. */
 	hvn_process_barrier();
-	/* By counting: the clock goes on while this process is stopped. */
-	for (unsigned int ms = 0; ms < AWAY_MS && any_inside(dev, ms < HVN_BURST_MS ? NULL : away);
-	     ms++)
-		rte_delay_us_sleep(1000);
-	if (!any_inside(dev, polled))
+	if (all_left(dev, polled, away))
 		return true;
 	go_on(dev);
 	return false;

@@ -71,7 +71,7 @@ open_channel(struct hvn_port *p, uint32_t recv_bytes)
 		.recv_buf_bytes = recv_bytes,
 		.send_buf_bytes = SEND_BUF_BYTES,
 		/* A recovery has one try, as long as the application waits for nothing. */
-		.patient = p->recovering && __atomic_load_n(&p->hurry_until, __ATOMIC_RELAXED) == 0,
+		.patient = p->recovering && !hvn_hurried(p),
 	};
 	struct hv_vmbus_channel *vc;
 	int rc;
