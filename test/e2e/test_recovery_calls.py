@@ -9,8 +9,8 @@ from hv import Host, until
 from second import NicConfig, rig  # noqa: F401 (a fixture)
 from test_hotplug import NIC
 from test_link import EVENT, link
-from test_recovery import (BEGINS, FAILS, FLOW, RxIntr, corrupt, recovered, refuse, sleep_through,
-                           traffic)
+from test_recovery import (BEGINS, FAILS, FLOW, RxIntr, corrupt, corrupt_while_away,
+                           recovered, refuse, sleep_through, traffic)
 from test_multiprocess import processes
 
 
@@ -104,12 +104,7 @@ def test_stop_before_a_silent_host_is_asked(run):
 
 def test_stop_while_an_lcore_is_waited_for(run):
     """There is nothing to recover then: the host is not asked in a hurry that is over."""
-    host = run(Host, nics=[FLOW])
-    app = run(Console, host, "--forward-mode=macswap")
-    app.do("start")
-    traffic(host)
-    app.do("stop")
-    corrupt(host, app)
+    host, app = corrupt_while_away(run)
     app.expect(BEGINS)
     time.sleep(0.5)
     assert "Done" in app.do("port stop 0")
