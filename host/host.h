@@ -152,6 +152,8 @@ void host_log(enum host_level level, const char *fmt, ...) __attribute__((format
 /* Nanoseconds of CLOCK_MONOTONIC; host_now() is sampled once per turn of the main loop. */
 uint64_t host_now(void);
 uint64_t host_clock(void);
+/* When so many nanoseconds, at least, have passed: the sample may be as old as a turn and a nap. */
+uint64_t host_after(uint64_t ns);
 
 /* Pseudo-random numbers of --seed. */
 uint32_t host_random(void);

@@ -43,6 +43,12 @@ host_now(void)
 	return now;
 }
 
+uint64_t
+host_after(uint64_t ns)
+{
+	return (ns != 0 ? host_clock() : now) + ns;
+}
+
 uint32_t
 host_random(void)
 {

@@ -46,7 +46,7 @@ rndis_ctrl_put(struct nic *nic, const void *msg, uint32_t len)
 	if (nic->ctrl_tail + sizeof(len) + len > NIC_CTRL_LIMIT)
 		return false;
 	if (nic->ctrl_tail == 0)
-		nic->ctrl_due = host_now() + nic->opt.reply_delay_ms * UINT64_C(1000000);
+		nic->ctrl_due = host_after(nic->opt.reply_delay_ms * UINT64_C(1000000));
 	memcpy(nic->ctrl + nic->ctrl_tail, &len, sizeof(len));
 	memcpy(nic->ctrl + nic->ctrl_tail + sizeof(len), msg, len);
 	nic->ctrl_tail += (uint32_t)sizeof(len) + len;
@@ -77,7 +77,7 @@ rndis_ctrl_flush(struct nic *nic)
 				   nic->ctrl + nic->ctrl_head + sizeof(len), len);
 		}
 		nic->ctrl_head += (uint32_t)sizeof(len) + len;
-		nic->ctrl_due = host_now() + nic->opt.reply_delay_ms * UINT64_C(1000000);
+		nic->ctrl_due = host_after(nic->opt.reply_delay_ms * UINT64_C(1000000));
 		rx_send_control(q, slot, len);
 	}
 }
@@ -134,7 +134,7 @@ rndis_link(struct nic *nic, bool up)
 		tell_link(nic);
 		nic->link_up = up;
 		nic->link_toggle = true;
-		nic->link_due = host_now() + LINK_RETRY;
+		nic->link_due = host_after(LINK_RETRY);
 	} else if (nic->link_told != up) {
 		tell_link(nic);
 	}

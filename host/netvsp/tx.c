@@ -68,7 +68,7 @@ tx_complete(struct nic_queue *q, uint64_t tid, uint32_t section, uint32_t status
 	q->st->tx_failed += status != NVSP_STATUS_SUCCESS;
 	if (q->n_comp == 0 && q->nic->opt.tx_delay_ms == 0 && put(q, &c))
 		return;
-	c.due = host_now() + q->nic->opt.tx_delay_ms * UINT64_C(1000000);
+	c.due = host_after(q->nic->opt.tx_delay_ms * UINT64_C(1000000));
 	tx_ids_add(&q->ids, tid);
 	q->comp[(q->comp_head + q->n_comp) % NIC_TX_QUOTA] = c;
 	q->n_comp++;

@@ -83,7 +83,7 @@ allowed(const struct nic *nic)
 void
 vf_session_ready(struct nic *nic)
 {
-	nic->vf_due = host_now() + nic->opt.vf_delay_ms * MS;
+	nic->vf_due = host_after(nic->opt.vf_delay_ms * MS);
 }
 
 /* The VF stays, and so does the data path: DPDK relies on it (OpenVMM). */
@@ -159,7 +159,7 @@ vf_switch_request(struct nic_queue *q, const struct vmbus_ring_pkt *pkt, uint32_
 	nic->switch_rc = rc;
 	nic->switch_to_vf = path == NVSP_PATH_VF;
 	nic->switch_tid = pkt->tid;
-	nic->switch_due = host_now() + nic->opt.switch_delay_ms * MS;
+	nic->switch_due = host_after(nic->opt.switch_delay_ms * MS);
 	if (nic->opt.switch_delay_ms == 0) {
 		finish_switch(nic);
 		flush(nic);
@@ -174,7 +174,7 @@ flap(struct nic *nic)
 	    (nic->vf == VF_NONE ? vf_plug(nic, nic->vf_serial + 1) : vf_unplug(nic)) != 0)
 		return;
 	nic->flap_steps--;
-	nic->flap_due = host_now() + nic->flap_ns;
+	nic->flap_due = host_after(nic->flap_ns);
 }
 
 void
@@ -266,7 +266,7 @@ vf_vanish(struct nic *nic, uint64_t ms)
 	if (rc != 0)
 		return rc;
 	nic->vf_vanished = true;
-	nic->vf_due = host_now() + ms * MS;
+	nic->vf_due = host_after(ms * MS);
 	return 0;
 }
 

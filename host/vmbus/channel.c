@@ -206,7 +206,7 @@ channel_offer_subs(struct vdev *vdev, unsigned int n)
 
 		if (c == NULL)
 			return -ENOSPC;
-		c->due = host_now() + (uint64_t)(i + 1) * host_opt.sub_delay_ms * 1000000u;
+		c->due = host_after((uint64_t)(i + 1) * host_opt.sub_delay_ms * 1000000u);
 		if (host_opt.sub_delay_ms == 0)
 			channel_offer(c);
 	}

@@ -50,7 +50,7 @@ send_delayed(struct partition *part, const void *msg, size_t len, unsigned int m
 	if (host_tracing)
 		host_trace('H', "VMBUS", vmbus_msg_name(type), 0, msg, len);
 	out_send(part, VMU_SINT_MESSAGE, 0, &s, offsetof(struct vmu_sint_msg, payload) + len, -1,
-		 ms ? host_now() + (uint64_t)ms * NS_PER_MS : 0);
+		 ms ? host_after((uint64_t)ms * NS_PER_MS) : 0);
 }
 
 void
