@@ -177,7 +177,10 @@ class Program:
 
     def kill(self):
         if self.proc.poll() is None:
-            self.proc.kill()
+            try:
+                os.kill(self.pid(), signal.SIGKILL)  # a launcher takes away what it made
+            except (OSError, IndexError):  # which has started nothing, or ends
+                self.proc.kill()
         self.proc.wait()
         self.reader.join(SLOW)
 
