@@ -201,7 +201,9 @@ def add_dpdk(root, objects):
     # EAL loads what ends in .so, as ours is installed, or in .so.<ABI>, as Debian's are.
     for name in STOCK:
         add_file(root, plugins / f"librte_{name}.so.{abi}.0")
-        for lib in libraries(plugins / f"librte_{name}.so.{abi}.0"):
+    # What is there because testpmd is linked with it, other applications load as a plug-in.
+    for path in list((root / str(plugins).lstrip("/")).iterdir()):
+        for lib in libraries(plugins / path.name):
             add_file(root, lib)
     for path in (objects / "lib/vmbus" / f"librte_bus_hv_vmbus.so.{abi}",
                  objects / "drivers/net/hvnetvsc" / f"librte_net_hvnetvsc.so.{abi}"):
@@ -213,8 +215,10 @@ def add_dpdk(root, objects):
     # Without it testpmd forwards nothing by the stock driver (test/peer/qstate.c).
     shutil.copy(objects / "test/peer/libhvqstate.so", root / "lib")
     shutil.copy(HERE.parents[1] / "tools/hv-devbind", root / "usr/bin")
-    # It needs no library that testpmd does not.
-    shutil.copy(objects / "test/e2e/rx_intr", root / "usr/bin")
+    for name in ("rx_intr", "l3fwd"):
+        shutil.copy(objects / "test/e2e" / name, root / "usr/bin")
+        for lib in libraries(objects / "test/e2e" / name):
+            add_file(root, lib)
 
 
 @functools.cache

@@ -52,13 +52,13 @@ def wait_open(host, nics=1):
                                         for i in range(nics)), timeout=120)
 
 
-def stop(guest):
-    guest.run("kill -INT $(pidof dpdk-testpmd)")
-    ended(guest)
+def stop(guest, program="dpdk-testpmd"):
+    guest.run(f"kill -INT $(pidof {program})")
+    ended(guest, program)
 
 
-def ended(guest):
-    guest.until("the end of testpmd", "! pidof dpdk-testpmd", timeout=120)
+def ended(guest, program="dpdk-testpmd"):
+    guest.until(f"the end of {program}", f"! pidof {program}", timeout=120)
 
 
 def txonly(host, guest, signal="INT", nic=0, **more):
