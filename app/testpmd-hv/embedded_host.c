@@ -21,6 +21,7 @@
 
 #include <rte_config.h>
 
+#include "huge_pages.h"
 #include "testpmd_hv.h"
 
 #define SOCKET_ENV     "HV_VMBUS_SOCKET"
@@ -115,47 +116,6 @@ kernel_has_nic(void)
 	}
 	closedir(d);
 	return found;
-}
-
-/* Pages that are reserved are of no use to EAL without a file system on them. */
-static bool
-hugetlbfs_mounted(void)
-{
-	FILE *f = fopen("/proc/mounts", "r");
-	char line[1024];
-	bool found = false;
-
-	while (f != NULL && !found && fgets(line, sizeof(line), f) != NULL)
-		found = strstr(line, " hugetlbfs ") != NULL;
-	if (f != NULL)
-		fclose(f);
-	return found;
-}
-
-static int
-free_huge_mib(void)
-{
-	static const struct {
-		const char *file;
-		int mib;
-	} sizes[] = {
-		{ "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", 2 },
-		{ "/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", 1024 },
-	};
-	int sum = 0, n;
-
-	if (!hugetlbfs_mounted())
-		return 0;
-	for (size_t i = 0; i < RTE_DIM(sizes); i++) {
-		FILE *f = fopen(sizes[i].file, "r");
-
-		if (f == NULL)
-			continue;
-		if (fscanf(f, "%d", &n) == 1)
-			sum += n * sizes[i].mib;
-		fclose(f);
-	}
-	return sum;
 }
 
 static int
@@ -310,7 +270,8 @@ embed(const char *dir, int argc, char **argv, char **extra, int *n)
 	       "%s (process %d, socket %s)\n",
 	       path, (int)host_pid, socket_path);
 	extra[(*n)++] = (char *)(uintptr_t) "--no-pci";
-	if (!eal_arg_present(argc, argv, memory) && free_huge_mib() < atoi(MEMORY_MIB)) {
+	if (!eal_arg_present(argc, argv, memory) &&
+	    huge_pages_free_mib("") < strtoul(MEMORY_MIB, NULL, 10)) {
 		printf("No " MEMORY_MIB " MiB of free huge pages: --no-huge -m " MEMORY_MIB "\n");
 		extra[(*n)++] = (char *)(uintptr_t) "--no-huge";
 		extra[(*n)++] = (char *)(uintptr_t) "-m";
