@@ -142,10 +142,17 @@ class Program:
             return pid
         return int(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
-    def processor_time(self):
-        """Seconds, of all its threads."""
-        stat = pathlib.Path(f"/proc/{self.pid()}/stat").read_text().rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+    def processor_time(self, threads=""):
+        """Seconds, of all its threads, or of the main one: "/task/PID"."""
+        stat = pathlib.Path(f"/proc/{self.pid()}{threads}/stat").read_text()
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def run_on(self):
+        """A main thread that polls is behind what it was at: it has counted what it has sent."""
+        main = f"/task/{self.pid()}"
+        start = self.processor_time(main)
+        until(lambda: self.processor_time(main) > start + 0.05, f"{self.argv[0]} runs")
 
     def is_asleep(self, threads=""):
         """Its main thread, or all with such a name, at this moment."""

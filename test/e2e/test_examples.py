@@ -177,6 +177,7 @@ def test_symmetric_mp(huge_dir, run, tmp):
     wires.cross()
     told = collections.Counter()
     for process in (second, first):
+        process.run_on()
         process.end()
         found = re.findall(PORT_COUNTS, process.text)
         assert len(found) == 2
@@ -225,13 +226,18 @@ def test_symmetric_mp_with_vf(huge_dir, run, tmp, probed):
     both_send(sent_by_vf)
     host.command("stop", nic=0)
 
-    until(lambda: host.stats()["nics"][0]["slots_used"] == 0, "both have received all")
+    def all_received():
+        nic = host.stats()["nics"][0]
+        return nic["port"]["waiting"] == 0 and nic["slots_used"] == 0
+
+    until(all_received, "both have received all")
     # What a VF sent that the driver had probed is not known once it has gone.
     if probed == "by_application":
         until(lambda: host.port(1)["from_guest_frames"] + sum(sent_by_vf()) ==
               host.port(0)["sent"], "every frame on either path")
     told = collections.Counter()
     for process in (second, first):
+        process.run_on()
         process.end()
         for port, *counts in re.findall(PORT_COUNTS, process.text):
             told.update({f"{port} {what}": int(n) for what, n in zip(("RX", "TX", "Drop"), counts)})
