@@ -83,16 +83,15 @@ class VfHost(Host):
         """Frames that the guest sent through its rings."""
         return sum(q["tx_frames"] for q in self.nic()["queues"])
 
-    def settle(self):
-        """Stop the generator; once nothing comes back any more, what is missing of everything."""
+    def settle(self, silence=20):
+        """Stop the generator; what is missing of everything when all is back, or when nothing came
+        for so many seconds."""
         self.command("stop", nic=0)
-        seen = [-1]
 
         def quiet():
             port = self.port()
-            last, seen[0] = seen[0], port["received"]
-            return port["outstanding"] == 0 or \
-                (last == port["received"] and port["silence_ns"] > 500e6)
+            return port["waiting"] == 0 and (port["outstanding"] == 0 or
+                                             port["silence_ns"] > silence * 1e9)
         until(quiet, "no more frames")
         port = self.port()
         return {k: port[k] for k in BAD}

@@ -53,6 +53,14 @@ def until(condition, what, seconds=SLOW):
         time.sleep(0.01)
 
 
+def becomes(get, wanted, seconds=SLOW):
+    """Wait until a value is this: another process counts when it gets to it."""
+    end = time.monotonic() + seconds
+    while (value := get()) != wanted:
+        assert time.monotonic() < end, f"for {seconds} s {value}, not {wanted}"
+        time.sleep(0.01)
+
+
 def lcores(n, cpus=CPUS):
     """n lcores, dealt out to CPUs; the first, which mostly sleeps, is on the first we may use."""
     places = [CPUS[0], *(cpus[i % len(cpus)] for i in range(1, n))]
