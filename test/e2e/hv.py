@@ -200,6 +200,12 @@ class Program:
         self.reader.join(SLOW)
 
 
+def listens(path):
+    """A Unix socket's name alone is there before, and may be left by a program that was killed."""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
+
+
 class Host(Program):
     """hv-host; end() checks that no rule was broken."""
     verdict = 0  # its exit status when the test leaves it running; 3: rules are broken on purpose
@@ -211,13 +217,8 @@ class Host(Program):
         super().__init__([HV_HOST, "--socket", self.socket, "--json", self.json, *nic_args,
                           "--cpu", CPUS[0] if cpu is None else cpu, *args])
         self.control_path = f"{self.socket}.ctl"
-        until(lambda: self.listens() or self.proc.poll() is not None, "control socket")
+        until(lambda: listens(self.control_path) or self.proc.poll() is not None, "control socket")
         assert self.proc.poll() is None, f"hv-host did not start:\n{self.wait()} {self.text}"
-
-    def listens(self):
-        """A name alone may be left by a host that was killed."""
-        with socket.socket(socket.AF_UNIX) as s:
-            return s.connect_ex(self.control_path) == 0
 
     def command(self, cmd, **args):
         with socket.socket(socket.AF_UNIX) as s:

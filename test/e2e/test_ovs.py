@@ -5,7 +5,7 @@ import re
 import subprocess
 
 import capture
-from hv import CPUS, ROOT, SLOW, Host, Program, Testpmd, until
+from hv import CPUS, ROOT, SLOW, Host, Program, Testpmd, becomes, listens, until
 
 OVS = ROOT / "build" / "ovs" / "usr"  # scripts/ovs.sh
 FRAMES = 500  # fit a ring: OVS drops what does not
@@ -61,7 +61,7 @@ def test_switch(run, tmp):
     socket = tmp / "db.sock"
     ovs(tmp, "ovsdb-tool", "create", tmp / "db", OVS / "share/openvswitch/vswitch.ovsschema")
     database = run(Daemon, tmp, "sbin/ovsdb-server", tmp / "db", f"--remote=punix:{socket}")
-    until(socket.exists, "the database")
+    until(lambda: listens(socket), "the database")
     # EAL takes no --in-memory beside --no-huge; OVS adds it unless told --legacy-mem.
     eal = [*Testpmd.plugins, "--no-huge", "--legacy-mem", "-m", "512", "--no-shconf", "--no-pci",
            "--no-telemetry", "--file-prefix", tmp.name]
@@ -88,10 +88,12 @@ def test_switch(run, tmp):
         host.command("resume-rx", nic=i)
     for i in range(2):
         until(lambda i=i: host.port(i)["from_guest_frames"] >= FRAMES, f"frames out of port {i}")
-    counted = re.findall(r"port \d: p\d \(dpdk.*\n +RX packets:(\d+) errors:0 dropped:0 .*\n"
-                         r" +TX packets:(\d+) errors:0 dropped:0 ",
-                         ovs(tmp, "ovs-appctl", "-t", switch.ctl, "dpctl/show", "-s"))
-    assert counted == [(str(FRAMES), str(FRAMES))] * 2
+
+    def counted():
+        return re.findall(r"port \d: p\d \(dpdk.*\n +RX packets:(\d+) errors:0 dropped:0 .*\n"
+                          r" +TX packets:(\d+) errors:0 dropped:0 ",
+                          ovs(tmp, "ovs-appctl", "-t", switch.ctl, "dpctl/show", "-s"))
+    becomes(counted, [(str(FRAMES), str(FRAMES))] * 2)
     switch.exit(tmp)
     database.exit(tmp)
     host.end()
