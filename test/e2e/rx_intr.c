@@ -9,7 +9,8 @@
  * ethdev gives for umwait held before it slept, and after it woke; and how many frames had a packet
  * type, of which it has asked ethdev only with the argument, and how many had a hash; and how often a
  * queue's descriptor stayed readable, interrupts being off, for one that waits by poll(). With the other
- * argument each queue has an lcore, which sleeps for itself; a lost wake-up is its last then, too.
+ * argument each queue has an lcore, which sleeps for itself and looks every LCORE_MS whether all are
+ * received; a lost wake-up is its last then, too.
  */
 #include <inttypes.h>
 #include <poll.h>
@@ -25,7 +26,7 @@
 #include <rte_lcore.h>
 
 #define LONG_MS	 20000
-#define LCORE_MS 2000 /* far longer than from one frame to the next */
+#define LCORE_MS 2000
 #define BURST	 32
 
 static uint64_t typed, hashed;
@@ -83,12 +84,12 @@ listen_to(uint16_t first, uint16_t end)
 
 /* Would umwait return at once, because some queue has news? */
 static bool
-monitor_says_news(uint16_t queues)
+monitor_says_news(uint16_t first, uint16_t end)
 {
 	struct rte_power_monitor_cond c;
 	bool news = false;
 
-	for (uint16_t q = 0; q < queues; q++) {
+	for (uint16_t q = first; q < end; q++) {
 		int rc = rte_eth_get_monitor_addr(0, q, &c);
 
 		if (rc != 0)
@@ -125,7 +126,7 @@ poll_all(uint16_t first, uint16_t end)
 static void
 wait_for_news(uint16_t queues)
 {
-	for (unsigned int ms = 0; ms < LONG_MS && !monitor_says_news(queues); ms++)
+	for (unsigned int ms = 0; ms < LONG_MS && !monitor_says_news(0, queues); ms++)
 		rte_delay_us_sleep(1000);
 }
 
@@ -141,11 +142,14 @@ look_at_descriptors(uint16_t first, uint16_t end)
 	}
 }
 
-/* false: it woke for nothing after a long time. */
-static bool
+/* What ended a sleep: an interrupt; the time; not even what there is to receive. */
+enum wake { WOKEN, VAIN, LOST };
+
+static enum wake
 sleep_for_frames(uint16_t first, uint16_t end, int ms)
 {
 	struct rte_epoll_event ev[16];
+	bool news = false;
 	int n;
 
 	for (uint16_t q = first; q < end; q++) {
@@ -155,33 +159,33 @@ sleep_for_frames(uint16_t first, uint16_t end, int ms)
 			die("enable", rc);
 	}
 	n = rte_epoll_wait(RTE_EPOLL_PER_THREAD, ev, 16, ms);
+	/* What came behind that time has its interrupt, too. */
+	if (n == 0 && (news = monitor_says_news(first, end)))
+		n = rte_epoll_wait(RTE_EPOLL_PER_THREAD, ev, 16, LONG_MS);
 	for (uint16_t q = first; q < end; q++)
 		rte_eth_dev_rx_intr_disable(0, q);
 	look_at_descriptors(first, end);
-	return n != 0;
+	return n != 0 ? WOKEN : news ? LOST : VAIN;
 }
 
-/* An lcore's part; 1: there were frames behind a sleep that nothing ended. */
+/* An lcore's part; 1: there were frames, and nothing ended its sleep. */
 static int
 one_queue(void *arg)
 {
 	const uint16_t q = (uint16_t)(uintptr_t)arg;
-	bool awake = true;
 
 	listen_to(q, q + 1);
 	while (__atomic_load_n(&all_got, __ATOMIC_RELAXED) <
 	       __atomic_load_n(&wanted, __ATOMIC_RELAXED)) {
 		uint64_t now = poll_all(q, q + 1);
 
-		if (now != 0 && !awake) {
+		__atomic_fetch_add(&all_got, now, __ATOMIC_RELAXED);
+		if (now != 0)
+			continue;
+		__atomic_fetch_add(&all_sleeps, 1, __ATOMIC_RELAXED);
+		if (sleep_for_frames(q, q + 1, LCORE_MS) == LOST) {
 			__atomic_store_n(&wanted, 0, __ATOMIC_RELAXED); /* the end of all */
 			return 1;
-		}
-		awake = true;
-		__atomic_fetch_add(&all_got, now, __ATOMIC_RELAXED);
-		if (now == 0) {
-			__atomic_fetch_add(&all_sleeps, 1, __ATOMIC_RELAXED);
-			awake = sleep_for_frames(q, q + 1, LCORE_MS);
 		}
 	}
 	return 0;
@@ -225,7 +229,7 @@ main(int argc, char **argv)
 	set_up(queues);
 	if (!lcores)
 		listen_to(0, queues);
-	early = monitor_says_news(queues);
+	early = monitor_says_news(0, queues);
 	printf("ready\n");
 	fflush(stdout);
 	if (lcores) {
@@ -241,8 +245,8 @@ main(int argc, char **argv)
 			/* As if the frame had come just behind the poll. */
 			if (++sleeps % 8 == 0)
 				wait_for_news(queues);
-			awake = sleep_for_frames(0, queues, LONG_MS);
-			news += monitor_says_news(queues);
+			awake = sleep_for_frames(0, queues, LONG_MS) == WOKEN;
+			news += monitor_says_news(0, queues);
 		}
 	}
 	printf("frames %" PRIu64 " sleeps %" PRIu64 " early %d news %" PRIu64 " typed %" PRIu64
