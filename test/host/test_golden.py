@@ -122,7 +122,7 @@ class Ring:
         self.word(self.inn, 1, (r + n + 8) % size)
         return raw
 
-    def take(self, match, seconds=5):
+    def take(self, match, seconds=20):
         """The first packet that matches; others are kept."""
         for i, raw in enumerate(self.held):
             if match(ng.Packet(raw)):
@@ -306,7 +306,7 @@ class Replay:
         if p.kind is not None:
             self.compare(what, "NVSP", p.payload, q.payload)
 
-    def answer(self, chan, msg, seconds):
+    def answer(self, chan, msg):
         """The packet with our answer to what the recorded one answers."""
         request = None if msg[0] == 7 else msg[8:12]
 
@@ -315,7 +315,16 @@ class Replay:
                 return False
             got = self.slot(q.ranges[0][1], 12)
             return (got[0], got[3]) == (msg[0], msg[3]) and request in (None, got[8:12])
-        return self.rings[chan].take(match, seconds)
+        return self.rings[chan].take(match)
+
+    def frames(self, chan):
+        """A packet with frames, and the channel it came by: RSS may have sent it to another one."""
+        def look():
+            for at in [chan, *(c for c in self.rings if c != chan)]:
+                raw = self.rings[at].take(lambda q: q.type == XFER and q.u32(4) == 0, 0)
+                if raw is not None:
+                    return raw, at
+        return ng.until(look) or (None, chan)
 
     def messages(self, theirs, packet):
         for m, (length, off) in zip(theirs, packet.ranges):
@@ -328,7 +337,7 @@ class Replay:
             self.compare(kind, "RNDIS", m, got)
 
     def received(self, i, p):
-        chan, control, at, raw = self.lines[i].chan, p.u32(4) == 1, [], None
+        chan, control, at = self.lines[i].chan, p.u32(4) == 1, []
         name = f"received {'control' if control else 'data'}"
         for k in range(i + 1, len(self.lines)):
             line = self.lines[k]
@@ -340,17 +349,12 @@ class Replay:
         msgs = [self.lines[k].raw for k in at]
         self.told.update(at)
         if control:
-            raw = self.answer(chan, msgs[0], 5)
+            raw = self.answer(chan, msgs[0])
         else:
             for m in msgs:
                 off, n = struct.unpack_from("<2I", m, 8)
                 self.h.inject(m[8 + off:8 + off + n])
-            # Whatever channel RSS sends it to: which one is compared.
-            for chan in [chan, *(c for c in self.rings if c != chan)]:
-                raw = raw or self.rings[chan].take(
-                    lambda q: q.type == XFER and q.u32(4) == 0, 1 if len(self.rings) > 1 else 5)
-                if raw is not None:
-                    break
+            raw, chan = self.frames(chan)
         if raw is None:
             self.seen.append((name, "message", "sent", "none"))
             return
@@ -366,7 +370,7 @@ class Replay:
     def unframed(self, i):
         """An answer whose packet the recorder lost, and that of its request's completion."""
         line = self.lines[i]
-        raw = self.answer(line.chan, line.raw, 5)
+        raw = self.answer(line.chan, line.raw)
         assert raw is not None and self.rings[line.chan].take(lambda q: q.kind == 108)
         self.completed += 1
         self.messages([line.raw], ng.Packet(raw))
@@ -379,6 +383,14 @@ class Replay:
                 self.ring_out(i) if line.dir == "G" else self.ring_in(i)
             elif (line.dir, line.layer) == ("H", "RNDIS-CTL") and i not in self.told:
                 self.unframed(i)
+
+        def all_completed():
+            for ring in self.rings.values():
+                while (raw := ring.next(0)) is not None:
+                    ring.held.append(raw)
+            return self.completed + sum(ng.Packet(raw).kind == 108 for ring in self.rings.values()
+                                        for raw in ring.held) >= self.sends
+        ng.until(all_completed)
         for chan, ring in self.rings.items():
             while (raw := ring.next(0.05)) is not None:
                 ring.held.append(raw)
