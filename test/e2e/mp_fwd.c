@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
 #include <rte_ring.h>
@@ -89,6 +90,45 @@ static const struct rte_mempool_ops pool_ops = {
 };
 
 RTE_MEMPOOL_REGISTER_OPS(pool_ops);
+
+/* --- a secondary that takes no message ------------------------------------------------------------ */
+
+#define DEAF "mp_fwd_deaf"
+
+static bool hears;
+
+/* EAL has one thread for the messages of all names. */
+static int
+be_deaf(const struct rte_mp_msg *msg, const void *peer)
+{
+	(void)msg;
+	(void)peer;
+	printf("deaf\n");
+	fflush(stdout);
+	while (!__atomic_load_n(&hears, __ATOMIC_RELAXED))
+		rte_delay_us_sleep(1000);
+	return 0;
+}
+
+static void
+deafen(void)
+{
+	struct rte_mp_msg msg = { .name = DEAF };
+
+	if (rte_mp_sendmsg(&msg) != 0)
+		rte_exit(EXIT_FAILURE, "deafen: %s\n", rte_strerror(rte_errno));
+}
+
+static int
+on_failed(uint16_t id, enum rte_eth_event_type type, void *arg, void *ret)
+{
+	(void)type;
+	(void)arg;
+	(void)ret;
+	printf("recovery of port %u failed\n", id);
+	fflush(stdout);
+	return 0;
+}
 
 /* --- the port -------------------------------------------------------------------------------------- */
 
@@ -192,6 +232,10 @@ command(const char *line)
 		asleep = IN_GET;
 	} else if (strcmp(line, "sleep tx") == 0) { /* in a transmit burst, which frees */
 		asleep = IN_PUT;
+	} else if (strcmp(line, "deafen") == 0) { /* all others take no message until they hear */
+		deafen();
+	} else if (strcmp(line, "hear") == 0) {
+		__atomic_store_n(&hears, true, __ATOMIC_RELAXED);
 	} else if (strcmp(line, "promisc") == 0) { /* a transaction on the first channel */
 		check("off", rte_eth_promiscuous_disable(PORT));
 		check("on", rte_eth_promiscuous_enable(PORT));
@@ -249,8 +293,13 @@ main(int argc, char **argv)
 		rte_exit(EXIT_FAILURE, "usage: mp_fwd [EAL arguments] -- QUEUES QUEUE\n");
 	queues = (uint16_t)atoi(argv[n + 1]);
 	queue = (uint16_t)atoi(argv[n + 2]);
-	if (rte_eal_process_type() == RTE_PROC_PRIMARY)
+	if (rte_eal_process_type() == RTE_PROC_PRIMARY) {
+		rte_eth_dev_callback_register(RTE_ETH_ALL, RTE_ETH_EVENT_RECOVERY_FAILED, on_failed,
+					      NULL);
 		setup_port();
+	} else {
+		rte_mp_action_register(DEAF, be_deaf);
+	}
 	printf("ready\n");
 	fflush(stdout);
 	do {

@@ -224,6 +224,51 @@ def test_secondary(huge_dir, run):
     host.kill()
 
 
+@pytest.mark.parametrize("queue", [0, 1])
+def test_deaf_secondary(huge_dir, run, queue):
+    """A secondary polls on and takes no message: nothing is done under it, and that is said, with
+    its name, within a limited time. When it hears again a stop and a start are enough.
+    """
+    host = run(Host, nics=[f"queues=2,{FLOW}"])
+    first, another = processes(run, host, huge_dir, 2, 1 - queue)
+    second = another(queue)
+    flows(host)
+    first.do("deafen")
+    second.expect("deaf")
+    corrupt(host, first, queue)
+    first.expect("recovery of port 0 failed")
+    assert first.text.count(f"process {second.proc.pid} uses queue {queue}") == 1
+    assert first.text.count("nothing can be taken from it") == 1
+    second.do("hear")
+    first.do("restart")
+    flows(host)
+    forwards(first)
+    forwards(second)
+    second.quit()
+    first.quit()
+    host.kill()
+
+
+def test_deaf_secondary_for_a_while(huge_dir, run):
+    """It hears again soon: nobody has to do anything."""
+    host = run(Host, nics=[f"queues=2,{FLOW}"])
+    first, another = processes(run, host, huge_dir, 2, 0)
+    second = another(1)
+    flows(host)
+    first.do("deafen")
+    second.expect("deaf")
+    corrupt(host, first, 1)
+    first.expect("does not answer")
+    second.do("hear")
+    first.expect("recovered")
+    flows(host)
+    forwards(second)
+    assert "failed" not in first.text and "taken from it" not in first.text
+    second.quit()
+    first.quit()
+    host.kill()
+
+
 def test_with_vf(run):
     """The VF is left for that time, and used again.
 

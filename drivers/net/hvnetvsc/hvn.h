@@ -418,6 +418,7 @@ struct hvn_port {
 	uint32_t secondaries;  /* processes that were attached, dead ones too */
 	uint8_t told;	       /* what they were told last, or would have been: enum hvn_mp_what */
 	bool unheard;	       /* one has not answered: it may not know that the port has stopped */
+	uint8_t put_off;       /* recoveries in a row, because such a one polls */
 	struct hvn_chan *shut; /* closed, not yet freed, with secondaries: hvn_leave.c */
 	struct hvn_ctrl *ctrl;
 	struct hvn_vf *vf;

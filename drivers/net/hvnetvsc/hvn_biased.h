@@ -82,6 +82,17 @@ hvn_biased_holder(const struct hvn_biased *b)
 	return owner != 0 ? owner : (uint32_t)(__atomic_load_n(&b->inside, __ATOMIC_RELAXED) >> 32);
 }
 
+/* The process that takes it, as a mark, or that did last; 0: none. For people: nobody is kept out. */
+static inline uint32_t
+hvn_biased_user(const struct hvn_biased *b)
+{
+	uint64_t thread = __atomic_load_n(&b->favourite, __ATOMIC_RELAXED);
+
+	if (thread == 0)
+		thread = __atomic_load_n(&b->last, __ATOMIC_RELAXED);
+	return (uint32_t)(thread >> 32);
+}
+
 /* The mark of another process that may have it, or is looking whether it can; 0: none. */
 static inline uint32_t
 hvn_biased_elsewhere(const struct hvn_biased *b)

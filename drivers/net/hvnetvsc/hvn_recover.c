@@ -5,6 +5,7 @@
 
 #include <rte_cycles.h>
 
+#include "hvn_biased.h"
 #include "hvn_ctrl.h"
 #include "hvn_hurry.h"
 #include "hvn_intr.h"
@@ -18,6 +19,7 @@
 
 #define POLLED_MS 20   /* a queue that is not polled in this time may be polled no more */
 #define AWAY_MS	  2000 /* ... or its lcore has no processor; longer than any is without one */
+#define PUT_OFFS  3    /* for a secondary that polls and does not answer, each some 4 s */
 
 /* --- bursts --------------------------------------------------------------------------------------- */
 
@@ -128,7 +130,7 @@ all_left(const struct rte_eth_dev *dev, const bool *polled, const bool *away)
 	return !any_inside(dev, polled);
 }
 
-/* Have all lcores of this process leave their bursts. On false bursts are on again. */
+/* Have all lcores of this process leave their bursts. On false one may be there. */
 static bool
 turn_off(struct rte_eth_dev *dev)
 {
@@ -151,10 +153,7 @@ turn_off(struct rte_eth_dev *dev)
 	set_bursts(dev, rx_pass, hvn_tx_burst_none);
 	/* Who has begun to send says so from here on; where it is not allowed, the time does it. */
 	hvn_process_barrier();
-	if (all_left(dev, polled, away))
-		return true;
-	go_on(dev);
-	return false;
+	return all_left(dev, polled, away);
 }
 
 /* --- queues --------------------------------------------------------------------------------------- */
@@ -211,6 +210,71 @@ restore_mac(struct hvn_port *p, const struct rte_ether_addr *mac)
 
 /* --- recovery ------------------------------------------------------------------------------------- */
 
+/* Bursts are off: it is as if it were stopped. */
+static void
+fail(struct rte_eth_dev *dev)
+{
+	struct hvn_port *p = hvn_port(dev);
+	const uint64_t hurry = hvn_hurry_alone(p);
+
+	/* Descriptors of receive interrupts stay until the application stops the port. */
+	hvn_port_stop_locked(dev);
+	hvn_hurry_alone_end(p, hurry);
+	set_recovering(p, false);
+	hvn_intr_wake(dev);
+	set_bursts(dev, hvn_rx_burst_none, hvn_tx_burst_none);
+}
+
+/* Which process uses the queue? 0: this one, or nobody knows. */
+static uint32_t
+user_elsewhere(const struct hvn_port *p, uint16_t queue)
+{
+	const uint32_t mark = queue < p->n_chans ? hvn_biased_user(&p->chan[queue]->in_lock) : 0;
+
+	return hvn_process_alien(mark) || !hvn_process_elsewhere(mark) ? 0 : hvn_process_id(mark);
+}
+
+static void
+tell_deaf(const struct rte_eth_dev *dev)
+{
+	static const char why[] = "and does not answer: nothing can be taken from it; end it, then "
+				  "stop and start the port";
+	const struct hvn_port *p = hvn_port(dev);
+	bool any = false;
+
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
+		const uint32_t pid = user_elsewhere(p, i);
+
+		if (pid == 0)
+			continue;
+		any = true;
+		HVN_LOG(ERR, "port %u: process %u uses queue %u %s", p->port_id, pid, i, why);
+	}
+	if (!any)
+		HVN_LOG(ERR, "port %u: a secondary process polls %s", p->port_id, why);
+}
+
+/*
+ * Somebody is, or may be, in a burst. A secondary that does not answer polls on until it ends, which no
+ * time makes safe: then the session is left as it is, until the application stops polling.
+ */
+static int
+put_off(struct rte_eth_dev *dev, bool heard)
+{
+	struct hvn_port *p = hvn_port(dev);
+
+	if (heard || hvn_removed(p) || hvn_hurried(p) || ++p->put_off < PUT_OFFS) {
+		if (heard)
+			p->put_off = 0;
+		go_on(dev);
+		return -EAGAIN;
+	}
+	p->put_off = 0;
+	tell_deaf(dev);
+	fail(dev);
+	return -EDEADLK;
+}
+
 static int
 recover(struct rte_eth_dev *dev)
 {
@@ -219,13 +283,15 @@ recover(struct rte_eth_dev *dev)
 	const bool want_link_up = p->want_link_up;
 	struct queue_states states;
 	uint64_t hurry;
+	bool heard;
 	int rc;
 
 	save_states(dev, &states);
 	/* Before the bursts of this process, so that who polls a queue then is a thread of it. */
-	hvn_mp_tell(p, HVN_MP_STOP);
+	heard = hvn_mp_tell(p, HVN_MP_STOP);
 	if (!turn_off(dev))
-		return -EAGAIN;
+		return put_off(dev, heard);
+	p->put_off = 0;
 	hurry = hvn_hurry_alone(p);
 	hvn_port_stop_locked(dev);
 	hvn_session_close(p, hvn_hurry_ms(p));
@@ -244,13 +310,7 @@ recover(struct rte_eth_dev *dev)
 		go_on(dev);
 		return 0;
 	}
-	hurry = hvn_hurry_alone(p);
-	/* Descriptors of receive interrupts stay until the application stops the port. */
-	hvn_port_stop_locked(dev);
-	hvn_hurry_alone_end(p, hurry);
-	set_recovering(p, false);
-	hvn_intr_wake(dev);
-	set_bursts(dev, hvn_rx_burst_none, hvn_tx_burst_none);
+	fail(dev);
 	return rc;
 }
 
@@ -267,8 +327,10 @@ hvn_recover(struct hvn_port *p)
 	needed = p->running && hvn_session_broken(p);
 	if (needed)
 		rc = hvn_removed(p) ? -ENODEV : recover(dev);
+	else
+		p->put_off = 0;
 	hvn_ctrl_unlock(p);
-	if (!needed || rc == -EAGAIN)
+	if (!needed || rc == -EAGAIN || rc == -EDEADLK)
 		return rc;
 	if (rc != 0) {
 		HVN_LOG(ERR, "port %u: it cannot be opened again: %s; close it", p->port_id,
