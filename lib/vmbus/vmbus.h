@@ -243,6 +243,14 @@ struct hv_vmbus_channel {
 void hv_vmbus_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 
 /*
+ * Sub-channels have been asked for: signals of this process by system calls wait from here on, where a
+ * kernel may not survive one before those are open. false: they are open, or were waited for long
+ * enough; what has waited goes out. -EIO: it cannot, some are offered and not open; close the device.
+ * In the primary, by whom controls the device.
+ */
+int hv_vmbus_signals_hold(struct hv_vmbus_device *dev, bool hold);
+
+/*
  * Receive interrupts of a channel. enable unmasks the ring and makes the file descriptor of
  * hv_vmbus_intr_fd() readable when the host signals; returns 1 if the caller has to poll instead
  * of sleeping (data is already there, mostly), 0, or a negative errno (-ENOTSUP: this back end or

@@ -107,6 +107,9 @@ struct vmbus_backend_ops {
 	/* Ring a channel that has no monitor_trigger. */
 	void (*signal)(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan);
 
+	/* hv_vmbus_signals_hold(). May be NULL: nothing speaks against a signal at any time. */
+	int (*hold)(struct hv_vmbus_device *dev, bool hold);
+
 	/*
 	 * Receive interrupts; see vmbus.h. The caller masks and unmasks the ring itself. prepare
 	 * gives 1 where it could not: poll, and ask again.

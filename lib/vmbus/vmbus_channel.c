@@ -260,6 +260,12 @@ hv_vmbus_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 }
 
 int
+hv_vmbus_signals_hold(struct hv_vmbus_device *dev, bool hold)
+{
+	return dev->ops->hold != NULL && dev->opened ? dev->ops->hold(dev, hold) : 0;
+}
+
+int
 hv_vmbus_intr_enable(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 {
 	int rc = dev->ops->intr_prepare(dev, chan, true);

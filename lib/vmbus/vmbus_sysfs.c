@@ -321,6 +321,30 @@ vmbus_sysfs_chan(const char *name, uint16_t index, struct vmbus_sysfs_chan *chan
 	return rc != 0 && index == 0 ? primary_chan(name, chan) : rc;
 }
 
+unsigned int
+vmbus_sysfs_subs(const char *name, uint32_t *relid, unsigned int max)
+{
+	unsigned int n = 0;
+	char path[PATH_MAX];
+	uint64_t own, v;
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/%s/channels", devices_root, name);
+	/* The primary's. Without it the device is going. */
+	d = read_number(name, "id", UINT32_MAX, &own) == 0 ? opendir(path) : NULL;
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		if (parse_number(e->d_name, 10, UINT32_MAX, &v) != 0 || v == own)
+			continue;
+		if (n < max)
+			relid[n] = (uint32_t)v;
+		n++;
+	}
+	if (d != NULL)
+		closedir(d);
+	return n;
+}
+
 void
 vmbus_sysfs_ring_path(const char *name, uint32_t relid, char *path, size_t len)
 {

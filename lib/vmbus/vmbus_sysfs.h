@@ -76,6 +76,12 @@ struct vmbus_sysfs_chan {
 /* Find the channel with this sub-channel index. -EAGAIN if the host has not offered it. */
 int vmbus_sysfs_chan(const char *name, uint16_t index, struct vmbus_sysfs_chan *chan);
 
+/*
+ * The relids of all sub-channels that have a directory, new and old; up to max of them are stored, and
+ * how many there are is returned.
+ */
+unsigned int vmbus_sysfs_subs(const char *name, uint32_t *relid, unsigned int max);
+
 /* Path of a channel's ring file; of /dev/uioN. Cut off if too long. */
 void vmbus_sysfs_ring_path(const char *name, uint32_t relid, char *path, size_t len);
 void vmbus_sysfs_uio_path(int uio, char *path, size_t len);

@@ -32,6 +32,7 @@
 #define STATE_OPENED	 3  /* sysfs "state": CHANNEL_OPENED_STATE of the kernel */
 #define CLOSE_WAIT_MS	 20 /* for a process that is exiting, each of CLOSE_WAIT_TRIES */
 #define CLOSE_WAIT_TRIES 50
+#define LEFT_WAIT_MS	 2000 /* for the host to take sub-channels of the last session back */
 
 /* --- scan ---------------------------------------------------------------------------------------- */
 
@@ -209,6 +210,68 @@ rings_used(const void *rings, uint64_t bytes)
 	       __atomic_load_n(&in->windex, __ATOMIC_RELAXED) != 0;
 }
 
+static bool
+is_ours(const struct vmbus_shared *s, uint32_t relid)
+{
+	for (unsigned int i = 1; i < VMBUS_CHANNELS_MAX; i++)
+		if (s->chan[i] != NULL && s->chan[i]->relid == relid)
+			return true;
+	return false;
+}
+
+/* The kernel lets nobody map the ring of a channel that is not. */
+static bool
+is_open(const char *name, uint32_t relid)
+{
+	char path[PATH_MAX];
+	uint64_t bytes;
+	void *addr;
+
+	vmbus_sysfs_ring_path(name, relid, path, sizeof(path));
+	if (vmbus_uio_map_file(path, NULL, &bytes, &addr) != 0)
+		return false;
+	vmbus_uio_unmap(addr, bytes);
+	return true;
+}
+
+bool
+uio_subs_unopened(const struct hv_vmbus_device *dev)
+{
+	const struct vmbus_shared *s = vmbus_shared_of(dev);
+	const struct uio_dev *u = dev->backend;
+	uint32_t relid[2 * VMBUS_CHANNELS_MAX];
+	const unsigned int n = vmbus_sysfs_subs(u->name, relid, RTE_DIM(relid));
+
+	if (n > RTE_DIM(relid))
+		return true;
+	for (unsigned int i = 0; i < n; i++)
+		if (!is_ours(s, relid[i]) && !is_open(u->name, relid[i]))
+			return true;
+	return false;
+}
+
+/* Before the first signal: see write_one(). With a monitor nothing is written yet. */
+static int
+wait_for_left(const struct hv_vmbus_device *dev, const struct hv_vmbus_channel *chan)
+{
+	unsigned int ms = 0;
+
+	while (chan->monitor_trigger == NULL && uio_subs_unopened(dev)) {
+		if (hv_vmbus_device_gone(dev))
+			return -ENODEV;
+		if (ms++ == LEFT_WAIT_MS) {
+			VMBUS_LOG(
+				ERR,
+				"%s: the host does not take back sub-channels that were closed: a "
+				"signal now could crash the kernel",
+				dev->name);
+			return -EBUSY;
+		}
+		rte_delay_us_sleep(1000);
+	}
+	return 0;
+}
+
 int
 uio_open_node(const struct hv_vmbus_device *dev, int *fd)
 {
@@ -331,11 +394,13 @@ static int
 uio_close(struct hv_vmbus_device *dev, unsigned int ms)
 {
 	struct vmbus_shared *s = vmbus_shared_of(dev);
+	struct uio_dev *u = dev->backend;
 
 	(void)ms;
 	watch_stop(dev);
 	unmap_all(dev);
 	close_fds(dev);
+	u->hold = u->held = false;
 	s->n_maps = 0;
 	memset(&s->recv, 0, sizeof(s->recv));
 	memset(&s->send, 0, sizeof(s->send));
@@ -421,13 +486,14 @@ uio_open(struct hv_vmbus_device *dev, const struct hv_vmbus_open_params *params,
 		rc = map_all(dev, maps, chan, held);
 	if (rc == 0)
 		rc = watch_start(dev);
-	if (rc != 0) {
-		uio_close(dev, 0);
-		return rc;
+	if (rc == 0) {
+		chan->relid = primary.relid;
+		vmbus_channel_monitor(chan, u->monitor, primary.monitor_id);
+		rc = wait_for_left(dev, chan);
 	}
-	chan->relid = primary.relid;
-	vmbus_channel_monitor(chan, u->monitor, primary.monitor_id);
-	return 0;
+	if (rc != 0)
+		uio_close(dev, 0);
+	return rc;
 }
 
 static int
@@ -545,6 +611,7 @@ const struct vmbus_backend_ops vmbus_uio_ops = {
 	.attach = uio_attach,
 	.detach = uio_detach,
 	.signal = uio_signal,
+	.hold = uio_hold,
 	.intr_prepare = uio_intr_prepare,
 	.intr_fd = uio_intr_fd,
 	.intr_ack = uio_intr_ack,

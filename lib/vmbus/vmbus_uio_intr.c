@@ -26,7 +26,12 @@ lock(struct uio_dev *u, struct uio_shared *us)
 	return locked;
 }
 
-/* Unmasks the inbound rings of all channels, and signals those without a monitor. */
+/*
+ * Unmasks the inbound rings of all channels, and signals those without a monitor. Not while a
+ * sub-channel is offered and not open, or closed and not yet rescinded: since d062463edf17 the kernel
+ * stores into the ring of every sub-channel in its list, and has a null pointer for those (Linux 6.1.192
+ * and 6.12.117: hv_uio_irqcontrol(), vmbus_process_offer(), vmbus_disconnect_ring()).
+ */
 static int
 write_one(const struct uio_dev *u)
 {
@@ -46,6 +51,53 @@ mask_unwanted(struct vmbus_shared *s)
 			vmbus_ring_rx_mask(&s->chan[i]->rx);
 }
 
+static bool
+any_unmonitored(const struct vmbus_shared *s)
+{
+	for (unsigned int i = 0; i < VMBUS_CHANNELS_MAX; i++)
+		if (s->chan[i] != NULL && s->chan[i]->monitor_trigger == NULL)
+			return true;
+	return false;
+}
+
+int
+uio_hold(struct hv_vmbus_device *dev, bool hold)
+{
+	const struct vmbus_shared *s = vmbus_shared_of(dev);
+	struct uio_dev *u = dev->backend;
+
+	if (hold) {
+		__atomic_store_n(&u->held, false, __ATOMIC_RELAXED);
+		/* Whoever finds it there leaves the signal to whom ends it, and the other way round. */
+		__atomic_store_n(&u->hold, true, __ATOMIC_SEQ_CST);
+		return 0;
+	}
+	/* No signal goes out: they wait until the device is closed. */
+	if (u->hold && any_unmonitored(s) && uio_subs_unopened(dev)) {
+		VMBUS_LOG(ERR,
+			  "%s: a sub-channel that was offered is not open: a signal now could "
+			  "crash the kernel",
+			  dev->name);
+		return -EIO;
+	}
+	__atomic_store_n(&u->hold, false, __ATOMIC_SEQ_CST);
+	if (__atomic_exchange_n(&u->held, false, __ATOMIC_SEQ_CST))
+		uio_signal(dev, s->chan[0]);
+	return 0;
+}
+
+/* Does this signal wait? */
+static bool
+is_held(struct uio_dev *u)
+{
+	if (!__atomic_load_n(&u->hold, __ATOMIC_RELAXED))
+		return false;
+	__atomic_store_n(&u->held, true, __ATOMIC_SEQ_CST);
+	/* Ended meanwhile: who did may have missed it. */
+	return __atomic_load_n(&u->hold, __ATOMIC_SEQ_CST) ||
+	       !__atomic_exchange_n(&u->held, false, __ATOMIC_SEQ_CST);
+}
+
 /* Without the lock rings stay unmasked until the next signal: an interrupt too many is none. */
 void
 uio_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
@@ -53,9 +105,13 @@ uio_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 	struct vmbus_shared *s = vmbus_shared_of(dev);
 	struct uio_shared *us = s->backend_data;
 	struct uio_dev *u = dev->backend;
-	const bool locked = lock(u, us);
-	const int rc = write_one(u);
+	bool locked;
+	int rc;
 
+	if (is_held(u))
+		return;
+	locked = lock(u, us);
+	rc = write_one(u);
 	/* Fails only when the device is gone. */
 	if (rc != 0)
 		VMBUS_LOG(DEBUG, "%s: signal: %s", dev->name, strerror(-rc));
@@ -83,6 +139,11 @@ probe_sub(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 
 	if (us->sub_intr)
 		return 0;
+	if (uio_subs_unopened(dev)) {
+		VMBUS_LOG(ERR, "%s: a sub-channel that was offered is not open: no interrupts yet",
+			  dev->name);
+		return -EAGAIN;
+	}
 	vmbus_ring_rx_mask(&chan->rx);
 	if (__atomic_load_n(mask, __ATOMIC_RELAXED) == 0)
 		return -EIO;

@@ -4,6 +4,7 @@ import pytest
 
 import capture
 from hv import Host, UioTestpmd, until
+from test_interrupts import UioRxIntr
 
 
 @pytest.mark.parametrize("queues", [1, 4])
@@ -96,3 +97,49 @@ def test_rescind(run):
     assert app.wait() == 0, app.text
     app.forget()
     host.end()
+
+
+class SlowKernelTestpmd(UioTestpmd):
+    """A kernel that takes its time with sub-channels; with 1 written meanwhile it would be dead."""
+    slow = {}
+
+    def reach(self, socket_path):
+        launcher, env = super().reach(socket_path)
+        return launcher, {**env, **self.slow}
+
+
+class SlowRescind(SlowKernelTestpmd):
+    slow = {"HVPEER_RESCIND_DELAY_MS": "200"}
+
+
+class SlowOpen(SlowKernelTestpmd):
+    slow = {"HVPEER_OPEN_DELAY_MS": "300"}
+
+
+class SlowRxIntr(UioRxIntr):
+    def reach(self, socket_path):
+        launcher, env = super().reach(socket_path)
+        return launcher, {**env, "HVPEER_OPEN_DELAY_MS": "1500"}
+
+
+@pytest.mark.parametrize("cls", [SlowRescind, SlowOpen])
+def test_no_signal_before_sub_channels_are_open(run, cls):
+    """Nor while those of the last session are still there: every signal is a write of 1."""
+    host = run(Host, "--no-monitor", "--wait", "event",
+               nics=["queues=4,port=gen:rate=20000,verify=count"])
+    app = run(cls, host, "--forward-mode=macswap", "--rxq=4", "--txq=4", interactive=True)
+    forward_with(host, app, (4, 1, 4))
+    assert "kernel panic" not in app.text
+    app.forget()
+    host.end()
+
+
+def test_no_interrupts_before_sub_channels_are_open(run):
+    """What the kernel does is not tried out by a write of 1 then."""
+    host = run(Host, nics=["queues=3,port=gen:rate=200,burst=1,count=400,flows=32,start=command"])
+    app = run(SlowRxIntr, host, "3", "400")
+    app.expect("not open")
+    app.wait()
+    assert "kernel panic" not in app.text
+    app.forget()
+    host.kill()

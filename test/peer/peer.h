@@ -72,6 +72,12 @@ struct peer_dev {
 extern bool peer_bare;
 
 /*
+ * HVPEER_OPEN_DELAY_MS: from the offer of a sub-channel to its directory, and from there to its ring.
+ * HVPEER_RING_DELAY_MS: from there to the file of the ring. HVPEER_RESCIND_DELAY_MS: from a rescind to
+ * the end of the channel.
+ */
+
+/*
  * HVPEER_KERNEL: what uio_hv_generic of this release does with interrupts. Before it knew the
  * interrupts of sub-channels, one was the end of the kernel: here of the process, by abort().
  */

@@ -305,6 +305,16 @@ bus_close(struct peer_dev *dev)
 	tree_state(dev, 2);
 }
 
+/* hv_uio_irqcontrol() goes through the list of sub-channels, and asks none whether it has a ring. */
+static void
+expect_ring(const struct peer_chan *chan)
+{
+	if (!chan->offered || chan->ring.fd >= 0)
+		return;
+	peer_log("kernel panic: write() to a sub-channel, %u, that is not open", chan->index);
+	abort();
+}
+
 void
 bus_irqcontrol(struct peer_dev *dev, bool on)
 {
@@ -314,7 +324,11 @@ bus_irqcontrol(struct peer_dev *dev, bool on)
 		uint64_t one = 1;
 		int fd;
 
-		if (!chan->open || (i > 0 && peer_kernel != PEER_KERNEL_6_12_59))
+		if (i > 0 && peer_kernel != PEER_KERNEL_6_12_59)
+			continue;
+		if (i > 0)
+			expect_ring(chan);
+		if (!chan->open)
 			continue;
 		mask(chan, !on);
 		if (!on || chan->monitor_id != VMBUS_MONITOR_ID_NONE)
@@ -327,6 +341,19 @@ bus_irqcontrol(struct peer_dev *dev, bool on)
 }
 
 /* --- offers ------------------------------------------------------------------------------------------ */
+
+/* What the kernel does without a lock takes its time: that of a variable of the environment. */
+static void
+take_time(const char *name)
+{
+	const char *ms = getenv(name);
+
+	if (ms == NULL)
+		return;
+	pthread_mutex_unlock(&peer_lock);
+	usleep((useconds_t)atoi(ms) * 1000);
+	pthread_mutex_lock(&peer_lock);
+}
 
 static struct peer_dev *
 dev_by_guid(const struct hv_guid *guid)
@@ -407,8 +434,13 @@ on_sub(const struct vmbus_msg_offer *offer)
 	chan = &dev->chan[offer->sub_index];
 	if (chan->offered)
 		return;
+	/* In the list of sub-channels; then in sysfs; then it has a ring. */
 	chan_from_offer(chan, offer);
+	take_time("HVPEER_OPEN_DELAY_MS");
 	tree_add_chan(dev, chan);
+	take_time("HVPEER_OPEN_DELAY_MS");
+	if (!dev->chan[0].open)
+		return;
 	rc = chan_make_ring(dev, chan);
 	if (rc == 0)
 		rc = chan_open(dev, chan);
@@ -449,6 +481,7 @@ rescind_chan(struct peer_dev *dev, struct peer_chan *chan)
 static void
 on_rescind(uint32_t relid)
 {
+	take_time("HVPEER_RESCIND_DELAY_MS");
 	for (unsigned int d = 0; d < PEER_DEVICES; d++) {
 		struct peer_dev *dev = &peer_devs[d];
 

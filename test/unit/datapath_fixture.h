@@ -106,6 +106,14 @@ hv_vmbus_signal(struct hv_vmbus_device *dev, struct hv_vmbus_channel *chan)
 	__atomic_add_fetch(&fx.signals, 1, __ATOMIC_RELAXED);
 }
 
+int
+hv_vmbus_signals_hold(struct hv_vmbus_device *dev, bool hold)
+{
+	(void)dev;
+	(void)hold;
+	return 0;
+}
+
 #ifndef FX_TELEMETRY /* a test has its own */
 void
 hvn_telemetry_lock(void)

@@ -200,14 +200,21 @@ test_uio_6_12(void **state)
 static void
 test_subchannels(void **state)
 {
+	uint32_t relid[2] = { 0 };
 	struct vmbus_sysfs_chan chan;
 
 	(void)state;
 	expand("linux-6.12-uio.txt");
+	assert_int_equal(vmbus_sysfs_subs(NAME, relid, 2), 0);
 	make_dir("channels/17");
+	assert_int_equal(vmbus_sysfs_subs(NAME, relid, 2), 1);
+	assert_int_equal(relid[0], 17);
+	assert_int_equal(vmbus_sysfs_subs(NAME, NULL, 0), 1);
 	write_file("channels/17/subchannel_id", "2|");
 	write_file("channels/17/monitor_id", "40|");
 	make_dir("channels/9");
+	assert_int_equal(vmbus_sysfs_subs(NAME, relid, 2), 2);
+	assert_int_equal(relid[0] + relid[1], 17 + 9);
 	assert_int_equal(vmbus_sysfs_chan(NAME, 1, &chan), -EAGAIN);
 	write_file("channels/9/subchannel_id", "1|");
 	assert_int_equal(vmbus_sysfs_chan(NAME, 2, &chan), 0);
@@ -217,6 +224,7 @@ test_subchannels(void **state)
 	assert_int_equal(chan.relid, 9);
 	assert_int_equal(chan.monitor_id, VMBUS_MONITOR_ID_NONE);
 	remove_file("channels");
+	assert_int_equal(vmbus_sysfs_subs(NAME, relid, 2), 0);
 	assert_int_equal(vmbus_sysfs_chan(NAME, 1, &chan), -ENODEV);
 	/* The primary is what the device is. */
 	memset(&chan, 0xFF, sizeof(chan));

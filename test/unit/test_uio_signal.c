@@ -30,11 +30,21 @@ uio_open_node(const struct hv_vmbus_device *dev, int *fd)
 	return 0;
 }
 
+static bool one_unopened;
+
+bool
+uio_subs_unopened(const struct hv_vmbus_device *dev)
+{
+	(void)dev;
+	return one_unopened;
+}
+
 static struct uio_shared *all; /* of both processes */
 static struct vmbus_shared shared;
 static struct uio_dev uio;
 static struct vmbus_dev dev = { .pub.backend = &uio, .shared = &shared };
-static struct hv_vmbus_channel chan, subs[2] = { { .index = 1 }, { .index = 2 } };
+static struct hv_vmbus_channel chan,
+	subs[2] = { { .index = 1, .relid = 17 }, { .index = 2, .relid = 9 } };
 static struct vmbus_ring_hdr hdr, sub_hdr[2];
 static bool unmasks_subs; /* the kernel, when 1 is written */
 
@@ -215,6 +225,64 @@ sub_refused(void **state)
 	close(null);
 }
 
+/* What was written to the pipe since the last look. */
+static unsigned int
+writes(int fd)
+{
+	unsigned int n = 0;
+	int32_t on;
+
+	while (read(fd, &on, sizeof(on)) == sizeof(on)) {
+		assert_int_equal(on, 1);
+		n++;
+	}
+	return n;
+}
+
+/*
+ * A kernel that stores into the ring of each sub-channel, whether it has one or not, is not written to
+ * while there is one that is not open.
+ */
+static void
+unopened(void **state)
+{
+	uint32_t page = 0;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+	uio.fd = ends[1];
+	all->sub_intr = false;
+	uio_signal(&dev.pub, &chan);
+	assert_int_equal(writes(ends[0]), 1);
+	/* Several are one, and none is none. */
+	assert_int_equal(uio_hold(&dev.pub, true), 0);
+	for (unsigned int i = 0; i < 3; i++)
+		uio_signal(&dev.pub, &chan);
+	assert_int_equal(writes(ends[0]), 0);
+	assert_int_equal(uio_hold(&dev.pub, false), 0);
+	assert_int_equal(writes(ends[0]), 1);
+	assert_int_equal(uio_hold(&dev.pub, true), 0);
+	assert_int_equal(uio_hold(&dev.pub, false), 0);
+	assert_int_equal(uio_hold(&dev.pub, false), 0);
+	assert_int_equal(writes(ends[0]), 0);
+	/* Offered, or of a former session. */
+	one_unopened = true;
+	assert_int_equal(uio_intr_fd(&dev.pub, &subs[0]), -EAGAIN);
+	assert_int_equal(uio_hold(&dev.pub, true), 0);
+	assert_int_equal(uio_hold(&dev.pub, false), -EIO);
+	uio_signal(&dev.pub, &chan);
+	assert_int_equal(writes(ends[0]), 0);
+	/* Nothing is ever written for monitored channels. */
+	chan.monitor_trigger = subs[0].monitor_trigger = subs[1].monitor_trigger = &page;
+	assert_int_equal(uio_hold(&dev.pub, false), 0);
+	chan.monitor_trigger = subs[0].monitor_trigger = subs[1].monitor_trigger = NULL;
+	one_unopened = false;
+	assert_int_equal(writes(ends[0]), 1);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static int
 set_up(void **state)
 {
@@ -238,10 +306,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(killed),
-		cmocka_unit_test(stopped),
-		cmocka_unit_test(sub_wanted),
-		cmocka_unit_test(sub_refused),
+		cmocka_unit_test(killed),     cmocka_unit_test(stopped),
+		cmocka_unit_test(sub_wanted), cmocka_unit_test(sub_refused),
+		cmocka_unit_test(unopened),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);

@@ -351,7 +351,7 @@ open_subchannels(struct hvn_port *p, uint16_t queues)
 {
 	const uint16_t before = p->n_chans;
 	const bool late = p->subs_asked;
-	int rc;
+	int rc, held;
 
 	if (queues <= 1 || p->caps.nvsp_version < NVSP_VERSION_5)
 		return 0;
@@ -362,6 +362,9 @@ open_subchannels(struct hvn_port *p, uint16_t queues)
 		rc = hvn_nvsp_subchannels(p, queues - 1, &p->granted);
 		if (rc == 0)
 			rc = wait_for_granted(p);
+		held = hv_vmbus_signals_hold(hvn_vdev(p), false);
+		if (rc == 0)
+			rc = held;
 	}
 	if (rc == -ENODEV || rc == -ETIMEDOUT || rc == -EIO)
 		return rc;

@@ -304,6 +304,9 @@ hvn_ctrl_nvsp(struct hvn_port *p, const void *msg, uint32_t len, uint32_t reply_
 	memcpy(out, msg, RTE_MIN(len, NVSP_MSG_SIZE));
 	begin(c, tid, reply_type, HVN_CTRL_NO_REPLY_TYPE, 0);
 	rc = send_wait(p, VMBUS_PKT_INBAND, VMBUS_PKT_F_RC, tid, NULL, 0, out, sizeof(out));
+	/* The host offers some in return; it has been signalled. */
+	if (rc == 0 && reply_type == NVSP_SUBCHANNEL)
+		hv_vmbus_signals_hold(hvn_vdev(p), true);
 	if (rc == 0)
 		rc = wait_answer(p, p->args.nvsp_timeout_ms);
 	end(c);
