@@ -73,12 +73,12 @@ def test_changes(pair):
 def test_queues(pair):
     """Another number of queues, and a queue set up anew while the port runs."""
     host, app, one = pair
+    vf.said(app, "data path switched to VF")
     app.restart("port config all rxq 1", "port config all txq 1")
     until(lambda: one.state()["queues"] == "1", "one queue")
-    vf.wait_path(host, "vf")
-    count = app.text.count("data path switched to VF")
+    vf.said(app, "data path switched to VF", 2)
     app.do("port 0 rxq 0 stop", "port 0 rxq 0 setup", "port 0 rxq 0 start")
-    vf.said(app, "data path switched to VF", count + 1)
+    vf.said(app, "data path switched to VF", 3)
 
 
 def test_cannot_follow(pair):

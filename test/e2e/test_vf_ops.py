@@ -198,6 +198,7 @@ def test_link(pair):
     """No link: kept, not used; over a restart too."""
     host, app, one = pair
     vf.to_vf(host)
+    until(lambda: app.xstats()["path_is_vf"] == 1, "transmission by it")
     one.do("link down")
     vf.wait_path(host, "synthetic")
     assert app.info()["Link status"] == "up"  # the port's own
