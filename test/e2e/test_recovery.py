@@ -227,14 +227,17 @@ def test_secondary(huge_dir, run):
 @pytest.mark.parametrize("queue", [0, 1])
 def test_deaf_secondary(huge_dir, run, queue):
     """A secondary polls on and takes no message: nothing is done under it, and that is said, with
-    its name, within a limited time. When it hears again a stop and a start are enough.
+    its name and no other one's, within a limited time. When it hears again a stop and a start are
+    enough.
     """
-    host = run(Host, nics=[f"queues=2,{FLOW}"])
-    first, another = processes(run, host, huge_dir, 2, 1 - queue)
-    second = another(queue)
+    host = run(Host, nics=[f"queues=3,{FLOW}"])
+    first, another = processes(run, host, huge_dir, 3, 1 - queue)
+    second, third = another(queue), another(2)
     flows(host)
     first.do("deafen")
-    second.expect("deaf")
+    for process in (second, third):
+        process.expect("deaf")
+    third.do("hear")
     corrupt(host, first, queue)
     first.expect("recovery of port 0 failed")
     assert first.text.count(f"process {second.proc.pid} uses queue {queue}") == 1
@@ -242,10 +245,10 @@ def test_deaf_secondary(huge_dir, run, queue):
     second.do("hear")
     first.do("restart")
     flows(host)
-    forwards(first)
-    forwards(second)
-    second.quit()
-    first.quit()
+    for process in (first, second, third):
+        forwards(process)
+    for process in (third, second, first):
+        process.quit()
     host.kill()
 
 

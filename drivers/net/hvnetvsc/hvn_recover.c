@@ -91,6 +91,20 @@ note_polls(const struct rte_eth_dev *dev, uint64_t polls[HVN_QUEUES_MAX])
 	}
 }
 
+/* Queues that somebody polls now. polls: how often each had been polled before. */
+static void
+find_polled(const struct rte_eth_dev *dev, uint64_t polls[HVN_QUEUES_MAX],
+	    bool polled[HVN_QUEUES_MAX])
+{
+	note_polls(dev, polls);
+	rte_delay_us_sleep(POLLED_MS * 1000);
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
+		const struct hvn_rxq *q = dev->data->rx_queues[i];
+
+		polled[i] = q != NULL && __atomic_load_n(&q->polls, __ATOMIC_RELAXED) != polls[i];
+	}
+}
+
 /* Is a thread of this process maybe inside a burst? polled: NULL, or receive queues that count. */
 static bool
 any_inside(const struct rte_eth_dev *dev, const bool *polled)
@@ -140,14 +154,9 @@ turn_off(struct rte_eth_dev *dev)
 	uint64_t before[HVN_QUEUES_MAX] = { 0 };
 	bool polled[HVN_QUEUES_MAX] = { false }, away[HVN_QUEUES_MAX] = { false };
 
-	note_polls(dev, before);
-	rte_delay_us_sleep(POLLED_MS * 1000);
-	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
-		const struct hvn_rxq *q = dev->data->rx_queues[i];
-
-		polled[i] = q != NULL && __atomic_load_n(&q->polls, __ATOMIC_RELAXED) != before[i];
+	find_polled(dev, before, polled);
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++)
 		away[i] = polled[i] || (ours && before[i] != 0);
-	}
 	/* Who passes sees this from then on. */
 	set_recovering(hvn_port(dev), true);
 	set_bursts(dev, rx_pass, hvn_tx_burst_none);
@@ -234,8 +243,25 @@ user_elsewhere(const struct hvn_port *p, uint16_t queue)
 	return hvn_process_alien(mark) || !hvn_process_elsewhere(mark) ? 0 : hvn_process_id(mark);
 }
 
+/* With bursts off: which queues does a secondary poll? Who does here, and ends a burst, has passed. */
+static bool
+polled_elsewhere(const struct rte_eth_dev *dev, bool polled[HVN_QUEUES_MAX])
+{
+	uint64_t before[HVN_QUEUES_MAX] = { 0 };
+	bool any = false;
+
+	find_polled(dev, before, polled);
+	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
+		const struct hvn_rxq *q = dev->data->rx_queues[i];
+
+		polled[i] = polled[i] && !__atomic_load_n(&q->passed, __ATOMIC_RELAXED);
+		any |= polled[i];
+	}
+	return any;
+}
+
 static void
-tell_deaf(const struct rte_eth_dev *dev)
+tell_deaf(const struct rte_eth_dev *dev, const bool polled[HVN_QUEUES_MAX])
 {
 	static const char why[] = "and does not answer: nothing can be taken from it; end it, then "
 				  "stop and start the port";
@@ -243,7 +269,7 @@ tell_deaf(const struct rte_eth_dev *dev)
 	bool any = false;
 
 	for (uint16_t i = 0; i < dev->data->nb_rx_queues; i++) {
-		const uint32_t pid = user_elsewhere(p, i);
+		const uint32_t pid = polled[i] ? user_elsewhere(p, i) : 0;
 
 		if (pid == 0)
 			continue;
@@ -262,15 +288,17 @@ static int
 put_off(struct rte_eth_dev *dev, bool heard)
 {
 	struct hvn_port *p = hvn_port(dev);
+	bool polled[HVN_QUEUES_MAX] = { false };
 
-	if (heard || hvn_removed(p) || hvn_hurried(p) || ++p->put_off < PUT_OFFS) {
+	if (heard || hvn_removed(p) || hvn_hurried(p) || !polled_elsewhere(dev, polled) ||
+	    ++p->put_off < PUT_OFFS) {
 		if (heard)
 			p->put_off = 0;
 		go_on(dev);
 		return -EAGAIN;
 	}
 	p->put_off = 0;
-	tell_deaf(dev);
+	tell_deaf(dev, polled);
 	fail(dev);
 	return -EDEADLK;
 }
