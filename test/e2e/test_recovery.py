@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A port whose channels fail recovers by itself, under traffic, and says so."""
+import os
 import re
 import signal
 import time
@@ -12,7 +13,7 @@ from hv import Host, UioTestpmd, until
 from second import rig  # noqa: F401 (a fixture)
 from secondhost import hostile_packets, hostile_start, netvsp
 from test_interrupts import RxIntr, UioRxIntr
-from test_multiprocess import flows, forwards, processes
+from test_multiprocess import flows, forwards, processes, stopped
 from test_second_host_hostile import alive, leave, start
 
 COUNT = 2000
@@ -248,6 +249,33 @@ def test_deaf_secondary(huge_dir, run, queue):
     for process in (first, second, third):
         forwards(process)
     for process in (third, second, first):
+        process.quit()
+    host.kill()
+
+
+@pytest.mark.parametrize("asleep", [0, 1])
+def test_asleep_beside_another(huge_dir, run, asleep):
+    """A secondary is stopped between bursts: another one, whichever of the two is told first,
+    leaves its bursts all the same, and the port recovers at the first try.
+    """
+    host = run(Host, nics=[f"queues=3,{FLOW}"])
+    first, another = processes(run, host, huge_dir, 3, 0)
+    others = [another(1), another(2)]
+    flows(host)
+    sleeper, awake = others[asleep], others[1 - asleep]
+    sleeper.type("sleep")
+    until(lambda: stopped(sleeper.proc.pid), "every thread is stopped")
+    corrupt(host, first)
+    first.expect("recovered")
+    assert first.text.count("does not answer") == 2, "told of a stop and of a start"
+    forwards(awake)
+    os.kill(sleeper.proc.pid, signal.SIGCONT)
+    sleeper.expect("done sleep")
+    first.do("restart")
+    flows(host)
+    for process in (*others, first):
+        forwards(process)
+    for process in (*others, first):
         process.quit()
     host.kill()
 

@@ -17,6 +17,9 @@
 /* From the change of the function pointers until a burst that had read the old ones is over. */
 #define GRACE_US 5000
 
+/* The same where nobody says that he has changed them. */
+#define WORD_US 50000
+
 struct mp_param {
 	uint16_t port_id;
 	uint8_t what;	 /* enum hvn_mp_what */
@@ -81,6 +84,8 @@ hvn_mp_tell(struct hvn_port *p, enum hvn_mp_what what)
 		rte_mp_sendmsg(&msg);
 	}
 	pthread_mutex_unlock(&asking);
+	if (!all && others > 1 && what != HVN_MP_START)
+		rte_delay_us_sleep(WORD_US);
 	/* Who answers this has taken all that was said before. */
 	p->unheard = !all || (p->unheard && what != HVN_MP_START);
 	if (!all)
