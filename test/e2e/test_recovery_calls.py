@@ -49,7 +49,7 @@ def test_link_of_next_session(run):
 
 def test_stop_while_host_is_silent(run):
     """A stop that comes while a recovery ends the old session does not wait for the new one."""
-    host = run(Host, nics=[FLOW])
+    host = run(Host, nics=[f"reply-delay=300,{FLOW}"])  # so that it falls silent before it is done
     app = run(Console, host, "--forward-mode=macswap",
               eal=["-a", f"{NIC.format(1)},nvsp_timeout=30000,rndis_timeout=30000,"
                    "stop_timeout=2000"])
@@ -61,8 +61,7 @@ def test_stop_while_host_is_silent(run):
     time.sleep(0.5)
     app.do("stop")
     app.type("port stop 0")
-    while host.stats()["nics"][0]["sessions"] == 1:
-        pass
+    until(lambda: host.stats()["nics"][0]["sessions"] == 2, "another session")
     host.proc.send_signal(signal.SIGSTOP)
     start = time.monotonic()
     app.expect("Done")
