@@ -300,6 +300,8 @@ class TestpmdHv(App):
 
 class UioTestpmd(Testpmd):
     """Our driver as on a real guest: on uio_hv_generic, which test/peer plays."""
+    kernel = {}  # what the played one is like: HVPEER_..., see test/peer/peer.h
 
     def reach(self, socket_path):
-        return [ROOT / "test/peer/run-peer", "--socket", socket_path, "--"], {"HV_BUILD": BUILD}
+        return [ROOT / "test/peer/run-peer", "--socket", socket_path, "--"], \
+            {"HV_BUILD": BUILD, **self.kernel}

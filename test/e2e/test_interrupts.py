@@ -108,19 +108,13 @@ def test_lcores(run, cls, rate, burst, count):
     host.end()
 
 
-class OldKernelRxIntr(UioRxIntr):
-    """On a kernel that ends by the interrupt of a sub-channel."""
-    def reach(self, socket_path):
-        launcher, env = super().reach(socket_path)
-        return launcher, {**env, "HVPEER_KERNEL": self.kernel}
+# Kernels that end by the interrupt of a sub-channel.
+class Linux_6_12_58(UioRxIntr):
+    kernel = {"HVPEER_KERNEL": "6.12.58"}
 
 
-class Linux_6_12_58(OldKernelRxIntr):
-    kernel = "6.12.58"
-
-
-class Linux_6_12_52(OldKernelRxIntr):
-    kernel = "6.12.52"
+class Linux_6_12_52(UioRxIntr):
+    kernel = {"HVPEER_KERNEL": "6.12.52"}
 
 
 @pytest.mark.parametrize("kernel", [Linux_6_12_58, Linux_6_12_52])

@@ -40,9 +40,7 @@ def forward_with(host, app, counts):
 
 
 class BareTestpmd(UioTestpmd):
-    def reach(self, socket_path):
-        launcher, env = super().reach(socket_path)
-        return launcher, {**env, "HVPEER_BARE": "1"}
+    kernel = {"HVPEER_BARE": "1"}
 
 
 def test_bare(run):
@@ -57,20 +55,23 @@ def test_bare(run):
 
 
 class OldKernelTestpmd(UioTestpmd):
-    def reach(self, socket_path):
-        launcher, env = super().reach(socket_path)
-        return launcher, {**env, "HVPEER_KERNEL": "6.12.58"}
+    kernel = {"HVPEER_KERNEL": "6.12.58"}
 
 
-def test_old_kernel(run):
-    """Where the interrupt of a sub-channel is the end of the kernel there is none, by no queue."""
-    host = run(Host, "--wait", "event", nics=["queues=4,port=gen:rate=20000,verify=count"])
-    app = run(OldKernelTestpmd, host, "--forward-mode=macswap", "--rxq=4", "--txq=4",
-              interactive=True)
+def survives(run, cls, *host_args):
+    """The kernel lives on while queues come and go and forward."""
+    host = run(Host, *host_args, "--wait", "event",
+               nics=["queues=4,port=gen:rate=20000,verify=count"])
+    app = run(cls, host, "--forward-mode=macswap", "--rxq=4", "--txq=4", interactive=True)
     forward_with(host, app, (4, 1, 4))
     assert "kernel panic" not in app.text
     app.forget()
     host.end()
+
+
+def test_old_kernel(run):
+    """Where the interrupt of a sub-channel is the end of the kernel there is none, by no queue."""
+    survives(run, OldKernelTestpmd)
 
 
 def test_restart(run):
@@ -99,39 +100,23 @@ def test_rescind(run):
     host.end()
 
 
-class SlowKernelTestpmd(UioTestpmd):
-    """A kernel that takes its time with sub-channels; with 1 written meanwhile it would be dead."""
-    slow = {}
-
-    def reach(self, socket_path):
-        launcher, env = super().reach(socket_path)
-        return launcher, {**env, **self.slow}
+# Kernels that take their time with sub-channels; with 1 written meanwhile they would be dead.
+class SlowRescind(UioTestpmd):
+    kernel = {"HVPEER_RESCIND_DELAY_MS": "200"}
 
 
-class SlowRescind(SlowKernelTestpmd):
-    slow = {"HVPEER_RESCIND_DELAY_MS": "200"}
-
-
-class SlowOpen(SlowKernelTestpmd):
-    slow = {"HVPEER_OPEN_DELAY_MS": "300"}
+class SlowOpen(UioTestpmd):
+    kernel = {"HVPEER_OPEN_DELAY_MS": "300"}
 
 
 class SlowRxIntr(UioRxIntr):
-    def reach(self, socket_path):
-        launcher, env = super().reach(socket_path)
-        return launcher, {**env, "HVPEER_OPEN_DELAY_MS": "1500"}
+    kernel = {"HVPEER_OPEN_DELAY_MS": "1500"}
 
 
 @pytest.mark.parametrize("cls", [SlowRescind, SlowOpen])
 def test_no_signal_before_sub_channels_are_open(run, cls):
     """Nor while those of the last session are still there: every signal is a write of 1."""
-    host = run(Host, "--no-monitor", "--wait", "event",
-               nics=["queues=4,port=gen:rate=20000,verify=count"])
-    app = run(cls, host, "--forward-mode=macswap", "--rxq=4", "--txq=4", interactive=True)
-    forward_with(host, app, (4, 1, 4))
-    assert "kernel panic" not in app.text
-    app.forget()
-    host.end()
+    survives(run, cls, "--no-monitor")
 
 
 def test_no_interrupts_before_sub_channels_are_open(run):

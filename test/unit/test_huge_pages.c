@@ -51,9 +51,9 @@ pages(const char *size, const char *free_ones, const char *reserved)
 	write_text(name, reserved);
 }
 
-/* In the root's own directory, or one that is not there. */
-static void
-mounts(const char *type, const char *options, const char *where)
+/* With a mount in the root's own directory, or in one that is not there. */
+static unsigned long
+free_with(const char *type, const char *options, const char *where)
 {
 	char line[512];
 
@@ -62,6 +62,7 @@ mounts(const char *type, const char *options, const char *where)
 		"proc /proc proc rw 0 0\nnone %s%s %s rw,relatime%s 0 0\nsysfs /sys sysfs rw 0 0\n",
 		root, where, type, options);
 	write_text("/proc/mounts", line);
+	return huge_pages_free_mib(root);
 }
 
 static int
@@ -104,26 +105,18 @@ mounted(void **state)
 	(void)state;
 	pages("2048kB", "300\n", "0\n");
 	pages("1048576kB", "2\n", "0\n");
-	mounts("tmpfs", ",pagesize=2M", "");
-	assert_int_equal(huge_pages_free_mib(root), 0);
-	mounts("hugetlbfs", ",pagesize=2M", "");
-	assert_int_equal(huge_pages_free_mib(root), 600);
-	mounts("hugetlbfs", ",pagesize=1024M", "");
-	assert_int_equal(huge_pages_free_mib(root), 2048);
-	mounts("hugetlbfs", ",pagesize=1G,size=4G", "");
-	assert_int_equal(huge_pages_free_mib(root), 2048);
-	mounts("hugetlbfs", ",pagesize=2097152", "");
-	assert_int_equal(huge_pages_free_mib(root), 600);
+	assert_int_equal(free_with("tmpfs", ",pagesize=2M", ""), 0);
+	assert_int_equal(free_with("hugetlbfs", ",pagesize=2M", ""), 600);
+	assert_int_equal(free_with("hugetlbfs", ",pagesize=1024M", ""), 2048);
+	assert_int_equal(free_with("hugetlbfs", ",pagesize=1G,size=4G", ""), 2048);
+	assert_int_equal(free_with("hugetlbfs", ",pagesize=2097152", ""), 600);
 	/* It gives what the machine's default is. */
-	mounts("hugetlbfs", "", "");
-	assert_int_equal(huge_pages_free_mib(root), 600);
+	assert_int_equal(free_with("hugetlbfs", "", ""), 600);
 	write_text("/proc/meminfo", "Hugepagesize:    1048576 kB\n");
 	assert_int_equal(huge_pages_free_mib(root), 2048);
-	mounts("hugetlbfs", ",pagesize=64K", "");
-	assert_int_equal(huge_pages_free_mib(root), 0);
+	assert_int_equal(free_with("hugetlbfs", ",pagesize=64K", ""), 0);
 	/* Nobody can make a file there. */
-	mounts("hugetlbfs", ",pagesize=2M", "/away");
-	assert_int_equal(huge_pages_free_mib(root), 0);
+	assert_int_equal(free_with("hugetlbfs", ",pagesize=2M", "/away"), 0);
 }
 
 /* What somebody has mapped and not touched is his. */
@@ -131,9 +124,8 @@ static void
 reserved(void **state)
 {
 	(void)state;
-	mounts("hugetlbfs", ",pagesize=2M", "");
 	pages("2048kB", "300\n", "100\n");
-	assert_int_equal(huge_pages_free_mib(root), 400);
+	assert_int_equal(free_with("hugetlbfs", ",pagesize=2M", ""), 400);
 	pages("2048kB", "300\n", "301\n");
 	assert_int_equal(huge_pages_free_mib(root), 0);
 	pages("2048kB", "300\n", "?\n");
